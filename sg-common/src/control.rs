@@ -1,0 +1,61 @@
+//! The one word that says which image is in force.
+//!
+//! Everything that a packet is judged by hangs below it, so a single store changes all interfaces
+//! at the same instant. It also carries the deadline of an unconfirmed change: the data path goes
+//! back to the previous image by itself when that has passed, with or without an agent.
+
+/// Images start at multiples of this many bytes in the arena.
+pub const IMAGE_ALIGN: usize = 4096;
+
+/// The root word: `deadline << 32 | fallback << 16 | active`.
+///
+/// `active` and `fallback` count [`IMAGE_ALIGN`] units from the start of the arena. `deadline` is a
+/// [tick](crate::flow::Tick); 0 = none. Word 0 = no image at all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(transparent)]
+pub struct Root(pub u64);
+
+impl Root {
+    pub const fn new(active: u16, fallback: u16, deadline: u32) -> Self {
+        Self((deadline as u64) << 32 | (fallback as u64) << 16 | active as u64)
+    }
+
+    pub const fn active(self) -> u16 {
+        self.0 as u16
+    }
+
+    pub const fn fallback(self) -> u16 {
+        (self.0 >> 16) as u16
+    }
+
+    pub const fn deadline(self) -> u32 {
+        (self.0 >> 32) as u32
+    }
+
+    /// Byte offset in the arena of the image that is in force at `now`.
+    #[inline(always)]
+    pub const fn in_force(self, now: u32) -> u32 {
+        let deadline = self.deadline();
+        let unit = if deadline != 0 && now.wrapping_sub(deadline) as i32 >= 0 {
+            self.fallback()
+        } else {
+            self.active()
+        };
+        unit as u32 * IMAGE_ALIGN as u32
+    }
+}
+
+/// The control map: one element, mapped by the agent; one cache line.
+#[derive(Debug)]
+#[repr(C, align(64))]
+pub struct Control {
+    /// See [`Root`]; written with one 64-bit store.
+    pub root: u64,
+    /// Added to the clock; 0 outside of tests, which move time on with it.
+    pub clock_offset: u32,
+    pub _reserved: u32,
+    /// Random keys of the flow tables' hash. They live as long as the tables do.
+    pub seed: [u32; 12],
+}
+
+const _: () = assert!(size_of::<Control>() == 64);

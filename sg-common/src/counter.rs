@@ -1,0 +1,27 @@
+//! Packets and bytes by interface, direction and reason.
+//!
+//! One plain array for all CPUs, so that counting needs no helper call and no atomic: row
+//! `cpu * slots + slot` is written by that CPU alone. User space maps it and adds up.
+
+use crate::{Direction, Reason, reason::REASONS};
+
+/// Packets and bytes (frame length, link layer included).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Counter {
+    pub packets: u64,
+    pub bytes: u64,
+}
+
+/// The counters of one interface on one CPU.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub struct CounterRow(pub [Counter; 2 * REASONS]);
+
+/// Where in a [`CounterRow`] a packet is counted.
+#[inline(always)]
+pub const fn index(direction: Direction, reason: Reason) -> usize {
+    direction as usize * REASONS + reason as usize
+}
+
+const _: () = assert!(size_of::<CounterRow>() == 1024);

@@ -1,0 +1,371 @@
+//! The flow table: layout, hash and life cycle of tracked flows.
+//!
+//! A table is an array of [`Bucket`]s of four lanes; a flow lives in one of the two buckets that
+//! its hash names. Both directions of a flow have the same key, because addresses and ports are
+//! kept as *local* (the instance's) and *remote*. A lane is claimed by compare-exchange of its tag,
+//! which holds everything of the key but the addresses, and the state; nothing ever sweeps for
+//! correctness, because expiry is judged by time stamp wherever a lane is read.
+//!
+//! The same structure keeps the verdicts of first fragments, with the identification in place of
+//! the ports.
+
+use crate::Direction;
+
+/// Time: jiffies divided so that a tick lasts 40 to 64 ms and 32 bits last five years.
+pub type Tick = u32;
+
+/// Lanes of a bucket.
+pub const LANES: usize = 4;
+
+/// IPv4: local address << 32 | remote address.
+pub type Addresses4 = [u64; 1];
+/// IPv6: local high, local low, remote high, remote low.
+pub type Addresses6 = [u64; 4];
+
+/// Addresses and volume of a flow.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub struct Body<A> {
+    pub addresses: A,
+    /// `packets >> 32 << 48 | bytes`, so that both counts have 48 bits.
+    pub volume: u64,
+}
+
+/// Four flows. IPv4: 128 bytes, where a lookup that finds nothing reads one cache line and one that
+/// does reads two neighbours; IPv6: 256 bytes.
+#[derive(Clone, Copy, Debug)]
+#[repr(C, align(128))]
+pub struct Bucket<A> {
+    /// See [`Tag`].
+    pub tag: [u64; LANES],
+    /// Tick of the last packet; of the cut, for a flow that was cut.
+    pub seen: [Tick; LANES],
+    /// Low 32 bits of the packet count.
+    pub packets: [u32; LANES],
+    pub body: [Body<A>; LANES],
+}
+
+pub type Bucket4 = Bucket<Addresses4>;
+pub type Bucket6 = Bucket<Addresses6>;
+
+const _: () = assert!(size_of::<Bucket4>() == 128 && size_of::<Bucket6>() == 256);
+
+/// `ports or identification << 32 | slot << 16 | protocol << 8 | state`; ports are
+/// `local << 16 | remote`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(transparent)]
+pub struct Tag(pub u64);
+
+impl Tag {
+    #[inline(always)]
+    pub const fn new(ports: u32, slot: u16, protocol: u8, state: State) -> Self {
+        Self((ports as u64) << 32 | (slot as u64) << 16 | (protocol as u64) << 8 | state.0 as u64)
+    }
+
+    /// The tag without its state: the part that belongs to the key.
+    #[inline(always)]
+    pub const fn identity(self) -> u64 {
+        self.0 & !0xff
+    }
+
+    #[inline(always)]
+    pub const fn with_state(self, state: State) -> Self {
+        Self(self.identity() | state.0 as u64)
+    }
+
+    #[inline(always)]
+    pub const fn state(self) -> State {
+        State(self.0 as u8)
+    }
+
+    #[inline(always)]
+    pub const fn protocol(self) -> u8 {
+        (self.0 >> 8) as u8
+    }
+
+    #[inline(always)]
+    pub const fn slot(self) -> u16 {
+        (self.0 >> 16) as u16
+    }
+
+    #[inline(always)]
+    pub const fn ports(self) -> u32 {
+        (self.0 >> 32) as u32
+    }
+}
+
+/// Ports of a flow as its tag holds them.
+#[inline(always)]
+pub const fn ports(local: u16, remote: u16) -> u32 {
+    (local as u32) << 16 | remote as u32
+}
+
+/// "Ports" of an ICMP query: identifier, type of the request, and which side asked, because both
+/// sides may ask with the same identifier.
+#[inline(always)]
+pub const fn query_ports(identifier: u16, request_type: u8, asked_by: Direction) -> u32 {
+    ports(identifier, (request_type as u16) << 8 | asked_by as u16)
+}
+
+/// State of a lane: what it is in the low two bits, then flags whose meaning depends on the protocol.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(transparent)]
+pub struct State(pub u8);
+
+impl State {
+    pub const FREE: Self = Self(0);
+    /// A CPU is writing the lane; it matches nothing.
+    pub const CLAIMED: Self = Self(1);
+    const LIVE: u8 = 2;
+    const CUT: u8 = 3;
+    const KIND: u8 = 3;
+    /// Opened by a packet from the instance.
+    const EGRESS: u8 = 1 << 2;
+    /// A packet came back.
+    const REPLIED: u8 = 1 << 3;
+    /// TCP: the opener answered the answer. UDP: the opener sent a second packet.
+    const ESTABLISHED: u8 = 1 << 4;
+    const MORE: u8 = 1 << 4;
+    /// TCP: a FIN passed. UDP: a second packet came back.
+    const FIN: u8 = 1 << 5;
+    const MORE_REPLIES: u8 = 1 << 5;
+    /// TCP: an RST passed.
+    const RST: u8 = 1 << 6;
+    /// Fragments: the first was dropped.
+    const DENIED: u8 = 1 << 4;
+
+    #[inline(always)]
+    pub const fn opened(by: Direction) -> Self {
+        match by {
+            Direction::Ingress => Self(Self::LIVE),
+            Direction::Egress => Self(Self::LIVE | Self::EGRESS),
+        }
+    }
+
+    /// Verdict of a first fragment.
+    #[inline(always)]
+    pub const fn first_fragment(direction: Direction, allowed: bool) -> Self {
+        let state = Self::opened(direction).0;
+        Self(if allowed { state } else { state | Self::DENIED })
+    }
+
+    #[inline(always)]
+    pub const fn is_denied(self) -> bool {
+        self.0 & Self::DENIED != 0
+    }
+
+    #[inline(always)]
+    pub const fn is_live(self) -> bool {
+        self.0 & Self::KIND == Self::LIVE
+    }
+
+    #[inline(always)]
+    pub const fn is_cut(self) -> bool {
+        self.0 & Self::KIND == Self::CUT
+    }
+
+    /// Live or cut: the lane stands for a five-tuple.
+    #[inline(always)]
+    pub const fn is_taken(self) -> bool {
+        self.0 & Self::LIVE != 0
+    }
+
+    #[inline(always)]
+    pub const fn cut(self) -> Self {
+        Self(self.0 | Self::CUT)
+    }
+
+    #[inline(always)]
+    pub const fn opener(self) -> Direction {
+        if self.0 & Self::EGRESS != 0 { Direction::Egress } else { Direction::Ingress }
+    }
+
+    #[inline(always)]
+    pub const fn has_reply(self) -> bool {
+        self.0 & Self::REPLIED != 0
+    }
+
+    /// TCP: a FIN or RST passed, so a new SYN may take the five-tuple.
+    #[inline(always)]
+    pub const fn is_closing(self) -> bool {
+        self.0 & (Self::FIN | Self::RST) != 0
+    }
+
+    /// The state after one more packet of the flow.
+    #[inline(always)]
+    pub const fn after(self, protocol: u8, direction: Direction, tcp_flags: u8) -> Self {
+        let mut state = self.0;
+        let from_opener = self.opener() as u8 == direction as u8;
+        match protocol {
+            TCP => {
+                if !from_opener {
+                    state |= Self::REPLIED;
+                } else if state & Self::REPLIED != 0 && tcp_flags & tcp::SYN == 0 {
+                    state |= Self::ESTABLISHED;
+                }
+                if tcp_flags & tcp::FIN != 0 {
+                    state |= Self::FIN;
+                }
+                if tcp_flags & tcp::RST != 0 {
+                    state |= Self::RST;
+                }
+            }
+            UDP => {
+                if from_opener {
+                    state |= Self::MORE;
+                } else if state & Self::REPLIED != 0 {
+                    state |= Self::MORE_REPLIES;
+                } else {
+                    state |= Self::REPLIED;
+                }
+            }
+            _ => {
+                if !from_opener {
+                    state |= Self::REPLIED;
+                }
+            }
+        }
+        Self(state)
+    }
+
+    /// The state that the opening packet itself leaves. Differs from [`State::opened`] for TCP that
+    /// was picked up in mid-stream by its last segments.
+    #[inline(always)]
+    pub const fn first(protocol: u8, direction: Direction, tcp_flags: u8) -> Self {
+        let state = Self::opened(direction);
+        if protocol == TCP { state.after(protocol, direction, tcp_flags) } else { state }
+    }
+
+    /// Which idle timeout holds.
+    #[inline(always)]
+    pub const fn timeout(self, protocol: u8) -> Timeout {
+        match protocol {
+            TCP => {
+                if self.0 & Self::RST != 0 {
+                    Timeout::TcpReset
+                } else if self.0 & Self::FIN != 0 {
+                    Timeout::TcpClosing
+                } else if self.0 & Self::ESTABLISHED != 0 {
+                    Timeout::TcpEstablished
+                } else {
+                    Timeout::TcpOpening
+                }
+            }
+            UDP => {
+                let stream = Self::MORE | Self::MORE_REPLIES;
+                if self.0 & stream == stream { Timeout::UdpStream } else { Timeout::Udp }
+            }
+            ICMP | ICMPV6 => Timeout::Icmp,
+            _ => Timeout::Other,
+        }
+    }
+
+    /// What `sgctl flows` shows.
+    pub const fn name(self, protocol: u8) -> &'static str {
+        if self.is_cut() {
+            return "cut";
+        }
+        match self.timeout(protocol) {
+            Timeout::TcpReset => "reset",
+            Timeout::TcpClosing => "closing",
+            Timeout::TcpEstablished => "established",
+            Timeout::UdpStream => "stream",
+            _ if self.has_reply() => "replied",
+            _ => "new",
+        }
+    }
+}
+
+/// Idle timeouts; index into an interface record's [`crate::image::record::TIMEOUTS`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum Timeout {
+    TcpOpening = 0,
+    TcpEstablished = 1,
+    TcpClosing = 2,
+    TcpReset = 3,
+    Udp = 4,
+    UdpStream = 5,
+    Icmp = 6,
+    Other = 7,
+    Fragment = 8,
+}
+
+pub const TIMEOUTS: usize = 9;
+
+/// IANA protocol numbers that the data path treats by name.
+pub const ICMP: u8 = 1;
+pub const IGMP: u8 = 2;
+pub const TCP: u8 = 6;
+pub const UDP: u8 = 17;
+pub const ICMPV6: u8 = 58;
+
+/// TCP flags (RFC 9293, section 3.1).
+pub mod tcp {
+    pub const FIN: u8 = 0x01;
+    pub const SYN: u8 = 0x02;
+    pub const RST: u8 = 0x04;
+    pub const ACK: u8 = 0x10;
+
+    /// A segment that opens a connection: SYN and none of ACK, RST, FIN.
+    #[inline(always)]
+    pub const fn opens(flags: u8) -> bool {
+        flags & (SYN | ACK | RST | FIN) == SYN
+    }
+}
+
+/// Number of seed words that a hash takes, for the larger family.
+pub const SEEDS: usize = 12;
+
+/// One pair of NH (Black et al., "UMAC", 1999): for any two different inputs a collision has
+/// probability 2^-32 over the seeds, so nobody can choose addresses that collide.
+#[inline(always)]
+const fn nh(a: u32, b: u32, seed_a: u32, seed_b: u32) -> u64 {
+    a.wrapping_add(seed_a) as u64 * b.wrapping_add(seed_b) as u64
+}
+
+/// Spreads an NH sum over the bits that name the two buckets.
+#[inline(always)]
+const fn spread(mut sum: u64) -> u64 {
+    sum ^= sum >> 32;
+    sum = sum.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    sum ^ sum >> 32
+}
+
+/// Addresses that can be hashed and compared.
+pub trait Addresses: Copy {
+    /// Hash of the addresses and of a tag's identity. The low and the high half name the buckets.
+    fn hash(&self, identity: u64, seed: &[u32; SEEDS]) -> u64;
+}
+
+impl Addresses for Addresses4 {
+    #[inline(always)]
+    fn hash(&self, identity: u64, seed: &[u32; SEEDS]) -> u64 {
+        let sum = nh((self[0] >> 32) as u32, self[0] as u32, seed[0], seed[1]).wrapping_add(nh(
+            (identity >> 32) as u32,
+            identity as u32,
+            seed[2],
+            seed[3],
+        ));
+        spread(sum)
+    }
+}
+
+impl Addresses for Addresses6 {
+    #[inline(always)]
+    fn hash(&self, identity: u64, seed: &[u32; SEEDS]) -> u64 {
+        let pair = |word: u64, at: usize| nh((word >> 32) as u32, word as u32, seed[at], seed[at + 1]);
+        let sum = pair(identity, 0)
+            .wrapping_add(pair(self[0], 2))
+            .wrapping_add(pair(self[1], 4))
+            .wrapping_add(pair(self[2], 6))
+            .wrapping_add(pair(self[3], 8));
+        spread(sum)
+    }
+}
+
+/// Packets and bytes of a flow.
+#[inline(always)]
+pub const fn volume(packets_low: u32, volume: u64) -> (u64, u64) {
+    (volume >> 48 << 32 | packets_low as u64, volume & 0xffff_ffff_ffff)
+}

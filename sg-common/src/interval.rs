@@ -1,0 +1,209 @@
+//! Interval maps: the one structure in which all compiled rules are kept.
+//!
+//! A map gives each key of an ordered space (addresses, or protocol and port) a value. Only the
+//! boundaries at which the value changes are stored, so prefixes of any length and port ranges of
+//! any width cost the same. A *ref* is a word that names a map:
+//!
+//! ```text
+//!  31 30 | 29 ............ 25 | 24 ........ 0
+//!  kind  | order              | offset from the image's start, in 16-byte units
+//!  LEAF  | value (30 bits): every key has it
+//! ```
+//!
+//! | kind | at the offset |
+//! |---|---|
+//! | `RUN` | 2^order - 1 sorted keys, padding, then 2^order values: key `k` has value number (count of keys <= k) |
+//! | `PARITY` | 2^order - 1 sorted keys: `k` is in the set if the count of keys <= k is odd |
+//! | `TABLE` | `lo`, `last`, `shift`, then `last + 1` refs: what is below `lo`, equal ranges of 2^shift keys, what is above |
+//!
+//! Keys are 32 bits (one word), or 64 (two words, low half first: an aligned little-endian u64).
+//! Values of runs are words again, so a value can itself be a ref: the high half of an IPv6 address
+//! leads to the map of the low halves under it.
+//!
+//! A table splits its range evenly and its parts are tables or runs, at most [`MAX_TABLES`] deep: a
+//! ruleset of random prefixes takes one table and one run of a cache line, whatever its size.
+
+/// Read access to an image. Offsets are in words from the image's start.
+pub trait Words {
+    fn word(&self, offset: u32) -> u32;
+    /// Two words from an even offset as one little-endian number.
+    fn long(&self, offset: u32) -> u64;
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum Kind {
+    Leaf = 0,
+    Run = 1,
+    Table = 2,
+    Parity = 3,
+}
+
+/// Tables on the way to a run, at most.
+pub const MAX_TABLES: u32 = 3;
+/// 2^20 keys in one run at most, far above what the quotas admit.
+pub const MAX_ORDER: u32 = 20;
+/// Words per unit of a ref's offset.
+pub const UNIT: u32 = 4;
+
+/// Names an interval map; see the module's text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(transparent)]
+pub struct Ref(pub u32);
+
+impl Ref {
+    /// A set that holds nothing.
+    pub const NONE: Self = Self::leaf(0);
+    /// A set that holds every key.
+    pub const ALL: Self = Self::leaf(1);
+
+    pub const fn leaf(value: u32) -> Self {
+        Self(value & 0x3fff_ffff)
+    }
+
+    /// `unit` counts 16-byte units from the image's start.
+    pub const fn at(kind: Kind, order: u32, unit: u32) -> Self {
+        Self((kind as u32) << 30 | (order & 31) << 25 | unit & 0x1ff_ffff)
+    }
+
+    #[inline(always)]
+    pub const fn is_leaf(self) -> bool {
+        self.0 >> 30 == Kind::Leaf as u32
+    }
+
+    #[inline(always)]
+    pub const fn is_table(self) -> bool {
+        self.0 >> 30 == Kind::Table as u32
+    }
+
+    /// The value of a leaf.
+    #[inline(always)]
+    pub const fn value(self) -> u32 {
+        self.0 & 0x3fff_ffff
+    }
+
+    #[inline(always)]
+    pub const fn order(self) -> u32 {
+        self.0 >> 25 & 31
+    }
+
+    /// Words from the image's start.
+    #[inline(always)]
+    pub const fn offset(self) -> u32 {
+        (self.0 & 0x1ff_ffff) * UNIT
+    }
+}
+
+/// A width of keys.
+pub trait Key: Copy + PartialOrd {
+    /// Words a key takes.
+    const WORDS: u32;
+    /// Words before a table's refs: `lo`, `last`, `shift`, padded to an even count.
+    const TABLE_HEADER: u32;
+    fn load<W: Words>(words: &W, offset: u32) -> Self;
+    /// `(self - lo) >> shift` as a bucket number, saturated to 32 bits.
+    fn bucket(self, lo: Self, shift: u32) -> u32;
+}
+
+impl Key for u32 {
+    const WORDS: u32 = 1;
+    const TABLE_HEADER: u32 = 4;
+
+    #[inline(always)]
+    fn load<W: Words>(words: &W, offset: u32) -> Self {
+        words.word(offset)
+    }
+
+    #[inline(always)]
+    fn bucket(self, lo: Self, shift: u32) -> u32 {
+        self.wrapping_sub(lo) >> (shift & 31)
+    }
+}
+
+impl Key for u64 {
+    const WORDS: u32 = 2;
+    const TABLE_HEADER: u32 = 4;
+
+    #[inline(always)]
+    fn load<W: Words>(words: &W, offset: u32) -> Self {
+        words.long(offset)
+    }
+
+    #[inline(always)]
+    fn bucket(self, lo: Self, shift: u32) -> u32 {
+        let bucket = self.wrapping_sub(lo) >> (shift & 63);
+        if bucket > u32::MAX as u64 - 2 { u32::MAX - 2 } else { bucket as u32 }
+    }
+}
+
+/// The number of keys of a sorted run that are `<= key`, capped at 2^order - 1.
+#[inline(always)]
+pub fn rank<K: Key, W: Words>(words: &W, keys: u32, order: u32, key: K) -> u32 {
+    let mut below = 0u32;
+    let mut step = 1u32 << (order & 31) >> 1;
+    // A plain `while step != 0` would leave the verifier without a bound.
+    for _ in 0..MAX_ORDER {
+        if step == 0 {
+            break;
+        }
+        if K::load(words, keys + (below + step - 1) * K::WORDS) <= key {
+            below += step;
+        }
+        step >>= 1;
+    }
+    below
+}
+
+/// The value that `key` has in the map `root`: a leaf, or the ref of a further map.
+#[inline(always)]
+pub fn find<K: Key, W: Words>(words: &W, root: Ref, key: K) -> Ref {
+    let mut at = root;
+    for _ in 0..MAX_TABLES {
+        if !at.is_table() {
+            break;
+        }
+        let table = at.offset();
+        let lo = K::load(words, table);
+        let last = words.word(table + K::TABLE_HEADER - 2);
+        let shift = words.word(table + K::TABLE_HEADER - 1);
+        let entry = if key < lo {
+            0
+        } else {
+            let bucket = key.bucket(lo, shift);
+            if bucket < last { bucket + 1 } else { last }
+        };
+        at = Ref(words.word(table + K::TABLE_HEADER + entry));
+    }
+    if at.is_leaf() {
+        return at;
+    }
+    let order = at.order();
+    let values = at.offset() + values_offset::<K>(order);
+    let below = rank(words, at.offset(), order, key);
+    Ref(words.word(values + below))
+}
+
+/// Words from a run's start to its values.
+#[inline(always)]
+pub const fn values_offset<K: Key>(order: u32) -> u32 {
+    ((1 << order) - 1) * K::WORDS
+}
+
+/// Whether the set `set` (a leaf or a parity run) holds `key`.
+#[inline(always)]
+pub fn contains<W: Words>(words: &W, set: Ref, key: u32) -> bool {
+    if set.is_leaf() {
+        return set.value() != 0;
+    }
+    rank(words, set.offset(), set.order(), key) & 1 != 0
+}
+
+/// Whether the set holds every key from `first` to `last`.
+#[inline(always)]
+pub fn contains_all<W: Words>(words: &W, set: Ref, first: u32, last: u32) -> bool {
+    if set.is_leaf() {
+        return set.value() != 0;
+    }
+    let below = rank(words, set.offset(), set.order(), first);
+    below & 1 != 0 && rank(words, set.offset(), set.order(), last) == below
+}

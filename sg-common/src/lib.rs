@@ -1,0 +1,56 @@
+//! What the BPF programs and user space share byte for byte: the layout of the compiled rules,
+//! of the flow table and of the counters, and the reason codes. No allocation, no kernel, no rules.
+//!
+//! The functions here run in both worlds: the BPF programs instantiate them over map memory, the
+//! compiler's tests over a slice. What one of them decides, the other decides.
+#![no_std]
+
+pub mod control;
+pub mod counter;
+pub mod flow;
+pub mod image;
+pub mod interval;
+pub mod probe;
+pub mod reason;
+
+pub use reason::Reason;
+
+/// Number of the binary interface between the BPF programs, the pinned maps and user space.
+///
+/// Part of the pin path, so that an agent never reads maps of another layout. Raise it with every
+/// change of a layout in this crate.
+pub const ABI: u32 = 1;
+
+/// Which way a packet goes, seen from the instance, in both roles.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum Direction {
+    /// Towards the instance.
+    Ingress = 0,
+    /// From the instance.
+    Egress = 1,
+}
+
+impl Direction {
+    pub const BOTH: [Self; 2] = [Self::Ingress, Self::Egress];
+
+    #[inline(always)]
+    pub const fn reverse(self) -> Self {
+        match self {
+            Self::Ingress => Self::Egress,
+            Self::Egress => Self::Ingress,
+        }
+    }
+}
+
+/// The address families, which never match each other's rules.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum Family {
+    V4 = 0,
+    V6 = 1,
+}
+
+impl Family {
+    pub const BOTH: [Self; 2] = [Self::V4, Self::V6];
+}

@@ -1,0 +1,31 @@
+//! The question `sgctl explain` puts to the loaded programs, and their answer.
+//!
+//! BPF_PROG_TEST_RUN of the probe program: the [`Question`] is the packet's metadata, the packet
+//! follows; the probe judges it with the core that the attached programs run, writes nothing to
+//! flows or counters, and puts its [`Answer`] over the packet's first bytes.
+
+/// Metadata of a probe packet.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub struct Question {
+    pub ifindex: u32,
+    /// [`crate::Direction`] as a number.
+    pub direction: u32,
+}
+
+/// What the packet would get.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct Answer {
+    pub magic: u32,
+    /// [`crate::Reason`] as a number; 0 = the interface is not filtered.
+    pub reason: u32,
+    /// Bucket and lane of the flow that the packet or its quote belongs to: `bucket << 2 | lane`,
+    /// or [`NO_FLOW`].
+    pub flow: u32,
+}
+
+pub const MAGIC: u32 = 0x7367_616e;
+pub const NO_FLOW: u32 = u32::MAX;
+/// Probe packets are padded to this length, which leaves room for the answer.
+pub const MIN_FRAME: usize = 64;

@@ -1,0 +1,8 @@
+//! Security groups without a kernel: rules.toml, the model, validation, the compiler to an image
+//! of the data path, and the reference evaluator that the data path is tested against.
+//!
+//! Pure: text and values in, values out. No I/O, no clock, no async.
+
+pub mod model;
+
+pub use model::DesiredState;
