@@ -354,7 +354,8 @@ impl Addresses for Addresses4 {
 impl Addresses for Addresses6 {
     #[inline(always)]
     fn hash(&self, identity: u64, seed: &[u32; SEEDS]) -> u64 {
-        let pair = |word: u64, at: usize| nh((word >> 32) as u32, word as u32, seed[at], seed[at + 1]);
+        let pair =
+            |word: u64, at: usize| nh((word >> 32) as u32, word as u32, seed[at], seed[at + 1]);
         let sum = pair(identity, 0)
             .wrapping_add(pair(self[0], 2))
             .wrapping_add(pair(self[1], 4))

@@ -3,6 +3,7 @@
 //!
 //! Pure: text and values in, values out. No I/O, no clock, no async.
 
+pub mod compile;
 pub mod model;
 
 pub use model::DesiredState;
