@@ -109,7 +109,7 @@ impl<A: Copy> Found<A> {
     /// Bucket and lane, as user space counts them.
     #[inline(always)]
     pub(crate) fn number(&self) -> u32 {
-        self.number << 2 | self.lane as u32
+        self.number << 2 | self.lane() as u32
     }
 
     #[inline(always)]
@@ -218,8 +218,10 @@ fn is_over(now: Tick, since: Tick, timeout: u32) -> bool {
 #[inline(always)]
 pub(crate) fn find<N: Net>(
     table: &Table<N::Addresses>,
+    context: &Context,
     key: &Key<N>,
 ) -> Option<Found<N::Addresses>> {
+    let zero = context.rules.image.zero();
     for hash in key.choices() {
         let bucket = table.bucket(hash);
         for lane in 0..LANES {
@@ -236,6 +238,7 @@ pub(crate) fn find<N: Net>(
                 && again.identity() == tag.identity()
                 && tag.state().is_taken()
             {
+                let lane = lane.wrapping_add(zero as usize);
                 return Some(Found { bucket, lane, tag, number: table.number(hash) });
             }
         }
@@ -254,18 +257,16 @@ impl<A: Copy> Found<A> {
     /// Whether the last packet came longer ago than a timeout of this interface.
     #[inline(always)]
     pub(crate) fn is_older(&self, context: &Context, timeout: Timeout) -> bool {
-        let timeout = context.rules.field(record::TIMEOUTS + timeout as u32);
-        is_over(context.now, self.seen(), timeout)
+        let field = (record::TIMEOUTS + timeout as u32).wrapping_add(context.rules.image.zero());
+        is_over(context.now, self.seen(), context.rules.field(field))
     }
 }
 
-/// What is known of a lane that a new flow could take.
-#[derive(Clone, Copy)]
+/// A lane that a new flow could take.
 struct Candidate {
-    bucket_hash: u32,
-    lane: usize,
+    /// `choice << 2 | lane`.
+    place: u64,
     tag: u64,
-    idle: u32,
 }
 
 /// Times that a claim is tried again when another CPU took the lane first.
@@ -286,8 +287,8 @@ pub(crate) fn insert<N: Net>(
 ) -> bool {
     for _ in 0..CLAIM_TRIES {
         let Some(candidate) = candidate::<N>(table, context, key) else { return false };
-        let bucket = table.bucket(candidate.bucket_hash);
-        let lane = candidate.lane & (LANES - 1);
+        let bucket = table.bucket((key.hash >> ((candidate.place >> 2 & 1) * 32)) as u32);
+        let lane = candidate.place as usize & (LANES - 1);
         // SAFETY: the bucket is map memory and the lane within it.
         let tag = unsafe { &raw mut (*bucket).tag[lane] };
         if !compare_exchange(tag, candidate.tag, State::CLAIMED.0 as u64) {
@@ -312,16 +313,18 @@ fn candidate<N: Net>(
     context: &Context,
     key: &Key<N>,
 ) -> Option<Candidate> {
-    let mut best: Option<Candidate> = None;
+    // Idle time above the place; a free lane and a flow that is over count as idle for ever.
+    const FOR_EVER: u64 = 1 << 40;
+    let (mut best, mut best_tag) = (0, 0);
     for choice in 0..not_unrolled(2) {
-        let bucket_hash = (key.hash >> (choice * 32)) as u32;
-        let bucket = table.bucket(bucket_hash);
+        let bucket = table.bucket((key.hash >> ((choice & 1) * 32)) as u32);
         for lane in 0..not_unrolled(LANES) {
             let lane = lane & (LANES - 1);
             // SAFETY: the bucket is map memory; each word is read once.
             let tag = Tag(unsafe { ptr::read_volatile(&raw const (*bucket).tag[lane]) });
+            let place = (choice << 2 | lane) as u64;
             if tag.state() == State::FREE {
-                return Some(Candidate { bucket_hash, lane, tag: tag.0, idle: u32::MAX });
+                return Some(Candidate { place: sg_forget(place), tag: tag.0 });
             }
             if tag.state() == State::CLAIMED {
                 continue;
@@ -329,19 +332,32 @@ fn candidate<N: Net>(
             // SAFETY: as above.
             let seen = unsafe { ptr::read_volatile(&raw const (*bucket).seen[lane]) };
             let idle = if is_over(context.now, seen, timeout_of(context, tag, key.of_fragments)) {
-                u32::MAX
+                FOR_EVER
             } else if tag.state().has_reply() {
                 continue;
             } else {
                 let idle = context.now.wrapping_sub(seen) as i32;
-                if idle < 0 { 0 } else { idle as u32 }
+                // From 1, so that nothing found is less than anything.
+                if idle < 0 { 1 } else { idle as u64 + 1 }
             };
-            if best.is_none_or(|best| idle > best.idle) {
-                best = Some(Candidate { bucket_hash, lane, tag: tag.0, idle });
+            let rank = idle << 3 | place;
+            if rank > best {
+                (best, best_tag) = (rank, tag.0);
             }
         }
     }
-    best
+    (best != 0).then(|| Candidate { place: sg_forget(best), tag: best_tag })
+}
+
+/// Its argument, of which the verifier then knows nothing. Without it, the verifier would follow
+/// each way that the loops above can go, since where they end decides an address.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn sg_forget(value: u64) -> u64 {
+    let copy;
+    // SAFETY: a move.
+    unsafe { asm!("{0} = {1}", out(reg) copy, in(reg) value, options(nomem, nostack)) };
+    copy
 }
 
 /// The idle timeout of whatever flow this is.
@@ -357,7 +373,7 @@ fn timeout_of(context: &Context, tag: Tag, of_fragments: bool) -> u32 {
         return 0;
     }
     let timeout = record::TIMEOUTS + tag.state().timeout(tag.protocol()) as u32;
-    image.word(image::record_of(image, slot) + timeout)
+    image.word((image::record_of(image, slot) + timeout).wrapping_add(image.zero()))
 }
 
 /// A number whose value LLVM cannot see, but the verifier can: a loop up to it stays a loop.

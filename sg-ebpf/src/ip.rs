@@ -4,7 +4,9 @@ use sg_common::{Reason, flow::TCP};
 
 use crate::{
     frame::{Frame, Scratch},
+    conntrack::not_unrolled,
     judge::Length,
+    maps,
     net::{Net, V4, V6},
 };
 
@@ -192,7 +194,8 @@ fn extend<F: Frame>(frame: &F, ip: &mut Ip<(u64, u64)>) -> Result<(), Reason> {
 /// few packets come here and three callers would else carry the loop.
 #[inline(never)]
 fn walk<F: Frame>(frame: &F, chain: &mut Chain, end: u32) -> u32 {
-    for _ in 0..MAX_EXTENSIONS {
+    let zero = maps::zero();
+    for _ in 0..not_unrolled(MAX_EXTENSIONS as usize) {
         if !is_extension(chain.protocol) {
             return 0;
         }
@@ -218,7 +221,8 @@ fn walk<F: Frame>(frame: &F, chain: &mut Chain, end: u32) -> u32 {
         }
         let kind = chain.protocol;
         chain.protocol = next;
-        chain.transport += length;
+        // Else the verifier would follow each sum of lengths apart.
+        chain.transport = (chain.transport + length).wrapping_add(zero);
         if kind == FRAGMENT {
             let field = header.half(2) as u32;
             let (offset, more) = (field >> 3, field & 1);

@@ -165,13 +165,15 @@ pub(crate) fn judge<F: Frame>(
     length: &mut Length,
     flow: &mut u32,
 ) -> Reason {
+    // The rest is checked once, not for every place where an IP header can begin.
+    let hidden = |at: u32| at.wrapping_add(context.rules.image.zero());
     match Link::read(frame, context.interface) {
         Err(reason) => reason,
         Ok(Link { ethertype: IPV4, payload }) => {
-            packet::<V4, F>(context, frame, payload, length, flow)
+            packet::<V4, F>(context, frame, hidden(payload), length, flow)
         }
         Ok(Link { ethertype: IPV6, payload }) => {
-            packet::<V6, F>(context, frame, payload, length, flow)
+            packet::<V6, F>(context, frame, hidden(payload), length, flow)
         }
         Ok(link) => reason_of(not_ip(context, frame, &link)),
     }
@@ -303,7 +305,7 @@ impl<N: SourceCheck> Packet<'_, N> {
             return self.stateless(frame, flow);
         };
         let Some(table) = N::flows() else { return Err(Reason::AllowanceExceeded) };
-        let mut found = conntrack::find::<N>(&table, &key);
+        let mut found = conntrack::find::<N>(&table, context, &key);
         if let Some(found) = &mut found
             && !found.is_over(context)
         {

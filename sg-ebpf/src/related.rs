@@ -50,7 +50,7 @@ fn quoted_flow<N: Header, F: Frame>(
         }
     }
     let key = Key::<N>::of(context, direction, &quote, &transport)?;
-    let found = conntrack::find::<N>(&N::flows()?, &key)?;
+    let found = conntrack::find::<N>(&N::flows()?, context, &key)?;
     (found.tag.state().is_live() && !found.is_over(context)).then_some(found.number())
 }
 
