@@ -32,6 +32,6 @@ pub(crate) fn remember<N: Net>(context: &Context, ip: &Ip<N::Address>, allowed: 
     let state = State::first_fragment(allowed);
     match conntrack::find::<N>(&table, context, &key) {
         Some(mut found) => found.restart(context.now, state, 0),
-        None => conntrack::insert::<N>(&table, context, &key, state, 0),
+        None => conntrack::insert::<N>(&key, state, 0),
     }
 }

@@ -331,7 +331,7 @@ impl<N: SourceCheck> Packet<'_, N> {
         let state = State::first(protocol, context.direction, tcp_flags);
         let opened = match &mut found {
             Some(found) => found.restart(context.now, state, self.bytes),
-            None => conntrack::insert::<N>(&table, context, &key, state, self.bytes),
+            None => conntrack::insert::<N>(&key, state, self.bytes),
         };
         if opened { Ok(Reason::Rule) } else { Err(Reason::AllowanceExceeded) }
     }

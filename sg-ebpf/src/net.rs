@@ -7,7 +7,10 @@ use sg_common::{
     interval::{Ref, Words},
 };
 
-use crate::maps::{self, Image, Table};
+use crate::{
+    conntrack::{sg_insert4, sg_insert6},
+    maps::{self, Image, Table},
+};
 
 pub(crate) trait Net {
     type Address: Copy;
@@ -25,6 +28,8 @@ pub(crate) trait Net {
     fn is_exempt_service(address: Self::Address) -> bool;
     fn flows() -> Option<Table<Self::Addresses>>;
     fn fragments() -> Option<Table<Self::Addresses>>;
+    /// [`crate::conntrack::insert`] for the family: 0 if there was no room.
+    fn insert(what: [u64; 4], addresses: &Self::Addresses) -> u32;
     /// The request type of a query or of its reply, and whether this is the request.
     fn query(icmp_type: u8) -> Option<(u8, bool)>;
     /// Whether an ICMP message quotes the packet it is about.
@@ -100,6 +105,11 @@ impl Net for V4 {
     }
 
     #[inline(always)]
+    fn insert([tag, hash, bytes, fragments]: [u64; 4], addresses: &Addresses4) -> u32 {
+        sg_insert4(&[tag, hash, bytes, fragments, addresses[0]])
+    }
+
+    #[inline(always)]
     fn query(icmp_type: u8) -> Option<(u8, bool)> {
         match icmp_type {
             8 | 13 | 15 | 17 | 42 => Some((icmp_type, true)),
@@ -158,6 +168,12 @@ impl Net for V6 {
     #[inline(always)]
     fn fragments() -> Option<Table<Addresses6>> {
         maps::fragments6()
+    }
+
+    #[inline(always)]
+    fn insert([tag, hash, bytes, fragments]: [u64; 4], addresses: &Addresses6) -> u32 {
+        let [a, b, c, d] = *addresses;
+        sg_insert6(&[tag, hash, bytes, fragments, a, b, c, d])
     }
 
     #[inline(always)]
