@@ -15,7 +15,7 @@ use crate::{
     counters,
     exempt::is_exempt,
     fragments,
-    frame::{Frame, Scratch, opaque},
+    frame::{Frame, opaque},
     ip::Part,
     maps::Arena,
     net::{V4, V6},
@@ -131,9 +131,8 @@ const MAX_TAGS: u32 = 2;
 impl Link {
     #[inline(always)]
     fn read<F: Frame>(frame: &F, interface: u32) -> Result<Self, Reason> {
-        let mut scratch = Scratch::new();
         if interface & flags::NO_ETHERNET != 0 {
-            let first = frame.header::<1>(0, &mut scratch).ok_or(Reason::Malformed)?;
+            let first = frame.header::<1>(0).ok_or(Reason::Malformed)?;
             let ethertype = match first.byte(0) >> 4 {
                 4 => IPV4,
                 6 => IPV6,
@@ -141,7 +140,7 @@ impl Link {
             };
             return Ok(Self { ethertype, payload: 0 });
         }
-        let ethernet = frame.header::<14>(0, &mut scratch).ok_or(Reason::Malformed)?;
+        let ethernet = frame.header::<14>(0).ok_or(Reason::Malformed)?;
         let mut ethertype = ethernet.half(12);
         let mut payload = 14;
         let mut tags = frame.tags();
@@ -150,7 +149,7 @@ impl Link {
             if tags > MAX_TAGS {
                 return Err(Reason::TooManyHeaders);
             }
-            let tag = frame.header::<4>(payload, &mut scratch).ok_or(Reason::Malformed)?;
+            let tag = frame.header::<4>(payload).ok_or(Reason::Malformed)?;
             ethertype = tag.half(2);
             payload += 4;
         }
@@ -273,11 +272,8 @@ impl<N: SourceCheck> Packet<'_, N> {
     /// The service that the packet goes to, as rules name it.
     #[inline(always)]
     fn service(&self) -> u32 {
-        let detail = if self.protocol() == N::ICMP {
-            self.transport.source
-        } else {
-            self.transport.destination
-        };
+        let (source, destination) = self.transport.loaded();
+        let detail = if self.protocol() == N::ICMP { source } else { destination };
         image::service(self.protocol(), detail)
     }
 

@@ -9,6 +9,7 @@ use sg_common::{
 
 use crate::{
     conntrack::{sg_insert4, sg_insert6},
+    frame::opaque,
     maps::{self, Image, Table},
 };
 
@@ -42,6 +43,12 @@ pub(crate) trait Net {
         Self::find(image, map, address)
     }
 
+    /// The address, in registers.
+    #[inline(always)]
+    fn loaded(address: Self::Address) -> Self::Address {
+        address
+    }
+
     /// The instance's address and the peer's.
     #[inline(always)]
     fn sides(
@@ -49,6 +56,7 @@ pub(crate) trait Net {
         source: Self::Address,
         destination: Self::Address,
     ) -> (Self::Address, Self::Address) {
+        let (source, destination) = (Self::loaded(source), Self::loaded(destination));
         match direction {
             Direction::Ingress => (destination, source),
             Direction::Egress => (source, destination),
@@ -130,6 +138,14 @@ pub(crate) enum V6 {}
 impl Net for V6 {
     type Address = (u64, u64);
     type Addresses = Addresses6;
+
+    /// Loads both before it chooses: LLVM would else choose between the addresses in memory by
+    /// arithmetic on stack pointers, which the verifier refuses.
+    #[inline(always)]
+    fn loaded(address: (u64, u64)) -> (u64, u64) {
+        (opaque(address.0 as usize) as u64, opaque(address.1 as usize) as u64)
+    }
+
     const FAMILY: Family = Family::V6;
     const ICMP: u8 = ICMPV6;
 
