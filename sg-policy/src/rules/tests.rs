@@ -650,3 +650,18 @@ fn peers_keep_the_definitions_spelling() {
     let state = valid(&with_rule(r#"{ protocol = "all", groups = ["G  "] }"#));
     assert_eq!(state.groups[0].ingress[0].peer, Peer::Group("g".to_owned()));
 }
+
+#[test]
+fn depth_does_not_exhaust_the_stack() {
+    let dotted = "a.".repeat(79) + "a";
+    for text in [
+        "[".repeat(200_000),
+        "a=".to_owned() + &"[".repeat(200_000),
+        "a=".to_owned() + &"{a=".repeat(200_000),
+        "a.".repeat(200_000) + "a = 1",
+        format!("[{}]", "a.".repeat(200_000) + "a"),
+        format!("{dotted} = ") + &format!("{{ {dotted} = ").repeat(79) + "1" + &"}".repeat(79),
+    ] {
+        assert!(parse("deep", text.as_bytes()).is_err());
+    }
+}
