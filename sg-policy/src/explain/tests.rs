@@ -13,6 +13,8 @@ ingress = [
   { protocol = "icmp", type = 3, code = 4, cidrs = ["0.0.0.0/0"] },
   { protocol = "icmpv6", type = 128, cidrs = ["::/0"] },
   { protocol = 47, groups = ["b"] },
+  { protocol = "icmp", groups = ["b"] },
+  { protocol = "icmpv6", groups = ["b"] },
 ]
 egress = []
 
@@ -27,7 +29,7 @@ groups = ["a", "b"]
 [[interface]]
 name = "eth1"
 groups = ["b"]
-addresses = ["172.16.0.1"]
+addresses = ["172.16.0.1", "fd99::1"]
 "#;
 
 #[test]
@@ -55,6 +57,9 @@ fn rules_are_named_by_direction_protocol_service_and_peer() {
             Detail::None,
             &["a ingress protocol 47 from group b", "b ingress all from group b"],
         ),
+        // A group has members of both families, an ICMP rule is about one.
+        (Direction::Ingress, ICMP, "fd99::1", icmp(8, 0), &["b ingress all from group b"]),
+        (Direction::Ingress, ICMPV6, "172.16.0.1", icmp(8, 0), &["b ingress all from group b"]),
         (Direction::Ingress, TCP, "172.16.0.1", Detail::Port(1), &["all from group b"]),
         (Direction::Ingress, TCP, "172.16.0.2", Detail::Port(1), &[]),
     ];
