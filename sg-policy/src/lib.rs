@@ -5,5 +5,6 @@
 
 pub mod compile;
 pub mod model;
+pub mod reference;
 
 pub use model::DesiredState;
