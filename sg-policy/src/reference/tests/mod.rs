@@ -18,7 +18,10 @@ mod apply;
 mod exempt;
 mod flows;
 mod fragments;
+
 mod frames;
+#[cfg(feature = "generate")]
+mod generated;
 mod headers;
 mod pickup;
 mod related;
