@@ -96,9 +96,9 @@ impl Classes {
             set.extend(same.iter().map(|entry| entry.2));
             let class = interner.number(set);
             let size_bits = u32::from(bits(family) - length);
-            let end = start.checked_add(1u128 << size_bits).filter(|end| {
-                family == Family::V6 || *end < 1 << 32
-            });
+            let end = start
+                .checked_add(1u128 << size_bits)
+                .filter(|end| family == Family::V6 || *end < 1 << 32);
             around.push((end, class));
             changes.push((start, class));
         }

@@ -60,6 +60,13 @@ impl Layout {
         unit
     }
 
+    /// Room for `words` words from the start of a cache line; their word offset.
+    pub(super) fn reserve(&mut self, words: usize) -> usize {
+        let at = self.words.len().next_multiple_of(LINE);
+        self.words.resize(at + words, 0);
+        at
+    }
+
     /// The set whose members change at `boundaries`, starting with none.
     pub(super) fn set(&mut self, boundaries: &[u32]) -> Ref {
         match boundaries {

@@ -57,7 +57,11 @@ impl ServiceSet {
 
     /// Keys at which membership changes.
     pub(super) fn boundaries(&self) -> Vec<u32> {
-        self.merged().into_iter().flat_map(|(start, end)| [start, end]).filter(|key| *key < END).collect()
+        self.merged()
+            .into_iter()
+            .flat_map(|(start, end)| [start, end])
+            .filter(|key| *key < END)
+            .collect()
     }
 
     /// The part of the set that is TCP and UDP, of protocols whose every port `other` holds.
