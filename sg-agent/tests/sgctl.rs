@@ -121,7 +121,7 @@ fn an_invalid_file_is_status_2_with_the_agents_rendering() {
 #[test]
 fn a_refusal_is_status_1_and_a_senseless_request_2() {
     let file = rules_file(b"");
-    for (http, status) in [(500, 1), (409, 1), (403, 1), (404, 1), (400, 2)] {
+    for (http, status) in [(500, 1), (409, 1), (403, 1), (503, 1), (400, 2), (413, 2)] {
         let agent = FakeAgent::start(vec![("POST /v1/apply", failure(http, "it is so"))]);
         expect(&agent, &["apply", path(&file)], status, "", "error: it is so\n");
     }
@@ -191,11 +191,11 @@ fn plan_lists_changes_and_the_interfaces_they_reach() {
     let body = json!({"changes": [
         {"op": "+", "kind": "rule", "id": "sgr-00000000000000001",
             "text": "web ingress tcp 443 from 0.0.0.0/0"},
-        {"op": "-", "kind": "security_group", "id": "db", "text": "removed"},
+        {"op": "-", "kind": "security_group", "id": "db", "text": "db"},
     ], "interfaces": ["tap0", "tap1"]});
     let agent = FakeAgent::start(vec![("POST /v1/plan", answer(&body))]);
-    let text = "+ rule sgr-00000000000000001: web ingress tcp 443 from 0.0.0.0/0\n\
-        - security group db: removed\n\
+    let text = "+ rule web ingress tcp 443 from 0.0.0.0/0 (sgr-00000000000000001)\n\
+        - security group db\n\
         2 changes, reaching tap0, tap1\n";
     expect(&agent, &["plan", path(&file)], 0, text, "");
     expect(&agent, &["plan", path(&file), "--exit-code"], 3, text, "");

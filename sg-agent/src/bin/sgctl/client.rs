@@ -115,7 +115,7 @@ fn refused(status: StatusCode, body: &[u8]) -> Error {
     );
     match status {
         StatusCode::UNPROCESSABLE_ENTITY => Error::Faults(text),
-        StatusCode::BAD_REQUEST => Error::Usage(text),
+        StatusCode::BAD_REQUEST | StatusCode::PAYLOAD_TOO_LARGE => Error::Usage(text),
         _ => Error::Failed(text),
     }
 }

@@ -26,6 +26,7 @@ struct Cli {
         global = true,
         value_name = "PATH",
         env = "SGCTL_SOCKET",
+        hide_env_values = true,
         default_value = "/run/sg/agent.sock"
     )]
     socket: PathBuf,

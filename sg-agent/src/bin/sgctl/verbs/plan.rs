@@ -46,14 +46,17 @@ fn text(plan: &Plan) -> String {
     text
 }
 
+/// The text names what changes, but for a rule's id.
 fn line(change: &Change) -> String {
     let Change { op, kind, id, text } = change;
-    let kind = kind.replace('_', " ");
-    let line = format!("{op} {kind} {id}: {text}");
-    let line = match op.as_str() {
-        "+" => paint(Colour::Green, &line),
-        "-" => paint(Colour::Red, &line),
-        _ => paint(Colour::Yellow, &line),
+    let mut line = format!("{op} {} {text}", kind.replace('_', " "));
+    if kind == "rule" {
+        line += &format!(" ({id})");
+    }
+    let colour = match op.as_str() {
+        "+" => Colour::Green,
+        "-" => Colour::Red,
+        _ => Colour::Yellow,
     };
-    line + "\n"
+    paint(colour, &line) + "\n"
 }
