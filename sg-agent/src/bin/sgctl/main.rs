@@ -27,6 +27,7 @@ struct Cli {
         value_name = "PATH",
         env = "SGCTL_SOCKET",
         hide_env_values = true,
+        display_order = 100,
         default_value = "/run/sg/agent.sock"
     )]
     socket: PathBuf,

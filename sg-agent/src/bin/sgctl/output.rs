@@ -13,7 +13,7 @@ use crate::error::Result;
 #[derive(Clone, Copy, Debug, clap::Args)]
 pub(crate) struct Output {
     /// Print JSON
-    #[arg(long)]
+    #[arg(long, display_order = 99)]
     pub(crate) json: bool,
 }
 

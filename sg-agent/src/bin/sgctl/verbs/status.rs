@@ -7,7 +7,6 @@ use crate::{
     client::Client,
     error::Result,
     output::{Output, count, short},
-    reasons,
     table::table,
 };
 
@@ -109,7 +108,6 @@ fn counters(
                     short(count.packets),
                     short(count.bytes),
                     reason.clone(),
-                    reasons::in_words(reason).unwrap_or_default().to_owned(),
                 ]
             }));
         }
@@ -117,7 +115,7 @@ fn counters(
     if rows.is_empty() {
         return String::new();
     }
-    format!("\n{}", table([title, "", "PACKETS", "BYTES", "REASON", ""], rows))
+    format!("\n{}", table([title, "", "PACKETS", "BYTES", "REASON"], rows.iter().cloned()))
 }
 
 /// Why each data path was chosen; interfaces with the same reason share a line.
@@ -126,8 +124,8 @@ fn datapaths(status: &Status) -> String {
     for InterfaceStatus { name, datapath, datapath_reason, .. } in &status.interfaces {
         reasons.entry((datapath, datapath_reason)).or_default().push(name);
     }
-    let rows = reasons.into_iter().map(|((datapath, reason), names)| {
-        [datapath.to_owned(), reason.to_owned(), names.join(", ")]
+    let rows = reasons.iter().map(|((datapath, reason), names)| {
+        [(*datapath).to_owned(), (*reason).to_owned(), names.join(", ")]
     });
     format!("\n{}", table(["PATH", "BECAUSE", "ON"], rows))
 }
