@@ -1,7 +1,7 @@
 //! HTTP/1.1 over the agent's unix socket, a connection per request.
 
 use std::{
-    io,
+    env, io,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -23,14 +23,19 @@ use crate::error::{Error, Result};
 /// An agent that takes longer is stuck; large rule sets take about a second.
 const PATIENCE: Duration = Duration::from_secs(120);
 
+const DEFAULT_SOCKET: &str = "/run/sg/agent.sock";
+
 #[derive(Debug)]
 pub(crate) struct Client {
     socket: PathBuf,
 }
 
 impl Client {
-    pub(crate) fn new(socket: PathBuf) -> Self {
-        Self { socket }
+    /// The socket is what the flag says, else the environment, else the default.
+    pub(crate) fn new(flag: Option<PathBuf>) -> Self {
+        let environment = || env::var_os("SGCTL_SOCKET").filter(|path| !path.is_empty());
+        let socket = flag.or_else(|| environment().map(PathBuf::from));
+        Self { socket: socket.unwrap_or_else(|| DEFAULT_SOCKET.into()) }
     }
 
     pub(crate) fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T> {

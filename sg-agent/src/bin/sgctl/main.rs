@@ -20,17 +20,9 @@ use clap::Parser;
     after_help = "Exit status: 0 done; 1 it could not be done; 2 wrong usage or an invalid file."
 )]
 struct Cli {
-    /// The agent's socket
-    #[arg(
-        long,
-        global = true,
-        value_name = "PATH",
-        env = "SGCTL_SOCKET",
-        hide_env_values = true,
-        display_order = 100,
-        default_value = "/run/sg/agent.sock"
-    )]
-    socket: PathBuf,
+    /// The agent's socket [env: SGCTL_SOCKET] [default: /run/sg/agent.sock]
+    #[arg(long, global = true, value_name = "PATH", display_order = 100)]
+    socket: Option<PathBuf>,
     #[command(subcommand)]
     verb: verbs::Verb,
 }
