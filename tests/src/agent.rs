@@ -81,7 +81,12 @@ impl Agent {
 
     /// `sg-agent` in the namespace with this agent's directories; `verb` is empty or `detach`.
     pub fn command(&self, verb: &[&str]) -> Command {
-        let mut command = Command::new(binary("sg-agent"));
+        self.command_of(&binary("sg-agent"), verb)
+    }
+
+    /// The same with another copy of the program.
+    pub fn command_of(&self, program: &Path, verb: &[&str]) -> Command {
+        let mut command = Command::new(program);
         command.args(verb);
         for (flag, path) in [
             ("--config", self.directory.join("agent.toml")),
@@ -211,6 +216,13 @@ fn wait_within(child: &mut Child, limit: Duration) -> Option<ExitStatus> {
         }
         thread::sleep(Duration::from_millis(10));
     }
+}
+
+/// A copy of a built binary that every user may run, wherever the original is.
+pub fn public_binary(name: &str) -> PathBuf {
+    let copy = sandbox::directory("bin").join(name);
+    fs::copy(binary(name), &copy).expect("a copy");
+    copy
 }
 
 /// Path of a built binary.

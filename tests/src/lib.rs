@@ -6,6 +6,11 @@
 //! which its network namespaces, bpffs and files are mounted, and its agents die with it, so the
 //! kernel takes everything back even after a SIGKILL.
 
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
+
 pub mod agent;
 pub mod counters;
 pub mod ctl;
@@ -21,6 +26,16 @@ pub use ctl::{Ctl, Ran};
 pub use netns::NetNs;
 pub use topology::{Addresses, FAMILIES, Role, Topology, V4, V6};
 pub use world::{Datapath, World};
+
+/// Waits for the agent to follow what the kernel has told it; panics after 5 s.
+#[track_caller]
+pub fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(5);
+    while !holds() {
+        assert!(Instant::now() < deadline, "not within 5 s: {what}");
+        thread::sleep(Duration::from_millis(20));
+    }
+}
 
 /// One test body, four tests: each role with each data path.
 ///
