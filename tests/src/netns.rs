@@ -30,8 +30,12 @@ pub struct NetNs {
 impl NetNs {
     /// A new namespace with `lo` up; `label` is part of its unique name.
     pub fn new(label: &str) -> Self {
+        Self::named(format!("sg-{label}-{}-{}", process::id(), sandbox::unique()))
+    }
+
+    /// A new namespace with this name, which no other of the sandbox has.
+    pub fn named(name: String) -> Self {
         sandbox::enter();
-        let name = format!("sg-{label}-{}-{}", process::id(), sandbox::unique());
         let path = Path::new("/run/netns").join(&name);
         File::create(&path).expect("a mount point for the namespace");
         // A thread of its own, because the calling one is to stay where it is.
