@@ -56,19 +56,20 @@ pub(crate) fn run(args: &Args) -> Result<Built> {
 
 /// Builds the BPF object.
 fn object() -> Result<PathBuf> {
-    let toolchain = toolchain::find().context("no toolchain for BPF")?;
-    let target = workspace::target().join("bpf");
-    say(bpf_cargo(&toolchain)
-        .args(["build", "--release", "--target", TARGET, "-Z", "build-std=core"])
-        .arg("--target-dir")
-        .arg(&target))?;
+    let target = bpf_target();
+    say(&mut bpf_cargo("build")?)?;
     let object = target.join("sg.bpf.o");
     copy_if_new(&target.join(TARGET).join("release/sg"), &object)?;
     Ok(object)
 }
 
-/// Cargo in the folder of the BPF crate. Stable compilers are told to take `-Z` all the same.
-fn bpf_cargo(toolchain: &str) -> Command {
+fn bpf_target() -> PathBuf {
+    workspace::target().join("bpf")
+}
+
+/// A cargo verb for the BPF crate, which has its own toolchain and target folder.
+pub(crate) fn bpf_cargo(verb: &str) -> Result<Command> {
+    let toolchain = toolchain::find().context("no toolchain for BPF")?;
     let flags = [
         "--cfg=bpf_target_arch=\"x86_64\"",
         "-Cdebuginfo=2",
@@ -77,12 +78,15 @@ fn bpf_cargo(toolchain: &str) -> Command {
     ];
     let mut cargo = clean("rustup");
     cargo
-        .args(["run", toolchain, "cargo"])
+        .args(["run", &toolchain, "cargo", verb])
+        .args(["--release", "--target", TARGET, "-Z", "build-std=core", "--target-dir"])
+        .arg(bpf_target())
         .current_dir(workspace::root().join("sg-ebpf"))
+        // Lets a stable compiler take `-Z`.
         .env("RUSTC_BOOTSTRAP", "1")
         .env("CARGO_ENCODED_RUSTFLAGS", flags.join("\x1f"))
         .env_remove("CARGO_TARGET_DIR");
-    cargo
+    Ok(cargo)
 }
 
 /// An object that has not changed keeps its time stamp, and with it what is built from it.

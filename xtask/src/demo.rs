@@ -14,7 +14,7 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args) -> Result<()> {
     let built = build::run(&build::Args::default())?;
     let mut demo = built.cargo();
-    demo.args(["run", "--quiet", "--package", "sg-tests", "--bin", "sg-demo"])
+    demo.args(["run", "--quiet", "--release", "--package", "sg-tests", "--bin", "sg-demo"])
         .env("SG_BIN_DIR", &built.binaries);
     if args.pause {
         demo.args(["--", "--pause"]);

@@ -2,6 +2,7 @@
 
 mod build;
 mod demo;
+mod lint;
 mod run;
 mod setup;
 mod test;
@@ -27,6 +28,8 @@ enum Verb {
     Build(build::Args),
     /// Show security groups at work between network namespaces
     Demo(demo::Args),
+    /// Check format and lints of everything, the BPF crate included
+    Lint,
     /// Run all tests, those that need root and a kernel with BPF included
     Test(test::Args),
 }
@@ -36,6 +39,7 @@ fn main() -> ExitCode {
         Verb::Setup(args) => setup::run(&args),
         Verb::Build(args) => build::run(&args).map(drop),
         Verb::Demo(args) => demo::run(&args),
+        Verb::Lint => lint::run(),
         Verb::Test(args) => test::run(&args),
     };
     match done {

@@ -16,7 +16,7 @@ const DENY: &str = "0.20.2";
 
 #[derive(Debug, Default, clap::Args)]
 pub(crate) struct Args {
-    /// Also what only CI needs: cargo-deny
+    /// Also what only CI needs: cargo-deny, and clippy for the BPF crate
     #[arg(long)]
     ci: bool,
 }
@@ -47,11 +47,18 @@ const STEPS: &[Step] = &[
     },
 ];
 
-const CI_STEPS: &[Step] = &[Step {
-    what: "cargo-deny",
-    missing: || !cargo_has("deny"),
-    install: || cargo_install("cargo-deny", DENY),
-}];
+const CI_STEPS: &[Step] = &[
+    Step {
+        what: "cargo-deny",
+        missing: || !cargo_has("deny"),
+        install: || cargo_install("cargo-deny", DENY),
+    },
+    Step {
+        what: "clippy of the Rust toolchain for BPF",
+        missing: || !toolchain::has_clippy(),
+        install: install_clippy,
+    },
+];
 
 pub(crate) fn run(args: &Args) -> Result<()> {
     let steps = STEPS.iter().chain(if args.ci { CI_STEPS } else { &[] });
@@ -82,6 +89,15 @@ fn install(missing: &[&Step]) -> Result<()> {
 fn install_toolchain() -> Result<()> {
     apt(&["rustc-web", "cargo-web", "rust-web-src"])?;
     say(clean("rustup").args(["toolchain", "link", LINKED, "/usr"]))
+}
+
+fn install_clippy() -> Result<()> {
+    match toolchain::find() {
+        Some(nightly) if nightly != LINKED => {
+            say(clean("rustup").args(["component", "add", "clippy", "--toolchain", &nightly]))
+        }
+        _ => apt(&["rust-web-clippy"]),
+    }
 }
 
 fn install_bpf_linker() -> Result<()> {

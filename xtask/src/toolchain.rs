@@ -38,3 +38,10 @@ pub(crate) fn has_bpf_linker() -> bool {
     ask(Command::new("bpf-linker").arg("--version"))
         .is_some_and(|version| version.split_whitespace().last() == Some(BPF_LINKER))
 }
+
+/// Whether the toolchain for BPF can lint.
+pub(crate) fn has_clippy() -> bool {
+    find().is_some_and(|name| {
+        ask(clean("rustup").args(["run", &name, "cargo-clippy", "--version"])).is_some()
+    })
+}
