@@ -46,6 +46,9 @@ matrix! {
     fn live_members(world) {
         // A second interface in the agent's namespace, whose addresses are the members.
         connect(world.host(), "lb0", &world.remote, "lb1");
+        // The remote machine goes on to send from addresses that this one has as well: they count
+        // as members, and must neither be refused as martians nor take the packets.
+        world.host().sysctl("ipv4/conf/all/accept_local", "1");
         world.apply(&["web"], &format!(r#"{GROUPS}
             [[interface]]
             name = "lb0"
@@ -55,18 +58,16 @@ matrix! {
             let _server = tcp::serve(&world.instance, at.instance_port(80));
             tcp::is_dropped(&world.remote, at.remote, at.instance_port(80));
             number(world.host(), "lb0", &[at.remote]);
-            // The address makes a member; that it is local must not take the packets.
             let (family, length) = if at.remote.is_ipv4() { ("-4", 32) } else { ("-6", 128) };
-            let local = format!("{family} route del local {}/{length} dev lb0 table local", at.remote);
-            world.host().ip(&local);
-            eventually("the address is a member", || members(world, "lb").contains(&at.remote));
+            let host = format!("{}/{length}", at.remote);
+            world.host().ip(&format!("{family} route del local {host} dev lb0 table local"));
             if at.remote.is_ipv6() {
-                // The connected /128 route leads to lb0 too.
-                let _ = world.host().try_ip(&format!("-6 route del {}/128 dev lb0", at.remote));
+                world.host().ip(&format!("-6 route del {host} dev lb0"));
             }
+            eventually("the address is a member", || members(world, "lb").contains(&at.remote));
             tcp::passes(&world.remote, at.remote, at.instance_port(80));
             tcp::is_dropped(&world.remote, at.other, at.instance_port(80));
-            world.host().ip(&format!("address del {}/{length} dev lb0", at.remote));
+            world.host().ip(&format!("address del {host} dev lb0"));
             eventually("it is none any more", || !members(world, "lb").contains(&at.remote));
             tcp::is_dropped(&world.remote, at.remote, at.instance_port(80));
         }
