@@ -25,15 +25,30 @@ use crate::{
     transport::Transport,
 };
 
-/// What a packet is looked up by.
+/// What a packet is looked up by, and what its flow starts with. The global functions below take
+/// it as plain numbers: [`Request4`], [`Request6`].
+#[repr(C)]
 pub(crate) struct Key<N: Net> {
-    pub(crate) addresses: N::Addresses,
-    /// With state 0.
-    pub(crate) tag: Tag,
+    tag: Tag,
     hash: u64,
-    /// Whether a packet like this may open a flow: not so a reply to an ICMP query.
-    pub(crate) may_open: bool,
-    of_fragments: bool,
+    bytes: u64,
+    /// Bits of [`kind`].
+    kind: u64,
+    addresses: N::Addresses,
+}
+
+/// A [`Key`] as the verifier sees it.
+type Request4 = [u64; 5];
+type Request6 = [u64; 8];
+
+const _: () = assert!(size_of::<Key<V4>>() == size_of::<Request4>());
+const _: () = assert!(size_of::<Key<V6>>() == size_of::<Request6>());
+
+mod kind {
+    /// Fragments of a datagram, not a flow.
+    pub(super) const FRAGMENTS: u64 = 1;
+    /// A packet like this opens no flow: a reply to an ICMP query.
+    pub(super) const REPLY: u64 = 2;
 }
 
 impl<N: Net> Key<N> {
@@ -44,50 +59,57 @@ impl<N: Net> Key<N> {
         direction: Direction,
         ip: &Ip<N::Address>,
         transport: &Transport,
+        bytes: u32,
     ) -> Option<Self> {
         let protocol = ip.chain.protocol;
-        let mut may_open = true;
+        let mut kind = 0;
         let ports = if protocol == TCP || protocol == UDP {
             let (local, remote) = transport.ports(direction);
             ports(local, remote)
         } else if protocol == N::ICMP {
             let (request, asks) = N::query(transport.icmp_type())?;
-            may_open = asks;
+            kind = if asks { 0 } else { kind::REPLY };
             let asked_by = if asks { direction } else { direction.reverse() };
             query_ports(transport.identifier(), request, asked_by)
         } else {
             0
         };
         let (local, remote) = N::sides(direction, ip.source, ip.destination);
-        let addresses = N::addresses(local, remote);
-        Some(Self::new(context, addresses, ports, context.slot as u16, protocol, may_open))
+        let tag = Tag::new(ports, context.slot as u16, protocol, State::FREE);
+        Some(Self::new(context, tag, N::addresses(local, remote), kind, bytes))
     }
 
-    /// The key of a datagram's fragments.
+    /// The key of a datagram's fragments, and the verdict on the first.
     #[inline(always)]
     pub(crate) fn of_fragments(context: &Context, ip: &Ip<N::Address>) -> Self {
         let chain = &ip.chain;
-        let protocol = chain.fragment_protocol;
         let (local, remote) = N::sides(context.direction, ip.source, ip.destination);
         // The direction is part of the key: each side counts its own identifications.
         let slot = context.slot as u16 | (context.direction as u16) << 15;
-        let addresses = N::addresses(local, remote);
-        let key = Self::new(context, addresses, chain.identification, slot, protocol, true);
-        Self { of_fragments: true, ..key }
+        let tag = Tag::new(chain.identification, slot, chain.fragment_protocol, State::FREE);
+        Self::new(context, tag, N::addresses(local, remote), kind::FRAGMENTS, 0)
     }
 
     #[inline(always)]
-    fn new(
-        context: &Context,
-        addresses: N::Addresses,
-        ports: u32,
-        slot: u16,
-        protocol: u8,
-        may_open: bool,
-    ) -> Self {
-        let tag = Tag::new(ports, slot, protocol, State::FREE);
+    fn new(context: &Context, tag: Tag, addresses: N::Addresses, kind: u64, bytes: u32) -> Self {
         let hash = addresses.hash(tag.0, &context.rules.image.control().seed);
-        Self { addresses, tag, hash, may_open, of_fragments: false }
+        Self { tag, hash, bytes: bytes as u64, kind, addresses }
+    }
+
+    #[inline(always)]
+    pub(crate) fn may_open(&self) -> bool {
+        self.kind & kind::REPLY == 0
+    }
+
+    /// The state in which the flow starts.
+    #[inline(always)]
+    pub(crate) fn set_state(&mut self, state: State) {
+        self.tag = self.tag.with_state(state);
+    }
+
+    #[inline(always)]
+    fn table(&self) -> Option<Table<N::Addresses>> {
+        if self.kind & kind::FRAGMENTS != 0 { N::fragments() } else { N::flows() }
     }
 
     /// The two hashes that name buckets.
@@ -227,7 +249,7 @@ pub(crate) fn find<N: Net>(
         for lane in 0..LANES {
             // SAFETY: the bucket is map memory; other CPUs may write, so each word is read once.
             let tag = Tag(unsafe { ptr::read_volatile(&raw const (*bucket).tag[lane]) });
-            if tag.identity() != key.tag.0 {
+            if tag.identity() != key.tag.identity() {
                 continue;
             }
             // SAFETY: as above.
@@ -272,56 +294,46 @@ struct Candidate {
 /// Times that a claim is tried again when another CPU took the lane first.
 const CLAIM_TRIES: usize = 2;
 
-/// What [`Net::insert`] is asked, in numbers: tag with its state, hash, bytes, whether these are
-/// fragments, then the addresses.
-pub(crate) type Request4 = [u64; 5];
-pub(crate) type Request6 = [u64; 8];
-
-/// Opens a flow, or keeps the verdict on a first fragment. A free lane first, then one whose flow is
-/// over, then the oldest that has seen no reply; `false` if the rest are established.
-#[inline(always)]
-pub(crate) fn insert<N: Net>(key: &Key<N>, state: State, bytes: u32) -> bool {
-    let tag = key.tag.with_state(state).0;
-    N::insert([tag, key.hash, bytes as u64, key.of_fragments as u64], &key.addresses) != 0
+/// Opens a flow, or keeps the verdict on a first fragment, in the state that the key has; `false` if
+/// there is no room.
+#[inline(never)]
+pub(crate) fn open<N: Net>(context: &Context, key: &Key<N>) -> bool {
+    let Some(table) = key.table() else { return false };
+    // The lane that it had before, if it is still there: a key must not stand in two.
+    match find::<N>(&table, context, key) {
+        Some(mut found) => found.restart(context.now, key.tag.state(), key.bytes as u32),
+        None => N::insert(key),
+    }
 }
 
 // Global functions: the verifier checks their loops once, not on each of the ways that lead here.
 
+/// Inserts a [`Key<V4>`]; 0 if there is no room. A free lane first, then one whose flow is over, then
+/// the oldest that has seen no reply: if the rest are established, none.
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub(crate) extern "C" fn sg_insert4(request: *const Request4) -> u32 {
-    // SAFETY: null, or a request on the caller's stack.
-    let Some(&[tag, hash, bytes, fragments, addresses]) = (unsafe { request.as_ref() }) else {
-        return 0;
-    };
-    let table = if fragments != 0 { V4::fragments() } else { V4::flows() };
-    claim(table, [tag, hash, bytes, fragments], [addresses])
+pub(crate) extern "C" fn sg_insert4(key: *const Request4) -> u32 {
+    // SAFETY: null, or a key on the caller's stack.
+    let Some(key) = (unsafe { key.cast::<Key<V4>>().as_ref() }) else { return 0 };
+    claim(key)
 }
 
+/// [`sg_insert4`] for IPv6.
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub(crate) extern "C" fn sg_insert6(request: *const Request6) -> u32 {
+pub(crate) extern "C" fn sg_insert6(key: *const Request6) -> u32 {
     // SAFETY: as above.
-    let Some(&[tag, hash, bytes, fragments, a, b, c, d]) = (unsafe { request.as_ref() }) else {
-        return 0;
-    };
-    let table = if fragments != 0 { V6::fragments() } else { V6::flows() };
-    claim(table, [tag, hash, bytes, fragments], [a, b, c, d])
+    let Some(key) = (unsafe { key.cast::<Key<V6>>().as_ref() }) else { return 0 };
+    claim(key)
 }
 
 #[inline(always)]
-fn claim<A: Copy>(
-    table: Option<Table<A>>,
-    [tag, hash, bytes, fragments]: [u64; 4],
-    addresses: A,
-) -> u32 {
-    let (Some(table), Some(arena)) = (table, Arena::open()) else { return 0 };
-    let now = arena.now();
-    let new = Tag(tag);
+fn claim<N: Net>(key: &Key<N>) -> u32 {
+    let (Some(table), Some(arena)) = (key.table(), Arena::open()) else { return 0 };
     for _ in 0..not_unrolled(CLAIM_TRIES) {
-        let candidate = candidate(&table, hash, fragments != 0);
+        let candidate = candidate(&table, key.hash, key.kind & kind::FRAGMENTS != 0);
         let Some(candidate) = candidate else { return 0 };
-        let bucket = table.bucket((hash >> ((candidate.place >> 2 & 1) * 32)) as u32);
+        let bucket = table.bucket((key.hash >> ((candidate.place >> 2 & 1) * 32)) as u32);
         let lane = candidate.place as usize & (LANES - 1);
         // SAFETY: the bucket is map memory and the lane within it.
         let tag = unsafe { &raw mut (*bucket).tag[lane] };
@@ -330,11 +342,11 @@ fn claim<A: Copy>(
         }
         // SAFETY: as above; the lane is claimed, and readers do not look past the tag.
         unsafe {
-            (*bucket).seen[lane] = now;
+            (*bucket).seen[lane] = arena.now();
             (*bucket).packets[lane] = 1;
-            (*bucket).body[lane].addresses = addresses;
-            (*bucket).body[lane].volume = bytes;
-            ptr::write_volatile(tag, new.0);
+            (*bucket).body[lane].addresses = key.addresses;
+            (*bucket).body[lane].volume = key.bytes;
+            ptr::write_volatile(tag, key.tag.0);
         }
         return 1;
     }
@@ -444,7 +456,7 @@ pub(crate) fn is_to_recheck<A: Copy>(context: &Context, found: &Found<A>) -> Opt
 
 /// Whether the rules would allow the packet that opened a flow.
 #[inline(never)]
-pub(crate) fn is_still_allowed<N: Net>(context: &Context, tag: Tag, peer: N::Address) -> bool {
+fn is_still_allowed<N: Net>(context: &Context, tag: Tag, addresses: &N::Addresses) -> bool {
     let opener = tag.state().opener();
     let (local, remote) = ((tag.ports() >> 16) as u16, tag.ports() as u16);
     let protocol = tag.protocol();
@@ -457,30 +469,35 @@ pub(crate) fn is_still_allowed<N: Net>(context: &Context, tag: Tag, peer: N::Add
             Direction::Egress => remote,
         }
     };
-    context.rules.allow::<N>(opener, peer, image::service(protocol, detail))
+    context.rules.allow::<N>(opener, N::remote(addresses), image::service(protocol, detail))
 }
 
-/// What becomes of a packet whose flow is in the table.
-pub(crate) enum Hit {
-    Pass,
-    Drop(Reason),
-    /// A SYN on a five-tuple whose flow is ending or was cut: for the rules to say.
-    Reopens,
+/// What is known of a packet's flow: 0 if nothing, else its number above a [`Reason`]. `Flow`: it
+/// passes and is counted; `FlowCut`: it is refused; `Rule`: a SYN on a five-tuple whose flow is
+/// ending or was cut, for the rules to say.
+#[inline(never)]
+pub(crate) fn known<N: Net>(context: &Context, key: &Key<N>, tcp_flags: u8) -> u64 {
+    let Some(table) = N::flows() else { return 0 };
+    let Some(mut found) = find::<N>(&table, context, key) else { return 0 };
+    if found.is_over(context) {
+        return 0;
+    }
+    let reason = hit::<N>(context, key, &mut found, tcp_flags);
+    (found.number() as u64) << 32 | reason as u64
 }
 
 #[inline(always)]
-pub(crate) fn hit<N: Net>(
+fn hit<N: Net>(
     context: &Context,
+    key: &Key<N>,
     found: &mut Found<N::Addresses>,
-    peer: N::Address,
     tcp_flags: u8,
-    bytes: u32,
-) -> Hit {
+) -> Reason {
     let state = found.tag.state();
     let mut cut = state.is_cut();
     if !cut
         && let Some(since) = is_to_recheck(context, found)
-        && !is_still_allowed::<N>(context, found.tag, peer)
+        && !is_still_allowed::<N>(context, found.tag, &key.addresses)
     {
         cut = true;
         if context.leaves_traces {
@@ -489,16 +506,16 @@ pub(crate) fn hit<N: Net>(
     }
     let protocol = found.tag.protocol();
     if protocol == TCP && tcp::opens(tcp_flags) && (cut || state.is_closing()) {
-        return Hit::Reopens;
+        return Reason::Rule;
     }
     if cut {
-        return Hit::Drop(Reason::FlowCut);
+        return Reason::FlowCut;
     }
     if context.leaves_traces {
         let state = state.after(protocol, context.direction, tcp_flags);
-        found.touch(context.now, state, bytes);
+        found.touch(context.now, state, key.bytes as u32);
     }
-    Hit::Pass
+    Reason::Flow
 }
 
 /// Stores `new` if `at` still holds `old`.

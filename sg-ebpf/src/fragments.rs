@@ -24,14 +24,10 @@ pub(crate) fn follows<N: Net>(context: &Context, ip: &Ip<N::Address>) -> bool {
     context.rules.allow_all::<N>(context.direction, peer, ip.chain.protocol)
 }
 
-/// Keeps the verdict on a first fragment for those that follow.
+/// Keeps the verdict on a first fragment for those that follow; `false` if there is no room.
 #[inline(never)]
 pub(crate) fn remember<N: Net>(context: &Context, ip: &Ip<N::Address>, allowed: bool) -> bool {
-    let Some(table) = N::fragments() else { return false };
-    let key = Key::<N>::of_fragments(context, ip);
-    let state = State::first_fragment(allowed);
-    match conntrack::find::<N>(&table, context, &key) {
-        Some(mut found) => found.restart(context.now, state, 0),
-        None => conntrack::insert::<N>(&key, state, 0),
-    }
+    let mut key = Key::<N>::of_fragments(context, ip);
+    key.set_state(State::first_fragment(allowed));
+    conntrack::open::<N>(context, &key)
 }

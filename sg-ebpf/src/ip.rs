@@ -3,7 +3,7 @@
 use sg_common::{Reason, flow::TCP};
 
 use crate::{
-    frame::Frame,
+    frame::{Frame, Scratch},
     conntrack::not_unrolled,
     judge::Length,
     maps,
@@ -87,7 +87,8 @@ impl Header for V4 {
     /// in the upper half of `identification`.
     #[inline(always)]
     fn quoted<F: Frame>(frame: &F, at: u32, _end: u32) -> Result<Ip<u32>, Reason> {
-        let header = frame.header::<20>(at).ok_or(Reason::Malformed)?;
+        let mut scratch = Scratch::new();
+        let header = frame.header::<20>(at, &mut scratch).ok_or(Reason::Malformed)?;
         let first = header.byte(0);
         let length = (first & 15) as u32 * 4;
         if first >> 4 != 4 || length < 20 {
@@ -144,7 +145,8 @@ impl Header for V6 {
 /// The fixed IPv6 header; `end` is its payload length field.
 #[inline(always)]
 fn fixed<F: Frame>(frame: &F, at: u32) -> Result<Ip<(u64, u64)>, Reason> {
-    let header = frame.header::<40>(at).ok_or(Reason::Malformed)?;
+    let mut scratch = Scratch::new();
+    let header = frame.header::<40>(at, &mut scratch).ok_or(Reason::Malformed)?;
     if header.byte(0) >> 4 != 6 {
         return Err(Reason::Malformed);
     }
@@ -204,7 +206,8 @@ fn walk<F: Frame>(frame: &F, chain: &mut Chain, end: u32) -> u32 {
         if chain.transport + 8 > end {
             return short as u32;
         }
-        let Some(header) = frame.header::<8>(chain.transport) else {
+        let mut scratch = Scratch::new();
+        let Some(header) = frame.header::<8>(chain.transport, &mut scratch) else {
             return short as u32;
         };
         let next = header.byte(0);

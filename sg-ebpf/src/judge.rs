@@ -2,6 +2,8 @@
 //!
 //! Headers, source check, always-pass, untracked, flow, fragments, related, rules; then counted.
 
+use core::mem::MaybeUninit;
+
 use sg_common::{
     Direction, Reason,
     flow::{State, TCP, Tick, UDP, tcp},
@@ -11,14 +13,14 @@ use sg_common::{
 };
 
 use crate::{
-    conntrack::{self, Hit, Key},
+    conntrack::{self, Key},
     counters,
     exempt::is_exempt,
     fragments,
-    frame::{Frame, opaque},
-    ip::Part,
+    frame::{Frame, Scratch, opaque},
+    ip::{Header, Ip, Part},
     maps::Arena,
-    net::{V4, V6},
+    net::{Net, V4, V6},
     related,
     rules::Rules,
     source::{self, SourceCheck},
@@ -76,14 +78,6 @@ impl Context {
 /// What a packet gets: the reason to pass, or the reason to drop.
 type Judgement = Result<Reason, Reason>;
 
-/// The reason alone, which says both.
-#[inline(always)]
-fn reason_of(judgement: Judgement) -> Reason {
-    match judgement {
-        Ok(reason) | Err(reason) => reason,
-    }
-}
-
 /// Length of the frame, as far as it had to be known: the linear part, or all of it.
 pub(crate) struct Length(pub(crate) u32);
 
@@ -114,13 +108,6 @@ pub(crate) fn enforce<F: Frame>(frame: &F, hook: Hook) -> Verdict {
     if reason.allowed() { Verdict::Pass } else { Verdict::Drop }
 }
 
-/// The link layer.
-struct Link {
-    ethertype: u16,
-    /// Offset of what the frame carries.
-    payload: u32,
-}
-
 const IPV4: u16 = 0x0800;
 const IPV6: u16 = 0x86dd;
 const ARP: u16 = 0x0806;
@@ -128,11 +115,18 @@ const ARP: u16 = 0x0806;
 const VLAN: [u16; 2] = [0x8100, 0x88a8];
 const MAX_TAGS: u32 = 2;
 
+/// The link layer: what a frame carries, and where.
+struct Link {
+    ethertype: u16,
+    payload: u32,
+}
+
 impl Link {
     #[inline(always)]
     fn read<F: Frame>(frame: &F, interface: u32) -> Result<Self, Reason> {
+        let mut scratch = Scratch::new();
         if interface & flags::NO_ETHERNET != 0 {
-            let first = frame.header::<1>(0).ok_or(Reason::Malformed)?;
+            let first = frame.header::<1>(0, &mut scratch).ok_or(Reason::Malformed)?;
             let ethertype = match first.byte(0) >> 4 {
                 4 => IPV4,
                 6 => IPV6,
@@ -140,7 +134,7 @@ impl Link {
             };
             return Ok(Self { ethertype, payload: 0 });
         }
-        let ethernet = frame.header::<14>(0).ok_or(Reason::Malformed)?;
+        let ethernet = frame.header::<14>(0, &mut scratch).ok_or(Reason::Malformed)?;
         let mut ethertype = ethernet.half(12);
         let mut payload = 14;
         let mut tags = frame.tags();
@@ -149,7 +143,7 @@ impl Link {
             if tags > MAX_TAGS {
                 return Err(Reason::TooManyHeaders);
             }
-            let tag = frame.header::<4>(payload).ok_or(Reason::Malformed)?;
+            let tag = frame.header::<4>(payload, &mut scratch).ok_or(Reason::Malformed)?;
             ethertype = tag.half(2);
             payload += 4;
         }
@@ -157,6 +151,10 @@ impl Link {
     }
 }
 
+// The steps that follow are functions of their own, so that none holds more on the stack than it
+// needs: all that call each other share 512 bytes.
+
+/// Judges a frame. The reason says both verdict and cause; `flow` is for a probe.
 #[inline(always)]
 pub(crate) fn judge<F: Frame>(
     context: &Context,
@@ -164,17 +162,43 @@ pub(crate) fn judge<F: Frame>(
     length: &mut Length,
     flow: &mut u32,
 ) -> Reason {
-    // The rest is checked once, not for every place where an IP header can begin.
-    let hidden = |at: u32| at.wrapping_add(context.rules.image.zero());
+    let link = link(context, frame);
+    let at = link & LINK_OFFSET;
+    if link & LINK_V4 != 0 {
+        return packet::<V4, F>(context, frame, at, length, flow);
+    }
+    if link & LINK_V6 != 0 {
+        return packet::<V6, F>(context, frame, at, length, flow);
+    }
+    reason(link)
+}
+
+const LINK_OFFSET: u32 = 0xffff;
+const LINK_V4: u32 = 1 << 16;
+const LINK_V6: u32 = 1 << 17;
+
+/// The reason with this number; the steps hand reasons on as numbers.
+#[inline(always)]
+fn reason(number: u32) -> Reason {
+    match Reason::from_number(number as u8) {
+        Some(reason) => reason,
+        None => Reason::Malformed,
+    }
+}
+
+/// Where the IP header is, with its family; or the number of the reason for a frame without one.
+#[inline(never)]
+fn link<F: Frame>(context: &Context, frame: &F) -> u32 {
+    // A zero that the verifier does not know: the rest is checked once, not for every place where
+    // an IP header can begin.
+    let zero = context.rules.image.zero();
     match Link::read(frame, context.interface) {
-        Err(reason) => reason,
-        Ok(Link { ethertype: IPV4, payload }) => {
-            packet::<V4, F>(context, frame, hidden(payload), length, flow)
-        }
-        Ok(Link { ethertype: IPV6, payload }) => {
-            packet::<V6, F>(context, frame, hidden(payload), length, flow)
-        }
-        Ok(link) => reason_of(not_ip(context, frame, &link)),
+        Err(reason) => reason as u32,
+        Ok(Link { ethertype: IPV4, payload }) => LINK_V4 | payload.wrapping_add(zero),
+        Ok(Link { ethertype: IPV6, payload }) => LINK_V6 | payload.wrapping_add(zero),
+        Ok(link) => match not_ip(context, frame, &link) {
+            Ok(reason) | Err(reason) => reason as u32,
+        },
     }
 }
 
@@ -199,9 +223,44 @@ impl Context {
     fn checks_source(&self) -> bool {
         matches!(self.direction, Direction::Egress) && self.interface & flags::SOURCE_CHECK != 0
     }
+
+    /// Whether TCP is picked up in mid-stream: the interface has only just come under the filter.
+    #[inline(always)]
+    fn picks_up(&self) -> bool {
+        let until = self.rules.field(record::PICKUP_UNTIL);
+        until != 0 && (until.wrapping_sub(self.now) as i32) > 0
+    }
 }
 
-/// A function of its own for each family: inlined both, their variables would not fit the stack.
+/// Reads and checks IP and transport header; 0, or the number of the reason to drop.
+#[inline(never)]
+fn parse<N: Header, F: Frame>(
+    frame: &F,
+    at: u32,
+    length: &mut Length,
+    packet: &mut MaybeUninit<Packet<N>>,
+) -> u32 {
+    let read = |length: &mut Length| {
+        let ip = N::read(frame, at, length)?;
+        let transport = transport::read::<N, F>(frame, &ip)?;
+        Ok(Packet::<N> { ip, transport })
+    };
+    match read(length) {
+        Ok(read) => {
+            packet.write(read);
+            0
+        }
+        Err::<_, Reason>(reason) => reason as u32,
+    }
+}
+
+/// The headers of a packet, which are in order.
+#[repr(C)]
+struct Packet<N: Net> {
+    ip: Ip<N::Address>,
+    transport: Transport,
+}
+
 #[inline(never)]
 fn packet<N: SourceCheck, F: Frame>(
     context: &Context,
@@ -210,151 +269,123 @@ fn packet<N: SourceCheck, F: Frame>(
     length: &mut Length,
     flow: &mut u32,
 ) -> Reason {
-    reason_of(judge_ip::<N, F>(context, frame, at, length, flow))
+    let mut packet = MaybeUninit::uninit();
+    let refused = parse::<N, F>(frame, at, length, &mut packet);
+    if refused != 0 {
+        return reason(refused);
+    }
+    // SAFETY: written where nothing was refused.
+    let packet: &Packet<N> = unsafe { packet.assume_init_ref() };
+    match packet.judge(context, frame, length.0, flow) {
+        Ok(reason) | Err(reason) => reason,
+    }
 }
 
-#[inline(always)]
-fn judge_ip<N: SourceCheck, F: Frame>(
-    context: &Context,
-    frame: &F,
-    at: u32,
-    length: &mut Length,
-    flow: &mut u32,
-) -> Judgement {
-    let ip = N::read(frame, at, length)?;
-    let transport = transport::read::<N, F>(frame, &ip)?;
-    if context.checks_source() {
-        source::ethernet(&context.rules, context.interface, frame)?;
-        N::check(&context.rules, context.interface, frame, &ip, &transport)?;
-    }
-    let packet = Packet::<N> { context, ip: &ip, transport: &transport, bytes: length.0 };
-    let exempt = is_exempt::<N>(context.settings, context.direction, &ip, &transport);
-    if ip.chain.part == Part::Later && !exempt {
-        return if fragments::follows::<N>(context, &ip) {
-            Ok(Reason::Fragment)
-        } else {
-            Err(Reason::FragmentUnknown)
-        };
-    }
-    let judgement = if exempt { Ok(Reason::Exempt) } else { packet.stateful(frame, flow) };
-    if ip.chain.part == Part::First && context.leaves_traces {
-        // A refusal only where the rules alone would let the others through.
-        let refused =
-            matches!(judgement, Err(Reason::NotSyn | Reason::AllowanceExceeded | Reason::FlowCut));
-        if judgement.is_ok() || refused {
-            // The result is of no use, but a function without one may return what its register
-            // happens to hold, and the verifier refuses a stack pointer there.
-            opaque(fragments::remember::<N>(context, &ip, !refused) as usize);
+impl<N: SourceCheck> Packet<N> {
+    #[inline(always)]
+    fn judge<F: Frame>(
+        &self,
+        context: &Context,
+        frame: &F,
+        bytes: u32,
+        flow: &mut u32,
+    ) -> Judgement {
+        if context.checks_source() {
+            let refused = source::check::<N, F>(context, frame, &self.ip, &self.transport);
+            if refused != 0 {
+                return Err(reason(refused));
+            }
         }
-    }
-    judgement
-}
-
-/// A packet whose headers are in order.
-struct Packet<'a, N: SourceCheck> {
-    context: &'a Context,
-    ip: &'a crate::ip::Ip<N::Address>,
-    transport: &'a Transport,
-    bytes: u32,
-}
-
-impl<N: SourceCheck> Packet<'_, N> {
-    #[inline(always)]
-    fn protocol(&self) -> u8 {
-        self.ip.chain.protocol
-    }
-
-    #[inline(always)]
-    fn peer(&self) -> N::Address {
-        N::sides(self.context.direction, self.ip.source, self.ip.destination).1
-    }
-
-    /// The service that the packet goes to, as rules name it.
-    #[inline(always)]
-    fn service(&self) -> u32 {
-        let (source, destination) = self.transport.loaded();
-        let detail = if self.protocol() == N::ICMP { source } else { destination };
-        image::service(self.protocol(), detail)
-    }
-
-    #[inline(always)]
-    fn rules_allow(&self) -> Result<(), Reason> {
-        let rules = &self.context.rules;
-        if rules.allow::<N>(self.context.direction, self.peer(), self.service()) {
-            Ok(())
-        } else {
-            Err(Reason::NoRule)
+        let exempt =
+            is_exempt::<N>(context.settings, context.direction, &self.ip, &self.transport);
+        let part = self.ip.chain.part;
+        if part == Part::Later && !exempt {
+            return if fragments::follows::<N>(context, &self.ip) {
+                Ok(Reason::Fragment)
+            } else {
+                Err(Reason::FragmentUnknown)
+            };
         }
+        let judgement =
+            if exempt { Ok(Reason::Exempt) } else { self.stateful(context, frame, bytes, flow) };
+        if part == Part::First && context.leaves_traces {
+            // A refusal only where the rules alone would let the others through.
+            let refused = matches!(
+                judgement,
+                Err(Reason::NotSyn | Reason::AllowanceExceeded | Reason::FlowCut)
+            );
+            if judgement.is_ok() || refused {
+                // The result is of no use here, but it has to be used: a function whose result LLVM
+                // drops may leave a stack pointer in its register, which the verifier refuses.
+                opaque(fragments::remember::<N>(context, &self.ip, !refused) as usize);
+            }
+        }
+        judgement
     }
 
     #[inline(always)]
-    fn stateful<F: Frame>(&self, frame: &F, flow: &mut u32) -> Judgement {
-        let context = self.context;
-        let protocol = self.protocol();
+    fn stateful<F: Frame>(
+        &self,
+        context: &Context,
+        frame: &F,
+        bytes: u32,
+        flow: &mut u32,
+    ) -> Judgement {
+        let protocol = self.ip.chain.protocol;
         if protocol == TCP || protocol == UDP {
             let (local, remote) = self.transport.ports(context.direction);
             if context.rules.untracked::<N>(protocol, local, remote) {
                 return Ok(Reason::Untracked);
             }
         }
-        let Some(key) = Key::<N>::of(context, context.direction, self.ip, self.transport) else {
-            return self.stateless(frame, flow);
-        };
-        let Some(table) = N::flows() else { return Err(Reason::AllowanceExceeded) };
-        let mut found = conntrack::find::<N>(&table, context, &key);
-        if let Some(found) = &mut found
-            && !found.is_over(context)
+        let tcp_flags = self.transport.tcp_flags;
+        let key = Key::<N>::of(context, context.direction, &self.ip, &self.transport, bytes);
+        if let Some(key) = &key {
+            let known = conntrack::known::<N>(context, key, tcp_flags);
+            if known != 0 {
+                *flow = (known >> 32) as u32;
+                match reason(known as u32) {
+                    Reason::Flow => return Ok(Reason::Flow),
+                    Reason::FlowCut => return Err(Reason::FlowCut),
+                    // The rules have to say whether it starts over.
+                    _ => {}
+                }
+            }
+        } else if context.settings & image::settings::RELATED_ICMP != 0
+            && self.ip.chain.part == Part::Whole
+            && N::is_error(self.transport.icmp_type())
         {
-            *flow = found.number();
-            let tcp_flags = self.transport.tcp_flags;
-            match conntrack::hit::<N>(context, found, self.peer(), tcp_flags, self.bytes) {
-                Hit::Pass => return Ok(Reason::Flow),
-                Hit::Drop(reason) => return Err(reason),
-                Hit::Reopens => {}
+            let related = related::is_related::<N, F>(context, frame, &self.ip);
+            if related != 0 {
+                *flow = (related - 1) as u32;
+                return Ok(Reason::Related);
             }
         }
-        self.rules_allow()?;
-        if !key.may_open {
-            return Ok(Reason::Rule);
+        let (_, peer) = N::sides(context.direction, self.ip.source, self.ip.destination);
+        if !context.rules.allow::<N>(context.direction, peer, self.service()) {
+            return Err(Reason::NoRule);
         }
-        let tcp_flags = self.transport.tcp_flags;
-        if protocol == TCP && !tcp::opens(tcp_flags) && !self.picks_up() {
+        // Other ICMP than queries, and replies to queries, leave no state.
+        let Some(mut key) = key.filter(Key::may_open) else { return Ok(Reason::Rule) };
+        if protocol == TCP && !tcp::opens(tcp_flags) && !context.picks_up() {
             return Err(Reason::NotSyn);
         }
         if !context.leaves_traces {
             return Ok(Reason::Rule);
         }
-        let state = State::first(protocol, context.direction, tcp_flags);
-        let opened = match &mut found {
-            Some(found) => found.restart(context.now, state, self.bytes),
-            None => conntrack::insert::<N>(&key, state, self.bytes),
-        };
-        if opened { Ok(Reason::Rule) } else { Err(Reason::AllowanceExceeded) }
-    }
-
-    /// ICMP that is no query: errors by what they quote, the rest by the rules.
-    #[inline(always)]
-    fn stateless<F: Frame>(&self, frame: &F, flow: &mut u32) -> Judgement {
-        let context = self.context;
-        if context.settings & image::settings::RELATED_ICMP != 0
-            && self.ip.chain.part == Part::Whole
-            && N::is_error(self.transport.icmp_type())
-        {
-            let number = related::is_related::<N, F>(context, frame, self.ip);
-            if number != 0 {
-                *flow = (number - 1) as u32;
-                return Ok(Reason::Related);
-            }
+        key.set_state(State::first(protocol, context.direction, tcp_flags));
+        if conntrack::open::<N>(context, &key) {
+            Ok(Reason::Rule)
+        } else {
+            Err(Reason::AllowanceExceeded)
         }
-        self.rules_allow()?;
-        Ok(Reason::Rule)
     }
 
-    /// Whether TCP is picked up in mid-stream: the interface has only just come under the filter.
+    /// The service that the packet goes to, as rules name it.
     #[inline(always)]
-    fn picks_up(&self) -> bool {
-        let until = self.context.rules.field(record::PICKUP_UNTIL);
-        until != 0 && (until.wrapping_sub(self.context.now) as i32) > 0
+    fn service(&self) -> u32 {
+        let (source, destination) = self.transport.loaded();
+        let protocol = self.ip.chain.protocol;
+        image::service(protocol, if protocol == N::ICMP { source } else { destination })
     }
-
 }

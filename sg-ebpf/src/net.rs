@@ -8,7 +8,7 @@ use sg_common::{
 };
 
 use crate::{
-    conntrack::{sg_insert4, sg_insert6},
+    conntrack::{Key, sg_insert4, sg_insert6},
     frame::opaque,
     maps::{self, Image, Table},
 };
@@ -29,8 +29,12 @@ pub(crate) trait Net {
     fn is_exempt_service(address: Self::Address) -> bool;
     fn flows() -> Option<Table<Self::Addresses>>;
     fn fragments() -> Option<Table<Self::Addresses>>;
-    /// [`crate::conntrack::insert`] for the family: 0 if there was no room.
-    fn insert(what: [u64; 4], addresses: &Self::Addresses) -> u32;
+    /// The peer's address of a flow.
+    fn remote(addresses: &Self::Addresses) -> Self::Address;
+    /// Inserts a key into its table; `false` if there is no room.
+    fn insert(key: &Key<Self>) -> bool
+    where
+        Self: Sized;
     /// The request type of a query or of its reply, and whether this is the request.
     fn query(icmp_type: u8) -> Option<(u8, bool)>;
     /// Whether an ICMP message quotes the packet it is about.
@@ -113,8 +117,13 @@ impl Net for V4 {
     }
 
     #[inline(always)]
-    fn insert([tag, hash, bytes, fragments]: [u64; 4], addresses: &Addresses4) -> u32 {
-        sg_insert4(&[tag, hash, bytes, fragments, addresses[0]])
+    fn insert(key: &Key<Self>) -> bool {
+        sg_insert4((&raw const *key).cast()) != 0
+    }
+
+    #[inline(always)]
+    fn remote(addresses: &Addresses4) -> u32 {
+        addresses[0] as u32
     }
 
     #[inline(always)]
@@ -187,9 +196,13 @@ impl Net for V6 {
     }
 
     #[inline(always)]
-    fn insert([tag, hash, bytes, fragments]: [u64; 4], addresses: &Addresses6) -> u32 {
-        let [a, b, c, d] = *addresses;
-        sg_insert6(&[tag, hash, bytes, fragments, a, b, c, d])
+    fn insert(key: &Key<Self>) -> bool {
+        sg_insert6((&raw const *key).cast()) != 0
+    }
+
+    #[inline(always)]
+    fn remote(addresses: &Addresses6) -> (u64, u64) {
+        (addresses[2], addresses[3])
     }
 
     #[inline(always)]

@@ -7,7 +7,7 @@ use sg_common::{
 
 use crate::{
     conntrack::{self, Key},
-    frame::Frame,
+    frame::{Frame, Scratch},
     ip::{Header, Ip, Part},
     judge::Context,
     transport::Transport,
@@ -49,7 +49,7 @@ fn quoted_flow<N: Header, F: Frame>(
             return Some(NO_FLOW);
         }
     }
-    let key = Key::<N>::of(context, direction, &quote, &transport)?;
+    let key = Key::<N>::of(context, direction, &quote, &transport, 0)?;
     let found = conntrack::find::<N>(&N::flows()?, context, &key)?;
     (found.tag.state().is_live() && !found.is_over(context)).then_some(found.number())
 }
@@ -68,7 +68,8 @@ fn quoted_transport<N: Header, F: Frame>(
     if chain.transport + 8 > end {
         return None;
     }
-    let header = frame.header::<8>(chain.transport)?;
+    let mut scratch = Scratch::new();
+    let header = frame.header::<8>(chain.transport, &mut scratch)?;
     let second = if protocol == N::ICMP { header.half(4) } else { header.half(2) };
     Some(Transport { source: header.half(0), destination: second, tcp_flags: 0 })
 }

@@ -8,8 +8,9 @@ use sg_common::{
 };
 
 use crate::{
-    frame::{Frame, View},
+    frame::{Frame, Scratch, View},
     ip::{Header, Ip, Part},
+    judge::Context,
     net::{Net, V4, V6},
     rules::Rules,
     transport::Transport,
@@ -25,7 +26,8 @@ pub(crate) fn ethernet<F: Frame>(
     if interface & flags::MAC == 0 || interface & flags::NO_ETHERNET != 0 {
         return Ok(());
     }
-    let header = frame.header::<14>(0).ok_or(Reason::Malformed)?;
+    let mut scratch = Scratch::new();
+    let header = frame.header::<14>(0, &mut scratch).ok_or(Reason::Malformed)?;
     ensure(is_mac(rules, header, 6))
 }
 
@@ -44,7 +46,8 @@ pub(crate) fn arp<F: Frame>(
     frame: &F,
     at: u32,
 ) -> Result<(), Reason> {
-    let arp = frame.header::<28>(at).ok_or(Reason::Malformed)?;
+    let mut scratch = Scratch::new();
+    let arp = frame.header::<28>(at, &mut scratch).ok_or(Reason::Malformed)?;
     let sender = (arp.half(14) as u32) << 16 | arp.half(16) as u32;
     if sender != 0 && !is_own4(rules, sender) {
         return Err(Reason::SourceCheck);
@@ -85,6 +88,23 @@ pub(crate) trait SourceCheck: Header {
     ) -> Result<(), Reason>;
 }
 
+/// Ethernet source and IP; 0, or the number of the reason to drop.
+#[inline(never)]
+pub(crate) fn check<N: SourceCheck, F: Frame>(
+    context: &Context,
+    frame: &F,
+    ip: &Ip<N::Address>,
+    transport: &Transport,
+) -> u32 {
+    let (rules, interface) = (&context.rules, context.interface);
+    let checked = ethernet(rules, interface, frame)
+        .and_then(|()| N::check(rules, interface, frame, ip, transport));
+    match checked {
+        Ok(()) => 0,
+        Err(reason) => reason as u32,
+    }
+}
+
 #[inline(always)]
 fn ensure(holds: bool) -> Result<(), Reason> {
     if holds { Ok(()) } else { Err(Reason::SourceCheck) }
@@ -121,7 +141,7 @@ const NEIGHBOR_SOLICITATION: u8 = 135;
 const NEIGHBOR_ADVERTISEMENT: u8 = 136;
 
 impl SourceCheck for V6 {
-    #[inline(never)]
+    #[inline(always)]
     fn check<F: Frame>(
         rules: &Rules,
         interface: u32,
@@ -146,8 +166,9 @@ impl SourceCheck for V6 {
             if ip.end.wrapping_sub(ip.chain.transport) < 24 {
                 return Err(Reason::Malformed);
             }
+            let mut scratch = Scratch::new();
             let message =
-                frame.header::<24>(ip.chain.transport).ok_or(Reason::Malformed)?;
+                frame.header::<24>(ip.chain.transport, &mut scratch).ok_or(Reason::Malformed)?;
             ensure(is_own6(rules, interface, message.pair(8)))?;
         }
         Ok(())

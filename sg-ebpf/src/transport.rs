@@ -6,7 +6,7 @@ use sg_common::{
 };
 
 use crate::{
-    frame::{Frame, opaque},
+    frame::{Frame, Scratch, opaque},
     ip::{Ip, Part},
     net::Net,
 };
@@ -64,7 +64,8 @@ pub(crate) fn read<N: Net, F: Frame>(frame: &F, ip: &Ip<N::Address>) -> Result<T
         if available < 20 {
             return Err(short);
         }
-        let header = frame.header::<20>(chain.transport).ok_or(short)?;
+        let mut scratch = Scratch::new();
+        let header = frame.header::<20>(chain.transport, &mut scratch).ok_or(short)?;
         let length = (header.byte(12) >> 4) as u32 * 4;
         if length < 20 || (whole && length > available) {
             return Err(Reason::Malformed);
@@ -82,7 +83,8 @@ pub(crate) fn read<N: Net, F: Frame>(frame: &F, ip: &Ip<N::Address>) -> Result<T
     if available < 8 {
         return Err(short);
     }
-    let header = frame.header::<8>(chain.transport).ok_or(short)?;
+    let mut scratch = Scratch::new();
+    let header = frame.header::<8>(chain.transport, &mut scratch).ok_or(short)?;
     if udp {
         let length = header.half(4) as u32;
         if length < 8 || (whole && length > available) {
