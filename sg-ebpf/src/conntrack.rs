@@ -34,7 +34,7 @@ pub(crate) struct Key<N: Net> {
     bytes: u64,
     /// Bits of [`kind`].
     kind: u64,
-    addresses: N::Addresses,
+    pub(crate) addresses: N::Addresses,
 }
 
 /// A [`Key`] as the verifier sees it.
@@ -49,10 +49,12 @@ mod kind {
     pub(super) const FRAGMENTS: u64 = 1;
     /// A packet like this opens no flow: a reply to an ICMP query.
     pub(super) const REPLY: u64 = 2;
+    /// ICMP that is neither query nor reply.
+    pub(super) const UNTRACKED: u64 = 4;
 }
 
 impl<N: Net> Key<N> {
-    /// The key of a packet that goes in `direction`; `None` where nothing is tracked.
+    /// The key of a packet that goes in `direction`.
     #[inline(always)]
     pub(crate) fn of(
         context: &Context,
@@ -60,23 +62,30 @@ impl<N: Net> Key<N> {
         ip: &Ip<N::Address>,
         transport: &Transport,
         bytes: u32,
-    ) -> Option<Self> {
+    ) -> Self {
         let protocol = ip.chain.protocol;
         let mut kind = 0;
         let ports = if protocol == TCP || protocol == UDP {
             let (local, remote) = transport.ports(direction);
             ports(local, remote)
         } else if protocol == N::ICMP {
-            let (request, asks) = N::query(transport.icmp_type())?;
-            kind = if asks { 0 } else { kind::REPLY };
-            let asked_by = if asks { direction } else { direction.reverse() };
-            query_ports(transport.identifier(), request, asked_by)
+            match N::query(transport.icmp_type()) {
+                Some((request, true)) => query_ports(transport.identifier(), request, direction),
+                Some((request, false)) => {
+                    kind = kind::REPLY;
+                    query_ports(transport.identifier(), request, direction.reverse())
+                }
+                None => {
+                    kind = kind::UNTRACKED;
+                    0
+                }
+            }
         } else {
             0
         };
         let (local, remote) = N::sides(direction, ip.source, ip.destination);
         let tag = Tag::new(ports, context.slot as u16, protocol, State::FREE);
-        Some(Self::new(context, tag, N::addresses(local, remote), kind, bytes))
+        Self::new(context, tag, N::addresses(local, remote), kind, bytes)
     }
 
     /// The key of a datagram's fragments, and the verdict on the first.
@@ -98,7 +107,12 @@ impl<N: Net> Key<N> {
 
     #[inline(always)]
     pub(crate) fn may_open(&self) -> bool {
-        self.kind & kind::REPLY == 0
+        self.kind & (kind::REPLY | kind::UNTRACKED) == 0
+    }
+
+    #[inline(always)]
+    pub(crate) fn is_tracked(&self) -> bool {
+        self.kind & kind::UNTRACKED == 0
     }
 
     /// The state in which the flow starts.
@@ -455,7 +469,7 @@ pub(crate) fn is_to_recheck<A: Copy>(context: &Context, found: &Found<A>) -> Opt
 }
 
 /// Whether the rules would allow the packet that opened a flow.
-#[inline(never)]
+#[inline(always)]
 fn is_still_allowed<N: Net>(context: &Context, tag: Tag, addresses: &N::Addresses) -> bool {
     let opener = tag.state().opener();
     let (local, remote) = ((tag.ports() >> 16) as u16, tag.ports() as u16);
@@ -469,7 +483,7 @@ fn is_still_allowed<N: Net>(context: &Context, tag: Tag, addresses: &N::Addresse
             Direction::Egress => remote,
         }
     };
-    context.rules.allow::<N>(opener, N::remote(addresses), image::service(protocol, detail))
+    context.rules.allow::<N>(opener, addresses, image::service(protocol, detail))
 }
 
 /// What is known of a packet's flow: 0 if nothing, else its number above a [`Reason`]. `Flow`: it

@@ -339,9 +339,9 @@ impl<N: SourceCheck> Packet<N> {
             }
         }
         let tcp_flags = self.transport.tcp_flags;
-        let key = Key::<N>::of(context, context.direction, &self.ip, &self.transport, bytes);
-        if let Some(key) = &key {
-            let known = conntrack::known::<N>(context, key, tcp_flags);
+        let mut key = Key::<N>::of(context, context.direction, &self.ip, &self.transport, bytes);
+        if key.is_tracked() {
+            let known = conntrack::known::<N>(context, &key, tcp_flags);
             if known != 0 {
                 *flow = (known >> 32) as u32;
                 match reason(known as u32) {
@@ -361,12 +361,13 @@ impl<N: SourceCheck> Packet<N> {
                 return Ok(Reason::Related);
             }
         }
-        let (_, peer) = N::sides(context.direction, self.ip.source, self.ip.destination);
-        if !context.rules.allow::<N>(context.direction, peer, self.service()) {
+        if !context.rules.allow::<N>(context.direction, &key.addresses, self.service()) {
             return Err(Reason::NoRule);
         }
         // Other ICMP than queries, and replies to queries, leave no state.
-        let Some(mut key) = key.filter(Key::may_open) else { return Ok(Reason::Rule) };
+        if !key.may_open() {
+            return Ok(Reason::Rule);
+        }
         if protocol == TCP && !tcp::opens(tcp_flags) && !context.picks_up() {
             return Err(Reason::NotSyn);
         }

@@ -49,7 +49,10 @@ fn quoted_flow<N: Header, F: Frame>(
             return Some(NO_FLOW);
         }
     }
-    let key = Key::<N>::of(context, direction, &quote, &transport, 0)?;
+    let key = Key::<N>::of(context, direction, &quote, &transport, 0);
+    if !key.is_tracked() {
+        return None;
+    }
     let found = conntrack::find::<N>(&N::flows()?, context, &key)?;
     (found.tag.state().is_live() && !found.is_over(context)).then_some(found.number())
 }

@@ -31,10 +31,17 @@ impl Rules {
         image::services(&self.image, row, N::class(&self.image, peer))
     }
 
-    /// Whether a rule allows the peer this service; see [`image::service`].
-    #[inline(always)]
-    pub(crate) fn allow<N: Net>(&self, direction: Direction, peer: N::Address, service: u32) -> bool {
-        interval::contains(&self.image, self.services::<N>(direction, peer), service)
+    /// Whether a rule allows the peer (the remote one of these addresses) this service; see
+    /// [`image::service`].
+    #[inline(never)]
+    pub(crate) fn allow<N: Net>(
+        &self,
+        direction: Direction,
+        addresses: &N::Addresses,
+        service: u32,
+    ) -> bool {
+        let set = self.services::<N>(direction, N::remote(addresses));
+        interval::contains(&self.image, set, service)
     }
 
     /// Whether the rules allow the peer all ports (or types) of a protocol.
