@@ -4,6 +4,12 @@
 //! Pure: text and values in, values out. No I/O, no clock, no async.
 
 pub mod compile;
+pub mod describe;
+pub mod explain;
+pub mod export;
+pub mod id;
 pub mod model;
+pub mod rules;
 
 pub use model::DesiredState;
+pub use rules::parse;

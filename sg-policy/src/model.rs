@@ -78,7 +78,7 @@ impl Default for Quotas {
     }
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PrefixList {
     pub name: String,
     pub description: String,

@@ -233,8 +233,6 @@ impl<D: Dataplane> Owner<D> {
             let still = self.filtered.get(ifindex).is_some_and(|now| now.slot == held.slot);
             if !still && held.slot < self.options.max_interfaces {
                 self.dataplane.release(held.slot);
-                // Interfaces that found no slot may have one now.
-                self.unsettled |= !self.left_out.is_empty();
             }
         }
     }

@@ -6,7 +6,7 @@
 //! comes before the flip, and what has no record in the image in force passes, so attaching and
 //! detaching around the flip change nothing for any packet: the flip alone does.
 
-mod change;
+pub mod change;
 mod enforce;
 mod explain;
 mod flows;

@@ -1,0 +1,13 @@
+//! The end of the filter.
+
+use axum::{Json, extract::State};
+use serde_json::{Value, json};
+
+use super::answer::Answer;
+use crate::{dataplane::Dataplane, owner::mailbox::Mailbox};
+
+/// The agent ends once this is answered.
+pub(super) async fn detach<D: Dataplane>(State(agent): State<Mailbox<D>>) -> Answer<Value> {
+    agent.ask(|owner| owner.detach()).await??;
+    Ok(Json(json!({})))
+}

@@ -1,0 +1,120 @@
+//! What rules say, for people.
+
+use std::{borrow::Cow, fmt};
+
+use sg_common::Direction;
+
+use crate::model::{IcmpMatch, Peer, PortRange, Rule, Services};
+
+/// `ingress` or `egress`.
+pub fn direction(direction: Direction) -> &'static str {
+    match direction {
+        Direction::Ingress => "ingress",
+        Direction::Egress => "egress",
+    }
+}
+
+impl Services {
+    /// As in rules.toml: `tcp`, `all`, `47`.
+    pub fn protocol(&self) -> Cow<'static, str> {
+        match self {
+            Self::All => "all".into(),
+            Self::Tcp(_) => "tcp".into(),
+            Self::Udp(_) => "udp".into(),
+            Self::Icmp(_) => "icmp".into(),
+            Self::Icmpv6(_) => "icmpv6".into(),
+            Self::Protocol(number) => number.to_string().into(),
+        }
+    }
+
+    /// `443`, `8000-8099`, `all`; for ICMP `type 8`, `type 3 code 4`.
+    pub fn ports(&self) -> String {
+        match self {
+            Self::All | Self::Protocol(_) => "all".to_owned(),
+            Self::Tcp(range) | Self::Udp(range) => range.to_string(),
+            Self::Icmp(matched) | Self::Icmpv6(matched) => matched.to_string(),
+        }
+    }
+}
+
+impl fmt::Display for PortRange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            &Self::ALL => f.write_str("all"),
+            Self { from, to } if from == to => write!(f, "{from}"),
+            Self { from, to } => write!(f, "{from}-{to}"),
+        }
+    }
+}
+
+impl fmt::Display for IcmpMatch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.kind, self.code) {
+            (None, _) => f.write_str("all"),
+            (Some(kind), None) => write!(f, "type {kind}"),
+            (Some(kind), Some(code)) => write!(f, "type {kind} code {code}"),
+        }
+    }
+}
+
+/// A CIDR, or the name of a group or a prefix list.
+impl fmt::Display for Peer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Cidr(net) => net.fmt(f),
+            Self::Group(name) | Self::PrefixList(name) => f.write_str(name),
+        }
+    }
+}
+
+impl Rule {
+    /// `web ingress tcp 443 from 0.0.0.0/0`, `web egress all to group db`.
+    pub fn text(&self, group: &str, way: Direction) -> String {
+        let preposition = match way {
+            Direction::Ingress => "from",
+            Direction::Egress => "to",
+        };
+        let services = match self.services {
+            Services::All => "all".to_owned(),
+            Services::Protocol(number) => format!("protocol {number}"),
+            services => format!("{} {}", services.protocol(), services.ports()),
+        };
+        let kind = match self.peer {
+            Peer::Cidr(_) => "",
+            Peer::Group(_) => "group ",
+            Peer::PrefixList(_) => "prefix list ",
+        };
+        format!("{group} {} {services} {preposition} {kind}{}", direction(way), self.peer)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::RuleId;
+
+    #[test]
+    fn rules_read_as_sentences() {
+        let ports = |from, to| PortRange { from, to };
+        let icmp = |kind, code| IcmpMatch { kind, code };
+        let any = Peer::Cidr("0.0.0.0/0".parse().expect("a CIDR"));
+        let table = [
+            (Services::Tcp(ports(443, 443)), any.clone(), "tcp 443 from 0.0.0.0/0"),
+            (Services::Udp(ports(1, 2)), Peer::Group("db".into()), "udp 1-2 from group db"),
+            (Services::Udp(PortRange::ALL), any.clone(), "udp all from 0.0.0.0/0"),
+            (Services::All, Peer::PrefixList("lan".into()), "all from prefix list lan"),
+            (Services::Protocol(47), any.clone(), "protocol 47 from 0.0.0.0/0"),
+            (Services::Icmp(icmp(None, None)), any.clone(), "icmp all from 0.0.0.0/0"),
+            (
+                Services::Icmp(icmp(Some(3), Some(4))),
+                any.clone(),
+                "icmp type 3 code 4 from 0.0.0.0/0",
+            ),
+            (Services::Icmpv6(icmp(Some(8), None)), any, "icmpv6 type 8 from 0.0.0.0/0"),
+        ];
+        for (services, peer, expected) in table {
+            let rule = Rule { id: RuleId(0), services, peer, description: String::new() };
+            assert_eq!(rule.text("web", Direction::Ingress), format!("web ingress {expected}"));
+        }
+    }
+}

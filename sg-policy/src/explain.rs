@@ -1,0 +1,85 @@
+//! Which rules allow a packet, read straight from the model: what `explain` names beside the
+//! verdict of the live tables.
+
+use std::net::IpAddr;
+
+use sg_common::{
+    Direction,
+    flow::{ICMP, ICMPV6, TCP, UDP},
+};
+
+use crate::model::{
+    DesiredState, IcmpMatch, LiveInterface, Peer, PortRange, Rule, SecurityGroup, Services, members,
+};
+
+/// A packet as a rule sees it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Traffic {
+    pub direction: Direction,
+    /// IANA number.
+    pub protocol: u8,
+    /// Source of ingress, destination of egress. Its family is the packet's.
+    pub peer: IpAddr,
+    pub detail: Detail,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Detail {
+    /// Destination port of TCP and UDP.
+    Port(u16),
+    Icmp {
+        kind: u8,
+        code: u8,
+    },
+    /// A protocol that has neither.
+    None,
+}
+
+/// Every rule of the groups on the entry with index `entry` that allows `traffic`, with its group.
+pub fn rules_allowing<'s>(
+    state: &'s DesiredState,
+    live: &[LiveInterface],
+    entry: usize,
+    traffic: &Traffic,
+) -> Vec<(&'s SecurityGroup, &'s Rule)> {
+    let Some(entry) = state.interfaces.get(entry) else { return Vec::new() };
+    let groups = entry.groups.iter().filter_map(|name| state.group(name));
+    let rules = groups
+        .flat_map(|group| group.rules(traffic.direction).iter().map(move |rule| (group, rule)));
+    let allowing = rules.filter(|(_, rule)| {
+        covers(rule.services, traffic) && is_peer(state, live, &rule.peer, traffic.peer)
+    });
+    allowing.collect()
+}
+
+fn covers(services: Services, traffic: &Traffic) -> bool {
+    match (services, traffic.protocol) {
+        (Services::All, _) => true,
+        (Services::Tcp(range), TCP) | (Services::Udp(range), UDP) => port_in(range, traffic.detail),
+        (Services::Icmp(matched), ICMP) if traffic.peer.is_ipv4() => icmp(matched, traffic.detail),
+        (Services::Icmpv6(matched), ICMPV6) if traffic.peer.is_ipv6() => {
+            icmp(matched, traffic.detail)
+        }
+        (Services::Protocol(number), protocol) => number == protocol,
+        _ => false,
+    }
+}
+
+fn port_in(range: PortRange, detail: Detail) -> bool {
+    matches!(detail, Detail::Port(port) if (range.from..=range.to).contains(&port))
+}
+
+fn icmp(matched: IcmpMatch, detail: Detail) -> bool {
+    let Detail::Icmp { kind, code } = detail else { return false };
+    matched.kind.is_none_or(|only| only == kind) && matched.code.is_none_or(|only| only == code)
+}
+
+fn is_peer(state: &DesiredState, live: &[LiveInterface], peer: &Peer, address: IpAddr) -> bool {
+    match peer {
+        Peer::Cidr(net) => net.contains(&address),
+        Peer::Group(name) => members(state, live, name).contains(&address),
+        Peer::PrefixList(name) => state
+            .prefix_list(name)
+            .is_some_and(|list| list.entries.iter().any(|entry| entry.cidr.contains(&address))),
+    }
+}
