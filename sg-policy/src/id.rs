@@ -86,14 +86,26 @@ mod tests {
         let https = Services::Tcp(PortRange { from: 443, to: 443 });
         let ping = Services::Icmp(IcmpMatch { kind: Some(8), code: None });
         let table = [
-            ("web", Direction::Ingress, https, cidr("0.0.0.0/0"), "PIN0"),
-            ("web", Direction::Egress, https, cidr("0.0.0.0/0"), "PIN1"),
-            ("Web", Direction::Ingress, https, cidr("0.0.0.0/0"), "PIN2"),
-            ("web", Direction::Ingress, https, cidr("::/0"), "PIN3"),
-            ("web", Direction::Ingress, ping, Peer::Group("db".into()), "PIN4"),
-            ("web", Direction::Ingress, ping, Peer::PrefixList("db".into()), "PIN5"),
-            ("web", Direction::Ingress, Services::Protocol(47), cidr("10.0.0.0/8"), "PIN6"),
-            ("web", Direction::Ingress, Services::All, cidr("10.0.0.0/8"), "PIN7"),
+            ("web", Direction::Ingress, https, cidr("0.0.0.0/0"), "sgr-34758cb46a6733be5"),
+            ("web", Direction::Egress, https, cidr("0.0.0.0/0"), "sgr-7e29aecb7f0aed943"),
+            ("Web", Direction::Ingress, https, cidr("0.0.0.0/0"), "sgr-25dc7a9269d9fccaf"),
+            ("web", Direction::Ingress, https, cidr("::/0"), "sgr-41ae1b03b62776536"),
+            ("web", Direction::Ingress, ping, Peer::Group("db".into()), "sgr-051fd54b568de62be"),
+            (
+                "web",
+                Direction::Ingress,
+                ping,
+                Peer::PrefixList("db".into()),
+                "sgr-c14942c6b23e867ab",
+            ),
+            (
+                "web",
+                Direction::Ingress,
+                Services::Protocol(47),
+                cidr("10.0.0.0/8"),
+                "sgr-03d41388d6ec99bcd",
+            ),
+            ("web", Direction::Ingress, Services::All, cidr("10.0.0.0/8"), "sgr-157d1ef5708a95f1d"),
         ];
         for (group, direction, services, peer, expected) in table {
             let id = RuleIds::new(group, direction).id(services, &peer);

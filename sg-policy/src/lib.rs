@@ -9,6 +9,7 @@ pub mod explain;
 pub mod export;
 pub mod id;
 pub mod model;
+pub mod plan;
 pub mod rules;
 
 pub use model::DesiredState;

@@ -20,6 +20,7 @@ use std::{collections::HashMap, ops::Range};
 use toml::de::{DeArray, DeTable};
 
 pub use fault::{Fault, Faults};
+#[cfg(test)]
 pub(crate) use group::everything;
 
 use self::{

@@ -1,0 +1,330 @@
+//! What lies between two desired states, and which interfaces it reaches.
+
+mod reach;
+
+use std::{collections::HashMap, fmt::Display};
+
+pub use reach::reached;
+use sg_common::Direction;
+
+use crate::{
+    export::mac_text,
+    model::{
+        DatapathChoice, DesiredState, Interface, OnRevoke, PrefixList, Role, Rule, RuleId,
+        SecurityGroup, Settings, Tracking,
+    },
+};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Op {
+    Add,
+    Remove,
+    Modify,
+}
+
+impl Op {
+    pub fn sign(self) -> &'static str {
+        match self {
+            Self::Add => "+",
+            Self::Remove => "-",
+            Self::Modify => "~",
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Kind {
+    Rule,
+    SecurityGroup,
+    PrefixList,
+    Interface,
+    Setting,
+}
+
+impl Kind {
+    /// As in the JSON of `sgctl plan`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Rule => "rule",
+            Self::SecurityGroup => "security_group",
+            Self::PrefixList => "prefix_list",
+            Self::Interface => "interface",
+            Self::Setting => "setting",
+        }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Change {
+    pub op: Op,
+    pub kind: Kind,
+    /// A rule's id, a name, or a setting's key (`tracking.udp`).
+    pub id: String,
+    /// For people: `web ingress tcp 443 from 0.0.0.0/0`.
+    pub text: String,
+    /// The group of a rule or security group, the name of a prefix list, interface or setting.
+    pub object: String,
+    /// Whether any packet may fare differently; false for descriptions and quotas.
+    pub policy: bool,
+}
+
+/// The changes that turn `old` into `new`: settings, prefix lists, groups with their rules,
+/// interfaces. Empty if both mean the same; the order of rules, groups and addresses means nothing.
+pub fn diff(old: &DesiredState, new: &DesiredState) -> Vec<Change> {
+    let mut changes = Vec::new();
+    settings(&old.settings, &new.settings, &mut changes);
+    let sides = (&old.prefix_lists[..], &new.prefix_lists[..]);
+    pair(sides, |list| &list.name, |old, new| prefix_list(old, new, &mut changes));
+    let sides = (&old.groups[..], &new.groups[..]);
+    pair(sides, |group| &group.name, |old, new| group(old, new, &mut changes));
+    let sides = (&old.interfaces[..], &new.interfaces[..]);
+    pair(
+        sides,
+        |entry| &entry.name,
+        |before, after| {
+            interface((before, &old.settings), (after, &new.settings), &mut changes);
+        },
+    );
+    glob_order(old, new, &mut changes);
+    changes
+}
+
+/// Calls `each` with what has the same name on both sides: first what the new side has, in its
+/// order, then what only the old side had.
+fn pair<'s, T>(
+    (old, new): (&'s [T], &'s [T]),
+    name: impl Fn(&T) -> &str,
+    mut each: impl FnMut(Option<&'s T>, Option<&'s T>),
+) {
+    let mut before: HashMap<&str, &T> = old.iter().map(|item| (name(item), item)).collect();
+    for item in new {
+        each(before.remove(name(item)), Some(item));
+    }
+    for item in old.iter().filter(|item| before.contains_key(name(item))) {
+        each(Some(item), None);
+    }
+}
+
+fn change(op: Op, kind: Kind, name: &str, text: String) -> Change {
+    Change { op, kind, id: name.to_owned(), text, object: name.to_owned(), policy: true }
+}
+
+/// `what: old -> new` for each that differs.
+fn differences<T: PartialEq + Display>(fields: &[(&str, T, T)]) -> Vec<String> {
+    let differing = fields.iter().filter(|(_, old, new)| old != new);
+    differing.map(|(what, old, new)| format!("{what}: {old} -> {new}")).collect()
+}
+
+fn settings(old: &Settings, new: &Settings, changes: &mut Vec<Change>) {
+    let mut compare = |key: &str, old: String, new: String, policy| {
+        if old != new {
+            let text = format!("{key}: {old} -> {new}");
+            changes.push(Change { policy, ..change(Op::Modify, Kind::Setting, key, text) });
+        }
+    };
+    let flag = |value: bool| value.to_string();
+    let revoke = |value| if value == OnRevoke::Keep { "keep" } else { "cut" }.to_owned();
+    compare("related_icmp", flag(old.related_icmp), flag(new.related_icmp), true);
+    compare("on_revoke", revoke(old.on_revoke), revoke(new.on_revoke), true);
+    compare("exempt_services", flag(old.exempt_services), flag(new.exempt_services), true);
+    for (key, old, new) in times(&old.tracking, &new.tracking) {
+        compare(&format!("tracking.{key}"), old.to_string(), new.to_string(), true);
+    }
+    let (old, new) = (old.quotas, new.quotas);
+    for (key, old, new) in [
+        ("rules_per_group", old.rules_per_group, new.rules_per_group),
+        ("groups_per_interface", old.groups_per_interface, new.groups_per_interface),
+        ("rules_per_interface", old.rules_per_interface, new.rules_per_interface),
+    ] {
+        compare(&format!("quotas.{key}"), old.to_string(), new.to_string(), false);
+    }
+}
+
+fn times(old: &Tracking, new: &Tracking) -> [(&'static str, u32, u32); 4] {
+    [
+        ("tcp_established", old.tcp_established, new.tcp_established),
+        ("udp", old.udp, new.udp),
+        ("udp_stream", old.udp_stream, new.udp_stream),
+        ("pickup", old.pickup, new.pickup),
+    ]
+}
+
+fn prefix_list(old: Option<&PrefixList>, new: Option<&PrefixList>, changes: &mut Vec<Change>) {
+    let (op, list) = match (old, new) {
+        (Some(old), Some(new)) => return modified_list(old, new, changes),
+        (None, Some(list)) => (Op::Add, list),
+        (Some(list), None) => (Op::Remove, list),
+        (None, None) => return,
+    };
+    let text = format!("{} ({} entries)", list.name, list.entries.len());
+    changes.push(change(op, Kind::PrefixList, &list.name, text));
+}
+
+fn modified_list(old: &PrefixList, new: &PrefixList, changes: &mut Vec<Change>) {
+    let before: HashMap<_, _> = old.entries.iter().map(|entry| (entry.cidr, entry)).collect();
+    let after: HashMap<_, _> = new.entries.iter().map(|entry| (entry.cidr, entry)).collect();
+    let added = new.entries.iter().filter(|entry| !before.contains_key(&entry.cidr));
+    let removed = old.entries.iter().filter(|entry| !after.contains_key(&entry.cidr));
+    let mut parts: Vec<String> = added.map(|entry| format!("+{}", entry.cidr)).collect();
+    parts.extend(removed.map(|entry| format!("-{}", entry.cidr)));
+    let policy = !parts.is_empty();
+    shorten(&mut parts);
+    parts.extend(differences(&[("max_entries", old.max_entries, new.max_entries)]));
+    let redescribed = new.entries.iter().any(|entry| {
+        before.get(&entry.cidr).is_some_and(|old| old.description != entry.description)
+    });
+    if old.description != new.description || redescribed {
+        parts.push("description".to_owned());
+    }
+    if !parts.is_empty() {
+        let text = format!("{}: {}", new.name, parts.join(", "));
+        changes.push(Change { policy, ..change(Op::Modify, Kind::PrefixList, &new.name, text) });
+    }
+}
+
+/// Long lists are counted.
+fn shorten(parts: &mut Vec<String>) {
+    const SHOWN: usize = 8;
+    if parts.len() > SHOWN {
+        let more = parts.len() - SHOWN;
+        parts.truncate(SHOWN);
+        parts.push(format!("and {more} more entries"));
+    }
+}
+
+fn group(old: Option<&SecurityGroup>, new: Option<&SecurityGroup>, changes: &mut Vec<Change>) {
+    let Some(name) = new.or(old).map(|group| group.name.as_str()) else { return };
+    let whole = |op| change(op, Kind::SecurityGroup, name, name.to_owned());
+    match (old, new) {
+        (Some(old), Some(new)) if old.description != new.description => {
+            let text = format!("{name}: description");
+            let change = change(Op::Modify, Kind::SecurityGroup, name, text);
+            changes.push(Change { policy: false, ..change });
+        }
+        (None, Some(_)) => changes.push(whole(Op::Add)),
+        (Some(_), None) => changes.push(whole(Op::Remove)),
+        _ => {}
+    }
+    for direction in Direction::BOTH {
+        rules(name, direction, (rules_of(old, direction), rules_of(new, direction)), changes);
+    }
+}
+
+fn rules_of(group: Option<&SecurityGroup>, direction: Direction) -> &[Rule] {
+    group.map_or(&[], |group| group.rules(direction))
+}
+
+fn rules(
+    group: &str,
+    direction: Direction,
+    (old, new): (&[Rule], &[Rule]),
+    changes: &mut Vec<Change>,
+) {
+    if old == new {
+        return;
+    }
+    let mut push = |op, rule: &Rule, policy| {
+        changes.push(Change {
+            op,
+            kind: Kind::Rule,
+            id: rule.id.to_string(),
+            text: rule.text(group, direction),
+            object: group.to_owned(),
+            policy,
+        });
+    };
+    let mut before: HashMap<RuleId, &Rule> = old.iter().map(|rule| (rule.id, rule)).collect();
+    for rule in new {
+        match before.remove(&rule.id) {
+            None => push(Op::Add, rule, true),
+            Some(old) if old.description != rule.description => push(Op::Modify, rule, false),
+            Some(_) => {}
+        }
+    }
+    for rule in old.iter().filter(|rule| before.contains_key(&rule.id)) {
+        push(Op::Remove, rule, true);
+    }
+}
+
+fn interface(
+    (old, old_settings): (Option<&Interface>, &Settings),
+    (new, new_settings): (Option<&Interface>, &Settings),
+    changes: &mut Vec<Change>,
+) {
+    let (op, entry) = match (old, new) {
+        (Some(old), Some(new)) => {
+            let parts = entry_differences((old, old_settings), (new, new_settings));
+            if !parts.is_empty() {
+                let text = format!("{}: {}", new.name, parts.join(", "));
+                changes.push(change(Op::Modify, Kind::Interface, &new.name, text));
+            }
+            return;
+        }
+        (None, Some(entry)) => (Op::Add, entry),
+        (Some(entry), None) => (Op::Remove, entry),
+        (None, None) => return,
+    };
+    let text = format!("{} role {} groups {}", entry.name, role(entry), entry.groups.join(", "));
+    changes.push(change(op, Kind::Interface, &entry.name, text));
+}
+
+fn role(entry: &Interface) -> &'static str {
+    match entry.role {
+        Role::Port => "port",
+        Role::Host => "host",
+    }
+}
+
+fn entry_differences(
+    (old, old_settings): (&Interface, &Settings),
+    (new, new_settings): (&Interface, &Settings),
+) -> Vec<String> {
+    let datapath = |entry: &Interface| match entry.datapath {
+        DatapathChoice::Auto => "auto",
+        DatapathChoice::Xdp => "xdp",
+        DatapathChoice::Tc => "tc",
+    };
+    let mac = |entry: &Interface| entry.mac.map_or_else(|| "none".to_owned(), mac_text);
+    let check = |entry: &Interface| entry.source_check.to_string();
+    let mut parts = differences(&[
+        ("role", role(old).to_owned(), role(new).to_owned()),
+        ("mac", mac(old), mac(new)),
+        ("source_check", check(old), check(new)),
+        ("datapath", datapath(old).to_owned(), datapath(new).to_owned()),
+    ]);
+    parts.extend(set_difference("groups", &old.groups, &new.groups));
+    parts.extend(set_difference("addresses", &old.addresses, &new.addresses));
+    let settings = times(&old_settings.tracking, &new_settings.tracking);
+    for (time, set) in times(&old.tracking, &new.tracking).into_iter().zip(settings) {
+        // What merely follows the settings is a change of the settings.
+        if time != set {
+            parts.extend(differences(&[time]));
+        }
+    }
+    parts
+}
+
+fn set_difference<T: Ord + Display>(what: &str, old: &[T], new: &[T]) -> Option<String> {
+    let added = new.iter().filter(|item| !old.contains(item)).map(|item| format!("+{item}"));
+    let removed = old.iter().filter(|item| !new.contains(item)).map(|item| format!("-{item}"));
+    let parts: Vec<String> = added.chain(removed).collect();
+    (!parts.is_empty()).then(|| format!("{what} {}", parts.join(" ")))
+}
+
+/// Of several globs that match an interface the first wins, so their order is policy.
+fn glob_order(old: &DesiredState, new: &DesiredState, changes: &mut Vec<Change>) {
+    let globs = |state: &DesiredState, other: &DesiredState| -> Vec<String> {
+        let theirs: Vec<&str> = other.interfaces.iter().map(|entry| entry.name.as_str()).collect();
+        let globs = state.interfaces.iter().filter(|entry| entry.is_glob());
+        globs
+            .filter(|entry| theirs.contains(&entry.name.as_str()))
+            .map(|entry| entry.name.clone())
+            .collect()
+    };
+    for (before, after) in globs(old, new).iter().zip(&globs(new, old)) {
+        if before != after {
+            let text = format!("{after}: order among the globs");
+            changes.push(change(Op::Modify, Kind::Interface, after, text));
+        }
+    }
+}
