@@ -7,7 +7,7 @@
 //! correctness, because expiry is judged by time stamp wherever a lane is read.
 //!
 //! The same structure keeps the verdicts of first fragments, with the identification in place of
-//! the ports.
+//! the ports and the direction in the highest bit of the slot.
 
 use crate::Direction;
 
@@ -144,9 +144,8 @@ impl State {
 
     /// Verdict of a first fragment.
     #[inline(always)]
-    pub const fn first_fragment(direction: Direction, allowed: bool) -> Self {
-        let state = Self::opened(direction).0;
-        Self(if allowed { state } else { state | Self::DENIED })
+    pub const fn first_fragment(allowed: bool) -> Self {
+        Self(if allowed { Self::LIVE } else { Self::LIVE | Self::DENIED })
     }
 
     #[inline(always)]

@@ -28,6 +28,24 @@ pub trait Words {
     fn word(&self, offset: u32) -> u32;
     /// Two words from an even offset as one little-endian number.
     fn long(&self, offset: u32) -> u64;
+
+    /// [`rank`] of a 32-bit key. The BPF programs give it a body of its own.
+    #[inline(always)]
+    fn rank32(&self, keys: u32, order: u32, key: u32) -> u32
+    where
+        Self: Sized,
+    {
+        rank(self, keys, order, key)
+    }
+
+    /// [`rank`] of a 64-bit key.
+    #[inline(always)]
+    fn rank64(&self, keys: u32, order: u32, key: u64) -> u32
+    where
+        Self: Sized,
+    {
+        rank(self, keys, order, key)
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -103,6 +121,8 @@ pub trait Key: Copy + PartialOrd {
     fn load<W: Words>(words: &W, offset: u32) -> Self;
     /// `(self - lo) >> shift` as a bucket number, saturated to 32 bits.
     fn bucket(self, lo: Self, shift: u32) -> u32;
+    /// [`rank`], by way of [`Words`].
+    fn rank<W: Words>(self, words: &W, keys: u32, order: u32) -> u32;
 }
 
 impl Key for u32 {
@@ -117,6 +137,11 @@ impl Key for u32 {
     #[inline(always)]
     fn bucket(self, lo: Self, shift: u32) -> u32 {
         self.wrapping_sub(lo) >> (shift & 31)
+    }
+
+    #[inline(always)]
+    fn rank<W: Words>(self, words: &W, keys: u32, order: u32) -> u32 {
+        words.rank32(keys, order, self)
     }
 }
 
@@ -134,20 +159,24 @@ impl Key for u64 {
         let bucket = self.wrapping_sub(lo) >> (shift & 63);
         if bucket > u32::MAX as u64 - 2 { u32::MAX - 2 } else { bucket as u32 }
     }
+
+    #[inline(always)]
+    fn rank<W: Words>(self, words: &W, keys: u32, order: u32) -> u32 {
+        words.rank64(keys, order, self)
+    }
 }
 
 /// The number of keys of a sorted run that are `<= key`, capped at 2^order - 1.
 #[inline(always)]
 pub fn rank<K: Key, W: Words>(words: &W, keys: u32, order: u32, key: K) -> u32 {
     let mut below = 0u32;
+    // Not a `for`: LLVM would unroll it, and the verifier sees the end of halving by itself. The
+    // mask tells the verifier nothing new on each way through, so that it walks each step once
+    // instead of every path.
     let mut step = 1u32 << (order & 31) >> 1;
-    // A plain `while step != 0` would leave the verifier without a bound.
-    for _ in 0..MAX_ORDER {
-        if step == 0 {
-            break;
-        }
+    while step != 0 {
         if K::load(words, keys + (below + step - 1) * K::WORDS) <= key {
-            below += step;
+            below = (below + step) & ((1 << MAX_ORDER) - 1);
         }
         step >>= 1;
     }
@@ -179,7 +208,7 @@ pub fn find<K: Key, W: Words>(words: &W, root: Ref, key: K) -> Ref {
     }
     let order = at.order();
     let values = at.offset() + values_offset::<K>(order);
-    let below = rank(words, at.offset(), order, key);
+    let below = key.rank(words, at.offset(), order);
     Ref(words.word(values + below))
 }
 
@@ -195,7 +224,7 @@ pub fn contains<W: Words>(words: &W, set: Ref, key: u32) -> bool {
     if set.is_leaf() {
         return set.value() != 0;
     }
-    rank(words, set.offset(), set.order(), key) & 1 != 0
+    key.rank(words, set.offset(), set.order()) & 1 != 0
 }
 
 /// Whether the set holds every key from `first` to `last`.
@@ -204,6 +233,6 @@ pub fn contains_all<W: Words>(words: &W, set: Ref, first: u32, last: u32) -> boo
     if set.is_leaf() {
         return set.value() != 0;
     }
-    let below = rank(words, set.offset(), set.order(), first);
-    below & 1 != 0 && rank(words, set.offset(), set.order(), last) == below
+    let below = first.rank(words, set.offset(), set.order());
+    below & 1 != 0 && last.rank(words, set.offset(), set.order()) == below
 }

@@ -1,14 +1,42 @@
 //! The kernel side: maps, programs, attachments. The only module that knows aya and bpf(2).
 //!
-//! Signatures first; the bodies are being written.
+//! Everything is pinned under `<bpffs>/v<ABI>/`: `maps/`, and `links/` as `attach.rs` says. What is
+//! pinned goes on without the agent; the next one takes it over.
+
+mod arena;
+mod attach;
+mod clock;
+mod clsact;
+mod device;
+mod flows;
+mod maps;
+mod object;
+mod sys;
 
 use std::{
+    fs, io,
     net::IpAddr,
     path::{Path, PathBuf},
+    sync::atomic::Ordering,
 };
 
-use sg_common::{Direction, Reason, counter::CounterRow, flow::Tick};
+use sg_common::{
+    ABI, Direction, Family, Reason,
+    counter::{Counter, CounterRow},
+    flow::{LANES, Tick},
+    probe::{Answer, MAGIC, MIN_FRAME, NO_FLOW, Question},
+    reason::REASONS,
+};
 use sg_policy::{compile::Image, model::DatapathChoice};
+
+use self::{
+    arena::Arena,
+    attach::Links,
+    clock::Clock,
+    flows::Keep,
+    maps::{MAX_ARENA, Maps, NEW_ARENA, Region},
+    object::Programs,
+};
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -20,6 +48,12 @@ pub enum Error {
     TooLarge(String),
     #[error("{0}")]
     Other(String),
+}
+
+impl Error {
+    fn kernel(what: impl Into<String>, source: io::Error) -> Self {
+        Self::Kernel { what: what.into(), source }
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -89,86 +123,317 @@ pub struct ProbeAnswer {
     pub flow: Option<FlowEntry>,
 }
 
+/// The data path of one network namespace.
 #[derive(Debug)]
-pub struct Datapath {}
+pub struct Datapath {
+    maps: Maps,
+    arena: Arena,
+    programs: Programs,
+    links: Links,
+    clock: Clock,
+    inherited: Option<Inherited>,
+    /// `<bpffs>/v<ABI>/maps`.
+    maps_dir: PathBuf,
+}
 
 impl Datapath {
     /// Loads the programs; creates maps and pins, or takes over those of an earlier agent.
-    pub fn open(_options: &Options) -> Result<Self, Error> {
-        panic!("being written")
+    pub fn open(options: &Options) -> Result<Self, Error> {
+        let base = options.bpffs.join(version_dir(ABI));
+        sys::ensure_bpffs(&options.bpffs).map_err(|error| {
+            Error::kernel(format!("mounting {}", options.bpffs.display()), error)
+        })?;
+        let maps_dir = base.join("maps");
+        fs::create_dir_all(&maps_dir)
+            .map_err(|error| Error::kernel(format!("creating {}", maps_dir.display()), error))?;
+        let clock = Clock::new().map_err(|error| Error::kernel("loading a BPF program", error))?;
+        let maps = Maps::open(&maps_dir, options)?;
+        let arena = Arena::open(&maps.arena)?;
+        let programs = Programs::load(&maps, clock.shift)?;
+        let links = Links::open(base.join("links"))?;
+        adopt_other_versions(&options.bpffs, &base)?;
+        links.drop_dead()?;
+        let mut datapath = Self { maps, arena, programs, links, clock, inherited: None, maps_dir };
+        datapath.inherited =
+            arena::inherited(&datapath.maps.arena, datapath.arena.root(), datapath.now())?;
+        Ok(datapath)
     }
+
     /// The data path's clock now.
     pub fn now(&self) -> Tick {
-        panic!("being written")
+        let offset = self.arena.clock_offset().load(Ordering::Relaxed);
+        self.clock.now().unwrap_or_default().wrapping_add(offset)
     }
+
     pub fn ticks_per_1000s(&self) -> u32 {
-        panic!("being written")
+        self.clock.ticks_per_1000s()
     }
+
+    /// Moves the data path's clock on. For tests: nothing else needs time to pass.
+    pub fn advance_clock(&self, ticks: u32) {
+        self.arena.clock_offset().fetch_add(ticks, Ordering::Relaxed);
+    }
+
     pub fn inherited(&self) -> Option<&Inherited> {
-        panic!("being written")
+        self.inherited.as_ref()
     }
+
     /// Puts an image in force, on all interfaces at the same instant. Old image stays on error.
-    pub fn publish(&mut self, _image: &Image) -> Result<(), Error> {
-        panic!("being written")
+    pub fn publish(&mut self, image: &Image) -> Result<(), Error> {
+        self.publish_images(image, None)
     }
+
     /// The same until `deadline`; then `fallback` is in force, agent or no agent.
     pub fn publish_until(
         &mut self,
-        _image: &Image,
-        _fallback: &Image,
-        _deadline: Tick,
+        image: &Image,
+        fallback: &Image,
+        deadline: Tick,
     ) -> Result<(), Error> {
-        panic!("being written")
+        self.publish_images(image, Some((fallback, deadline)))
     }
+
+    fn publish_images(
+        &mut self,
+        image: &Image,
+        fallback: Option<(&Image, Tick)>,
+    ) -> Result<(), Error> {
+        match self.arena.publish(&self.maps.arena, image, fallback) {
+            Err(Error::TooLarge(_)) => {
+                let words = image.words.len() + fallback.map_or(0, |(image, _)| image.words.len());
+                self.grow(Arena::size_for(words))?;
+                self.arena.publish(&self.maps.arena, image, fallback)
+            }
+            result => result,
+        }
+    }
+
+    /// Moves to an arena of `size` bytes. Packets see the same rules throughout: the new arena
+    /// starts with what is in force, then each link changes to programs that use it.
+    fn grow(&mut self, size: usize) -> Result<(), Error> {
+        let size = size.max(self.maps.arena.size * 2);
+        if size > MAX_ARENA {
+            return Err(Error::TooLarge(format!(
+                "the compiled rules need an arena of {size} bytes; {MAX_ARENA} is the most"
+            )));
+        }
+        let larger = Region::create(&self.maps_dir, NEW_ARENA, size)?;
+        self.arena.copy_to(&self.maps.arena, &larger)?;
+        let smaller = std::mem::replace(&mut self.maps.arena, larger);
+        let moved = self.move_programs();
+        if let Err(error) = moved {
+            let larger = std::mem::replace(&mut self.maps.arena, smaller);
+            // Links that had changed already go back: both arenas say the same.
+            for ifindex in self.links.attached() {
+                self.links.update(&self.programs, ifindex)?;
+            }
+            let _ = fs::remove_file(&larger.pin);
+            return Err(error);
+        }
+        fs::rename(&self.maps.arena.pin, &smaller.pin)
+            .map_err(|error| Error::kernel("renaming the arena's pin", error))?;
+        self.maps.arena.pin = smaller.pin;
+        self.arena = Arena::open(&self.maps.arena)?;
+        tracing::info!(bytes = size, "the arena has grown");
+        Ok(())
+    }
+
+    fn move_programs(&mut self) -> Result<(), Error> {
+        let programs = Programs::load(&self.maps, self.clock.shift)?;
+        for ifindex in self.links.attached() {
+            self.links.update(&programs, ifindex)?;
+        }
+        self.programs = programs;
+        Ok(())
+    }
+
     /// Attaches both directions. Idempotent: an interface that is attached already (also by an
     /// earlier agent) keeps its links and gets the present programs.
     pub fn attach(
         &mut self,
-        _ifindex: u32,
-        _name: &str,
-        _choice: DatapathChoice,
+        ifindex: u32,
+        name: &str,
+        choice: DatapathChoice,
     ) -> Result<Attachment, Error> {
-        panic!("being written")
+        self.links.attach(&self.programs, ifindex, name, choice)
     }
+
     /// Takes programs off an interface; also right for one that is gone. No error if not attached.
-    pub fn detach(&mut self, _ifindex: u32) -> Result<(), Error> {
-        panic!("being written")
+    pub fn detach(&mut self, ifindex: u32) -> Result<(), Error> {
+        self.links.detach(ifindex)
     }
+
     /// ifindexes with links, own or of an earlier agent.
     pub fn attached(&self) -> Vec<u32> {
-        panic!("being written")
+        self.links.attached().into_iter().collect()
     }
+
     /// All CPUs together.
-    pub fn counters(&self, _slot: u16) -> CounterRow {
-        panic!("being written")
+    pub fn counters(&self, slot: u16) -> CounterRow {
+        let mut sum = CounterRow([Counter::default(); 2 * REASONS]);
+        let result = self.each_counter_row(slot, |row| {
+            for (sum, counter) in sum.0.iter_mut().zip(row) {
+                // SAFETY: within the mapping; the programs write whole words.
+                let counter = unsafe { counter.read_volatile() };
+                sum.packets += counter.packets;
+                sum.bytes += counter.bytes;
+            }
+        });
+        if let Err(error) = result {
+            tracing::warn!(slot, %error, "counters could not be read");
+        }
+        sum
     }
+
+    /// Calls `each` with pointers to the counters of a slot, for one CPU after the other.
+    fn each_counter_row(
+        &self,
+        slot: u16,
+        mut each: impl FnMut([*mut Counter; 2 * REASONS]),
+    ) -> Result<(), Error> {
+        let row = size_of::<CounterRow>();
+        let region = &self.maps.counters;
+        for cpu_start in (0..region.size).step_by(self.maps.slots * row) {
+            let (mapping, at) = region.map(cpu_start + usize::from(slot) * row, row)?;
+            each(std::array::from_fn(|i| mapping.at::<Counter>(at + i * size_of::<Counter>())));
+        }
+        Ok(())
+    }
+
     /// Forgets counters and flows of a slot before another interface gets it.
-    pub fn release(&mut self, _slot: u16) {
-        panic!("being written")
+    pub fn release(&mut self, slot: u16) {
+        let zeroed = self.each_counter_row(slot, |row| {
+            for counter in row {
+                // SAFETY: within the mapping; no program counts for a slot that is not in use.
+                unsafe { counter.write_volatile(Counter::default()) };
+            }
+        });
+        let forgotten =
+            self.visit(&mut |flow| if flow.slot == slot { Keep::No } else { Keep::Yes });
+        if let Err(error) = zeroed.and(forgotten.map(drop)) {
+            tracing::warn!(slot, %error, "counters and flows could not be cleared");
+        }
     }
+
+    fn visit(&self, visit: &mut dyn FnMut(&FlowEntry) -> Keep) -> Result<u64, Error> {
+        flows::visit(&self.maps.flows4, &self.maps.flows6, visit)
+    }
+
     /// Calls `each` with every entry, expired ones included (compare `seen` with the timeouts).
-    pub fn for_each_flow(&self, _each: &mut dyn FnMut(&FlowEntry)) {
-        panic!("being written")
+    pub fn for_each_flow(&self, each: &mut dyn FnMut(&FlowEntry)) {
+        let result = self.visit(&mut |flow| {
+            each(flow);
+            Keep::Yes
+        });
+        if let Err(error) = result {
+            tracing::warn!(%error, "the flow table could not be read");
+        }
     }
+
     /// Forgets the flows that `which` says; returns how many.
-    pub fn flush(&self, _which: &mut dyn FnMut(&FlowEntry) -> bool) -> u64 {
-        panic!("being written")
+    pub fn flush(&self, which: &mut dyn FnMut(&FlowEntry) -> bool) -> u64 {
+        let result = self.visit(&mut |flow| if which(flow) { Keep::No } else { Keep::Yes });
+        result.unwrap_or_else(|error| {
+            tracing::warn!(%error, "the flow table could not be flushed");
+            0
+        })
     }
+
     /// Both families together.
     pub fn capacity(&self) -> u64 {
-        panic!("being written")
+        use sg_common::flow::{Bucket4, Bucket6};
+        let buckets = self.maps.flows4.size / size_of::<Bucket4>()
+            + self.maps.flows6.size / size_of::<Bucket6>();
+        (buckets * LANES) as u64
     }
+
     /// Judges a frame by the live tables without a trace.
     pub fn probe(
         &self,
-        _ifindex: u32,
-        _direction: Direction,
-        _frame: &[u8],
+        ifindex: u32,
+        direction: Direction,
+        frame: &[u8],
     ) -> Result<ProbeAnswer, Error> {
-        panic!("being written")
+        let meta = size_of::<Question>();
+        let mut data = Vec::with_capacity(meta + frame.len().max(MIN_FRAME));
+        data.extend(ifindex.to_ne_bytes());
+        data.extend((direction as u32).to_ne_bytes());
+        data.extend(frame);
+        data.resize(data.len().max(meta + MIN_FRAME), 0);
+        let run = sys::test_run_xdp(self.programs.probe(), &data, meta as u32)
+            .map_err(|error| Error::kernel("running the probe", error))?;
+        let word = |index: usize| {
+            let at = meta + index * size_of::<u32>();
+            run.data
+                .get(at..at + size_of::<u32>())
+                .map_or(0, |bytes| u32::from_ne_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]))
+        };
+        const { assert!(size_of::<Answer>() == 12) };
+        if word(0) != MAGIC {
+            return Err(Error::Other("the probe gave no answer".into()));
+        }
+        let reason = u8::try_from(word(1)).ok().and_then(Reason::from_number);
+        let family = if is_ipv6(frame) { Family::V6 } else { Family::V4 };
+        let flow = (word(2) != NO_FLOW)
+            .then(|| flows::at(&self.maps.flows4, &self.maps.flows6, family, word(2)))
+            .flatten();
+        Ok(ProbeAnswer { reason, flow })
     }
+
     /// Removes every link, map and pin under `bpffs`, of any ABI.
-    pub fn remove(_bpffs: &Path) -> Result<(), Error> {
-        panic!("being written")
+    pub fn remove(bpffs: &Path) -> Result<(), Error> {
+        for dir in versions(bpffs) {
+            attach::remove_all(&dir.join("links"))?;
+            remove_dir(&dir)?;
+        }
+        Ok(())
+    }
+}
+
+/// Whether a frame without VLAN tags is IPv6, with or without Ethernet header.
+fn is_ipv6(frame: &[u8]) -> bool {
+    frame.first().is_some_and(|first| first >> 4 == 6) && frame.get(12..14) != Some(&[0x08, 0x00])
+        || frame.get(12..14) == Some(&[0x86, 0xdd])
+}
+
+fn version_dir(abi: u32) -> String {
+    format!("v{abi}")
+}
+
+/// The folders of all ABIs under a bpffs.
+fn versions(bpffs: &Path) -> Vec<PathBuf> {
+    let Ok(entries) = fs::read_dir(bpffs) else { return Vec::new() };
+    let is_version =
+        |name: &str| name.strip_prefix('v').is_some_and(|abi| abi.parse::<u32>().is_ok());
+    entries
+        .flatten()
+        .filter(|entry| entry.file_name().to_str().is_some_and(is_version))
+        .map(|entry| entry.path())
+        .collect()
+}
+
+/// Takes links over from agents of another ABI: they go on with their own programs and maps until
+/// the interface is attached anew. Their maps cannot be read, so their pins go.
+fn adopt_other_versions(bpffs: &Path, ours: &Path) -> Result<(), Error> {
+    for dir in versions(bpffs) {
+        if dir == ours {
+            continue;
+        }
+        for entry in fs::read_dir(dir.join("links")).into_iter().flatten().flatten() {
+            let to = ours.join("links").join(entry.file_name());
+            fs::rename(entry.path(), &to)
+                .map_err(|error| Error::kernel(format!("adopting {}", to.display()), error))?;
+        }
+        remove_dir(&dir)?;
+    }
+    Ok(())
+}
+
+fn remove_dir(dir: &Path) -> Result<(), Error> {
+    match fs::remove_dir_all(dir) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(Error::kernel(format!("removing {}", dir.display()), error))
+        }
+        _ => Ok(()),
     }
 }

@@ -1,0 +1,251 @@
+//! Links: which hook an interface gets, and the pins that outlive the agent.
+//!
+//! | pin under `links/` | what |
+//! |---|---|
+//! | `<ifindex>_xdp` | XDP link: what the interface receives |
+//! | `<ifindex>_in` | TCX ingress link: the same |
+//! | `<ifindex>_out` | TCX egress link: what it sends |
+//! | `<ifindex>_tc` | a program: stands for clsact filters, which are no links |
+
+use std::{
+    collections::BTreeSet,
+    fs, io,
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    path::{Path, PathBuf},
+};
+
+use sg_policy::model::DatapathChoice;
+
+use super::{
+    Attachment, Error, Hook, clsact, device,
+    object::Programs,
+    sys::{self, AttachType},
+};
+
+const XDP: &str = "xdp";
+const IN: &str = "in";
+const OUT: &str = "out";
+const CLSACT: &str = "tc";
+
+#[derive(Debug)]
+pub struct Links {
+    dir: PathBuf,
+}
+
+impl Links {
+    pub fn open(dir: PathBuf) -> Result<Self, Error> {
+        fs::create_dir_all(&dir)
+            .map_err(|error| Error::kernel(format!("creating {}", dir.display()), error))?;
+        Ok(Self { dir })
+    }
+
+    fn pin(&self, ifindex: u32, kind: &str) -> PathBuf {
+        self.dir.join(format!("{ifindex}_{kind}"))
+    }
+
+    /// The interfaces that have pins.
+    pub fn attached(&self) -> BTreeSet<u32> {
+        pins(&self.dir).into_iter().filter_map(|(ifindex, _)| ifindex.parse().ok()).collect()
+    }
+
+    /// Attaches both directions, or puts `programs` in the place of those that are attached.
+    pub fn attach(
+        &self,
+        programs: &Programs,
+        ifindex: u32,
+        name: &str,
+        choice: DatapathChoice,
+    ) -> Result<Attachment, Error> {
+        let (want_xdp, mut reason) = device::wants_xdp(name, choice);
+        if want_xdp {
+            match self.ensure(ifindex, XDP, AttachType::Xdp, programs.xdp()) {
+                Ok(()) => {
+                    let sends = self.attach_sending(programs, ifindex)?;
+                    self.drop_others(ifindex, &[XDP, sends])?;
+                    return Ok(Attachment { hook: Hook::Xdp, reason });
+                }
+                Err(error) => reason = device::why_not_xdp(&error),
+            }
+        }
+        // TC sees everything before XDP is taken away.
+        match self.attach_tcx(programs, ifindex) {
+            Ok(()) => {
+                self.drop_others(ifindex, &[IN, OUT])?;
+                Ok(Attachment { hook: Hook::Tcx, reason })
+            }
+            Err(error) if is_unsupported(&error) => {
+                self.attach_clsact(programs, ifindex)?;
+                self.drop_others(ifindex, &[CLSACT])?;
+                Ok(Attachment { hook: Hook::Tc, reason: format!("{reason}; kernel without TCX") })
+            }
+            Err(error) => Err(Error::kernel(format!("attaching TCX to {name}"), error)),
+        }
+    }
+
+    fn attach_tcx(&self, programs: &Programs, ifindex: u32) -> io::Result<()> {
+        self.ensure(ifindex, IN, AttachType::TcxIngress, programs.tc_in())?;
+        self.ensure(ifindex, OUT, AttachType::TcxEgress, programs.tc_out())
+    }
+
+    /// The sending side beside XDP, which only sees what is received.
+    fn attach_sending(&self, programs: &Programs, ifindex: u32) -> Result<&'static str, Error> {
+        match self.ensure(ifindex, OUT, AttachType::TcxEgress, programs.tc_out()) {
+            Ok(()) => Ok(OUT),
+            Err(error) if is_unsupported(&error) => {
+                self.attach_clsact_to(programs, ifindex, &[clsact::Side::Sends])?;
+                Ok(CLSACT)
+            }
+            Err(error) => Err(Error::kernel(format!("attaching TCX egress to {ifindex}"), error)),
+        }
+    }
+
+    fn attach_clsact(&self, programs: &Programs, ifindex: u32) -> Result<(), Error> {
+        self.attach_clsact_to(programs, ifindex, &[clsact::Side::Receives, clsact::Side::Sends])
+    }
+
+    fn attach_clsact_to(
+        &self,
+        programs: &Programs,
+        ifindex: u32,
+        sides: &[clsact::Side],
+    ) -> Result<(), Error> {
+        let attach = || {
+            clsact::ensure_qdisc(ifindex)?;
+            for side in sides {
+                let program = match side {
+                    clsact::Side::Receives => programs.tc_in(),
+                    clsact::Side::Sends => programs.tc_out(),
+                };
+                clsact::replace_filter(ifindex, *side, program)?;
+            }
+            let marker = self.pin(ifindex, CLSACT);
+            if marker.exists() { Ok(()) } else { sys::pin(programs.tc_out(), &marker) }
+        };
+        attach().map_err(|error: io::Error| {
+            Error::kernel(format!("attaching clsact filters to interface {ifindex}"), error)
+        })
+    }
+
+    /// Changes an attached interface to `programs`, hook by hook.
+    pub fn update(&self, programs: &Programs, ifindex: u32) -> Result<(), Error> {
+        let failed = |error| Error::kernel(format!("updating interface {ifindex}"), error);
+        for (kind, program) in
+            [(XDP, programs.xdp()), (IN, programs.tc_in()), (OUT, programs.tc_out())]
+        {
+            match sys::get_pinned(&self.pin(ifindex, kind)) {
+                Ok(link) if sys::link_ifindex(link.as_fd()).map_err(failed)?.is_some() => {
+                    sys::update_link(link.as_fd(), program).map_err(failed)?;
+                }
+                _ => {}
+            }
+        }
+        if self.pin(ifindex, CLSACT).exists() {
+            let receives = !self.pin(ifindex, XDP).exists();
+            let sides = [clsact::Side::Sends, clsact::Side::Receives];
+            self.attach_clsact_to(programs, ifindex, &sides[..1 + usize::from(receives)])?;
+        }
+        Ok(())
+    }
+
+    /// A link of this kind that runs `program`, pinned.
+    fn ensure(
+        &self,
+        ifindex: u32,
+        kind: &str,
+        attach: AttachType,
+        program: BorrowedFd<'_>,
+    ) -> io::Result<()> {
+        let pin = self.pin(ifindex, kind);
+        match sys::get_pinned(&pin) {
+            Ok(link) if sys::link_ifindex(link.as_fd())? == Some(ifindex) => {
+                return sys::update_link(link.as_fd(), program);
+            }
+            // The interface it was for is gone, and the number was given to another.
+            Ok(_) => fs::remove_file(&pin)?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+        let link: OwnedFd = sys::create_link(program, ifindex, attach)?;
+        // Not pinned, the link ends here with its descriptor.
+        sys::pin(link.as_fd(), &pin)
+    }
+
+    /// Takes everything but `kept` off an interface.
+    fn drop_others(&self, ifindex: u32, kept: &[&str]) -> Result<(), Error> {
+        for kind in [XDP, IN, OUT, CLSACT] {
+            if !kept.contains(&kind) {
+                remove(&self.dir, ifindex, kind)?;
+            }
+        }
+        if kept.contains(&CLSACT) && kept.contains(&XDP) {
+            clsact::remove_filter(ifindex, clsact::Side::Receives)
+                .map_err(|error| Error::kernel("removing a clsact filter", error))?;
+        }
+        Ok(())
+    }
+
+    pub fn detach(&self, ifindex: u32) -> Result<(), Error> {
+        self.drop_others(ifindex, &[])
+    }
+
+    /// Removes links whose interface is gone.
+    pub fn drop_dead(&self) -> Result<(), Error> {
+        for (ifindex, kind) in pins(&self.dir) {
+            let pin = self.dir.join(format!("{ifindex}_{kind}"));
+            let dead = if kind == CLSACT {
+                ifindex.parse().is_ok_and(|ifindex| !device::exists(ifindex))
+            } else {
+                sys::get_pinned(&pin)
+                    .and_then(|link| sys::link_ifindex(link.as_fd()))
+                    .is_ok_and(|interface| interface.is_none())
+            };
+            if dead {
+                fs::remove_file(&pin)
+                    .map_err(|error| Error::kernel(format!("removing {}", pin.display()), error))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Whether the kernel does not know TCX (before 6.6).
+fn is_unsupported(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EINVAL | libc::EOPNOTSUPP))
+}
+
+/// Names of the pins in a folder: interface and kind.
+fn pins(dir: &Path) -> Vec<(String, String)> {
+    let Ok(entries) = fs::read_dir(dir) else { return Vec::new() };
+    entries
+        .flatten()
+        .filter_map(|entry| {
+            let name = entry.file_name().into_string().ok()?;
+            let (ifindex, kind) = name.split_once('_')?;
+            Some((ifindex.to_owned(), kind.to_owned()))
+        })
+        .collect()
+}
+
+fn remove(dir: &Path, ifindex: u32, kind: &str) -> Result<(), Error> {
+    let pin = dir.join(format!("{ifindex}_{kind}"));
+    if !pin.exists() {
+        return Ok(());
+    }
+    let failed = |error| Error::kernel(format!("removing {}", pin.display()), error);
+    if kind == CLSACT {
+        for side in [clsact::Side::Receives, clsact::Side::Sends] {
+            clsact::remove_filter(ifindex, side).map_err(failed)?;
+        }
+    }
+    fs::remove_file(&pin).map_err(failed)
+}
+
+/// Takes everything that is pinned in `dir` off its interfaces.
+pub fn remove_all(dir: &Path) -> Result<(), Error> {
+    for (ifindex, kind) in pins(dir) {
+        if let Ok(ifindex) = ifindex.parse() {
+            remove(dir, ifindex, &kind)?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,106 @@
+//! What an interface's driver admits.
+
+use std::{ffi::CStr, io};
+
+use sg_policy::model::DatapathChoice;
+
+const SIOCETHTOOL: libc::c_ulong = 0x8946;
+const ETHTOOL_GDRVINFO: u32 = 3;
+
+/// struct ethtool_drvinfo, include/uapi/linux/ethtool.h.
+#[repr(C)]
+struct DriverInfo {
+    command: u32,
+    driver: [u8; 32],
+    rest: [u8; 160],
+}
+
+/// struct ifreq with what is used of its union.
+#[repr(C)]
+struct Request {
+    name: [u8; libc::IFNAMSIZ],
+    value: Value,
+}
+
+#[repr(C)]
+union Value {
+    data: *mut DriverInfo,
+    address: libc::sockaddr,
+    size: [u8; 24],
+}
+
+fn ask(name: &str, command: libc::c_ulong, value: Value) -> Option<Request> {
+    let mut request = Request { name: [0; libc::IFNAMSIZ], value };
+    let bytes = name.as_bytes();
+    if bytes.len() >= request.name.len() {
+        return None;
+    }
+    request.name[..bytes.len()].copy_from_slice(bytes);
+    // SAFETY: plain socket call.
+    let socket = unsafe { libc::socket(libc::AF_INET, libc::SOCK_DGRAM | libc::SOCK_CLOEXEC, 0) };
+    if socket < 0 {
+        return None;
+    }
+    // SAFETY: the request is valid, and so is the memory it points to.
+    let result = unsafe { libc::ioctl(socket, command, &raw mut request) };
+    // SAFETY: our own descriptor.
+    unsafe { libc::close(socket) };
+    (result == 0).then_some(request)
+}
+
+/// Name of the interface's driver, where it has one.
+fn driver(name: &str) -> Option<String> {
+    let mut info = DriverInfo { command: ETHTOOL_GDRVINFO, driver: [0; 32], rest: [0; 160] };
+    ask(name, SIOCETHTOOL, Value { data: &raw mut info })?;
+    let text = CStr::from_bytes_until_nul(&info.driver).ok()?;
+    Some(text.to_string_lossy().into_owned())
+}
+
+/// Whether frames of the interface have an Ethernet header.
+fn has_ethernet(name: &str) -> bool {
+    let value = Value { size: [0; 24] };
+    ask(name, libc::SIOCGIFHWADDR, value).is_none_or(|request| {
+        // SAFETY: the call has filled in an address.
+        let kind = unsafe { request.value.address }.sa_family;
+        kind == libc::ARPHRD_ETHER || kind == libc::ARPHRD_LOOPBACK
+    })
+}
+
+pub fn exists(ifindex: u32) -> bool {
+    let mut name = [0; libc::IFNAMSIZ];
+    // SAFETY: the buffer has the length that the function wants.
+    !unsafe { libc::if_indextoname(ifindex, name.as_mut_ptr()) }.is_null()
+}
+
+/// Whether XDP is to be tried, and why or why not.
+pub fn wants_xdp(name: &str, choice: DatapathChoice) -> (bool, String) {
+    if choice == DatapathChoice::Tc {
+        return (false, "datapath = \"tc\"".into());
+    }
+    if !has_ethernet(name) {
+        return (false, "no Ethernet header, so no XDP".into());
+    }
+    if choice == DatapathChoice::Xdp {
+        return (true, "datapath = \"xdp\"".into());
+    }
+    match driver(name).as_deref() {
+        // Native XDP takes GSO away from a veth: two thirds of a TCP stream.
+        Some("veth") => (false, "auto: a veth's TCP streams are faster without XDP".into()),
+        Some(driver) => (true, format!("auto: native XDP of {driver}")),
+        None => (true, "auto: native XDP".into()),
+    }
+}
+
+/// Why the kernel refused XDP, in words.
+pub fn why_not_xdp(error: &io::Error) -> String {
+    match error.raw_os_error() {
+        Some(libc::EBUSY | libc::EEXIST) => {
+            "another XDP program is attached, and is left alone".into()
+        }
+        Some(libc::EOPNOTSUPP) => "the driver has no native XDP".into(),
+        Some(libc::ERANGE | libc::EINVAL) => {
+            format!("the driver refuses XDP as the interface is set up (MTU, queues): {error}")
+        }
+        _ => format!("XDP could not be attached: {error}"),
+    }
+}

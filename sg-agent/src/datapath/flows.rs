@@ -1,0 +1,182 @@
+//! The flow table as the agent sees it: read and forgotten through memory, a window at a time.
+
+use std::{
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    sync::atomic::{AtomicU64, Ordering},
+};
+
+use sg_common::{
+    Direction, Family,
+    flow::{Addresses4, Addresses6, Bucket, ICMP, ICMPV6, LANES, State, Tag, volume},
+};
+
+use super::{Error, FlowEntry, maps::Region, sys::Mapping};
+
+/// Mapped at a time: enough that mapping costs little, little enough not to count.
+const WINDOW: usize = 1 << 20;
+
+/// Addresses of a flow as the agent shows them.
+trait Shown: Copy {
+    const FAMILY: Family;
+    /// The instance's address and the peer's.
+    fn sides(&self) -> (IpAddr, IpAddr);
+}
+
+impl Shown for Addresses4 {
+    const FAMILY: Family = Family::V4;
+
+    fn sides(&self) -> (IpAddr, IpAddr) {
+        let address = |bits: u64| IpAddr::V4(Ipv4Addr::from_bits(bits as u32));
+        (address(self[0] >> 32), address(self[0]))
+    }
+}
+
+impl Shown for Addresses6 {
+    const FAMILY: Family = Family::V6;
+
+    fn sides(&self) -> (IpAddr, IpAddr) {
+        let address = |high: u64, low: u64| {
+            IpAddr::V6(Ipv6Addr::from_bits(u128::from(high) << 64 | u128::from(low)))
+        };
+        (address(self[0], self[1]), address(self[2], self[3]))
+    }
+}
+
+/// Direction, ports and addresses as in the packet that opened the flow.
+fn entry<A: Shown>(tag: Tag, addresses: &A, seen: u32, packets: u32, bytes: u64) -> FlowEntry {
+    let (state, protocol) = (tag.state(), tag.protocol());
+    let direction = state.opener();
+    let (local, remote) = addresses.sides();
+    let (local_port, remote_port) = ((tag.ports() >> 16) as u16, tag.ports() as u16);
+    let is_query = match A::FAMILY {
+        Family::V4 => protocol == ICMP,
+        Family::V6 => protocol == ICMPV6,
+    };
+    let ((src, sport), (dst, dport)) = match direction {
+        Direction::Ingress => ((remote, remote_port), (local, local_port)),
+        Direction::Egress => ((local, local_port), (remote, remote_port)),
+    };
+    // A query keeps its identifier on the local side and its type on the remote one.
+    let (sport, dport) = if is_query { (local_port, remote_port >> 8) } else { (sport, dport) };
+    let (packets, bytes) = volume(packets, bytes);
+    FlowEntry {
+        slot: tag.slot(),
+        protocol,
+        direction,
+        src,
+        dst,
+        sport,
+        dport,
+        state: state.name(protocol),
+        timeout: state.timeout(protocol),
+        seen,
+        packets,
+        bytes,
+    }
+}
+
+/// A lane in mapped memory.
+struct Lane<A> {
+    bucket: *mut Bucket<A>,
+    index: usize,
+}
+
+impl<A: Shown> Lane<A> {
+    fn tag(&self) -> &AtomicU64 {
+        // SAFETY: aligned shared memory within a mapping that outlives the lane.
+        unsafe { AtomicU64::from_ptr(&raw mut (*self.bucket).tag[self.index]) }
+    }
+
+    fn read(&self) -> Option<(Tag, FlowEntry)> {
+        let tag = Tag(self.tag().load(Ordering::Acquire));
+        if !tag.state().is_taken() {
+            return None;
+        }
+        let bucket = self.bucket;
+        // SAFETY: within the mapping; programs write concurrently, so each field is read once.
+        let (addresses, seen, packets, bytes) = unsafe {
+            (
+                (&raw const (*bucket).body[self.index].addresses).read_volatile(),
+                (&raw const (*bucket).seen[self.index]).read_volatile(),
+                (&raw const (*bucket).packets[self.index]).read_volatile(),
+                (&raw const (*bucket).body[self.index].volume).read_volatile(),
+            )
+        };
+        // Replaced while it was read: the new one is for the next time.
+        let again = Tag(self.tag().load(Ordering::Acquire));
+        (again.identity() == tag.identity())
+            .then(|| (tag, entry(tag, &addresses, seen, packets, bytes)))
+    }
+
+    fn forget(&self, tag: Tag) -> bool {
+        let free = u64::from(State::FREE.0);
+        self.tag().compare_exchange(tag.0, free, Ordering::AcqRel, Ordering::Acquire).is_ok()
+    }
+}
+
+/// What to do with a flow.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Keep {
+    Yes,
+    No,
+}
+
+/// Visits every flow of a table and forgets those that `visit` does not keep; returns how many.
+fn visit_table<A: Shown>(
+    region: &Region,
+    visit: &mut dyn FnMut(&FlowEntry) -> Keep,
+) -> Result<u64, Error> {
+    let mut forgotten = 0;
+    for offset in (0..region.size).step_by(WINDOW) {
+        let len = WINDOW.min(region.size - offset);
+        let (mapping, _) = region.map(offset, len)?;
+        for at in (0..len).step_by(size_of::<Bucket<A>>()) {
+            forgotten += visit_bucket::<A>(&mapping, at, visit);
+        }
+    }
+    Ok(forgotten)
+}
+
+fn visit_bucket<A: Shown>(
+    mapping: &Mapping,
+    at: usize,
+    visit: &mut dyn FnMut(&FlowEntry) -> Keep,
+) -> u64 {
+    let bucket = mapping.at::<Bucket<A>>(at);
+    let mut forgotten = 0;
+    for index in 0..LANES {
+        let lane = Lane { bucket, index };
+        if let Some((tag, entry)) = lane.read()
+            && visit(&entry) == Keep::No
+            && lane.forget(tag)
+        {
+            forgotten += 1;
+        }
+    }
+    forgotten
+}
+
+/// Visits both families' tables; see [`visit_table`].
+pub fn visit(
+    flows4: &Region,
+    flows6: &Region,
+    visit: &mut dyn FnMut(&FlowEntry) -> Keep,
+) -> Result<u64, Error> {
+    Ok(visit_table::<Addresses4>(flows4, visit)? + visit_table::<Addresses6>(flows6, visit)?)
+}
+
+/// The flow at a probe's number, `bucket << 2 | lane`.
+pub fn at(region4: &Region, region6: &Region, family: Family, number: u32) -> Option<FlowEntry> {
+    match family {
+        Family::V4 => read_at::<Addresses4>(region4, number),
+        Family::V6 => read_at::<Addresses6>(region6, number),
+    }
+}
+
+fn read_at<A: Shown>(region: &Region, number: u32) -> Option<FlowEntry> {
+    let size = size_of::<Bucket<A>>();
+    let offset = (number >> 2) as usize * size;
+    let (mapping, at) = region.map(offset, size).ok()?;
+    let lane = Lane { bucket: mapping.at::<Bucket<A>>(at), index: number as usize & (LANES - 1) };
+    lane.read().map(|(_, entry)| entry)
+}

@@ -1,0 +1,169 @@
+//! The maps, created or taken over, with their pins.
+//!
+//! Each is an array with one element that is as large as the map: the programs reach all of it from
+//! one constant address, and the agent maps the parts that it needs. Nothing is mapped for longer
+//! than it is used, because mapped pages count as the agent's memory.
+
+use std::{
+    fs, io,
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    path::{Path, PathBuf},
+};
+
+use sg_common::{
+    control::IMAGE_ALIGN,
+    counter::CounterRow,
+    flow::{Bucket4, Bucket6, LANES},
+};
+
+use super::{
+    Error, Options,
+    sys::{self, Mapping, PAGE},
+};
+
+/// The smallest arena: enough for two images of 60,000 rules.
+pub const MIN_ARENA: usize = 16 << 20;
+/// Offsets in map memory end here (BPF_MAX_VAR_OFF, kernel/bpf/verifier.c).
+const MAX_MAP: usize = 1 << 29;
+/// The root word counts arena units in 16 bits.
+pub const MAX_ARENA: usize = IMAGE_ALIGN << 16;
+/// Datagrams whose fragments are under way, per family.
+const MAX_FRAGMENTED: usize = 4096;
+
+/// A map with one element.
+#[derive(Debug)]
+pub struct Region {
+    pub fd: OwnedFd,
+    pub size: usize,
+    pub pin: PathBuf,
+}
+
+impl Region {
+    /// Takes over the map pinned as `name` in `dir`, or creates it.
+    fn open(dir: &Path, name: &str, size: usize) -> Result<Self, Error> {
+        let pin = dir.join(name);
+        let fd = match sys::get_pinned(&pin) {
+            Ok(fd) => fd,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Self::create(dir, name, size);
+            }
+            Err(error) => return Err(Error::kernel(format!("opening {}", pin.display()), error)),
+        };
+        let size = sys::map_value_size(fd.as_fd()).map_err(|error| {
+            Error::kernel(format!("reading the size of {}", pin.display()), error)
+        })?;
+        Ok(Self { fd, size: size as usize, pin })
+    }
+
+    /// Creates and pins a map of `size` bytes, a power of two.
+    pub fn create(dir: &Path, name: &str, size: usize) -> Result<Self, Error> {
+        debug_assert!(size.is_power_of_two());
+        let region = Self::unpinned(dir, name, size)?;
+        sys::pin(region.fd.as_fd(), &region.pin)
+            .map_err(|error| Error::kernel(format!("pinning {}", region.pin.display()), error))?;
+        Ok(region)
+    }
+
+    fn unpinned(dir: &Path, name: &str, size: usize) -> Result<Self, Error> {
+        if size > MAX_MAP {
+            return Err(Error::TooLarge(format!(
+                "map {name} would need {size} bytes, more than the {MAX_MAP} that the kernel admits"
+            )));
+        }
+        let fd = sys::create_map(name, size as u32).map_err(|error| {
+            Error::kernel(format!("creating map {name} of {size} bytes"), error)
+        })?;
+        Ok(Self { fd, size, pin: dir.join(name) })
+    }
+
+    /// Maps `len` bytes from `offset`, which is rounded down to a page; the second value is where
+    /// `offset` lies in the mapping.
+    pub fn map(&self, offset: usize, len: usize) -> Result<(Mapping, usize), Error> {
+        let start = offset / PAGE * PAGE;
+        let end = (offset + len).next_multiple_of(PAGE).min(self.size.next_multiple_of(PAGE));
+        let mapping = Mapping::new(self.fd.as_fd(), start, end - start)
+            .map_err(|error| Error::kernel(format!("mapping {}", self.pin.display()), error))?;
+        Ok((mapping, offset - start))
+    }
+}
+
+impl AsFd for Region {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+/// All maps of the programs.
+#[derive(Debug)]
+pub struct Maps {
+    pub arena: Region,
+    pub flows4: Region,
+    pub flows6: Region,
+    pub fragments4: Region,
+    pub fragments6: Region,
+    pub counters: Region,
+    /// Rows of counters for one CPU.
+    pub slots: usize,
+}
+
+/// Name of a larger arena until it has taken the place of the present one.
+pub const NEW_ARENA: &str = "ARENA_NEW";
+
+impl Maps {
+    pub fn open(dir: &Path, options: &Options) -> Result<Self, Error> {
+        // Left by an agent that died while the arena grew; the programs that use it go on.
+        match fs::remove_file(dir.join(NEW_ARENA)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(Error::kernel(format!("removing {NEW_ARENA}"), error));
+            }
+            _ => {}
+        }
+        let buckets = |flows: usize| flows.div_ceil(LANES).next_power_of_two();
+        let flows = buckets(options.max_flows.max(1) as usize);
+        let fragments = buckets(MAX_FRAGMENTED);
+        let slots = usize::from(options.max_interfaces.max(1)).next_power_of_two();
+        let cpus = possible_cpus()?;
+        let row = size_of::<CounterRow>();
+        let open = |name: &str, size: usize| Region::open(dir, name, size.max(PAGE));
+        let flows4 = open("FLOWS4", flows * size_of::<Bucket4>())?;
+        let flows6 = open("FLOWS6", flows * size_of::<Bucket6>())?;
+        if flows4.size != flows * size_of::<Bucket4>() {
+            tracing::warn!(
+                capacity = flows4.size / size_of::<Bucket4>() * LANES,
+                "the flow table of the earlier agent stays, with its capacity; \
+                 `sg-agent detach` makes room for another"
+            );
+        }
+        let counters = open("COUNTERS", cpus.next_power_of_two() * slots * row)?;
+        Ok(Self {
+            arena: open("ARENA", MIN_ARENA)?,
+            flows4,
+            flows6,
+            fragments4: open("FRAGMENTS4", fragments * size_of::<Bucket4>())?,
+            fragments6: open("FRAGMENTS6", fragments * size_of::<Bucket6>())?,
+            slots: counters.size / cpus.next_power_of_two() / row,
+            counters,
+        })
+    }
+
+    /// Name in the programs and map.
+    pub fn named(&self) -> [(&'static str, &Region); 6] {
+        [
+            ("ARENA", &self.arena),
+            ("FLOWS4", &self.flows4),
+            ("FLOWS6", &self.flows6),
+            ("FRAGMENTS4", &self.fragments4),
+            ("FRAGMENTS6", &self.fragments6),
+            ("COUNTERS", &self.counters),
+        ]
+    }
+}
+
+/// CPUs that there can ever be: one more than the last number in "0-3,8".
+pub fn possible_cpus() -> Result<usize, Error> {
+    const FILE: &str = "/sys/devices/system/cpu/possible";
+    let text = fs::read_to_string(FILE)
+        .map_err(|error| Error::kernel(format!("reading {FILE}"), error))?;
+    let last = text.trim().rsplit(['-', ',']).next().and_then(|last| last.parse::<usize>().ok());
+    last.map(|last| last + 1).ok_or_else(|| Error::Other(format!("{FILE} says {text:?}")))
+}

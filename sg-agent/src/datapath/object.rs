@@ -1,0 +1,118 @@
+//! The BPF object: embedded by `cargo xtask build`, loaded by aya over the agent's own maps.
+
+use std::os::fd::{AsFd, BorrowedFd};
+
+use aya::{
+    Ebpf, EbpfLoader,
+    programs::{ProgramFd, SchedClassifier, Xdp},
+};
+use sg_common::{
+    counter::Counter,
+    counter::CounterRow,
+    flow::{Bucket4, Bucket6},
+};
+
+use super::{Error, maps::Maps};
+
+/// Empty where the agent was built without the BPF toolchain (`cargo check`).
+static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("SG_BPF_OBJECT"));
+
+/// The loaded programs. aya's object is dropped after loading; descriptors keep programs alive.
+#[derive(Debug)]
+pub struct Programs {
+    xdp: ProgramFd,
+    tc_in: ProgramFd,
+    tc_out: ProgramFd,
+    probe: ProgramFd,
+}
+
+impl Programs {
+    /// Loads the programs over `maps`, with the maps' sizes as constants.
+    pub fn load(maps: &Maps, tick_shift: u32) -> Result<Self, Error> {
+        if OBJECT.is_empty() {
+            return Err(Error::Other(
+                "this sg-agent was built without its BPF object; build it with `cargo xtask build`"
+                    .into(),
+            ));
+        }
+        let last = |size: usize, element: usize| (size - element) as u32;
+        let constants = [
+            ("ARENA_MASK", last(maps.arena.size, size_of::<u32>())),
+            ("FLOWS4_MASK", last(maps.flows4.size, size_of::<Bucket4>())),
+            ("FLOWS6_MASK", last(maps.flows6.size, size_of::<Bucket6>())),
+            ("FRAGMENTS4_MASK", last(maps.fragments4.size, size_of::<Bucket4>())),
+            ("FRAGMENTS6_MASK", last(maps.fragments6.size, size_of::<Bucket6>())),
+            ("COUNTERS_MASK", last(maps.counters.size, size_of::<Counter>())),
+            ("COUNTERS_CPU_SIZE", (maps.slots * size_of::<CounterRow>()) as u32),
+            ("TICK_SHIFT", tick_shift),
+        ];
+        let mut loader = EbpfLoader::new();
+        for (name, value) in &constants {
+            loader.override_global(name, value, true);
+        }
+        for (name, region) in maps.named() {
+            loader.map_pin_path(name, region.pin.clone());
+        }
+        let mut object = loader.load(OBJECT).map_err(|error| failed("the BPF object", &error))?;
+        let xdp = load_xdp(&mut object, "sg_xdp")?;
+        let probe = load_xdp(&mut object, "sg_probe")?;
+        let tc_in = load_classifier(&mut object, "sg_tc_in")?;
+        let tc_out = load_classifier(&mut object, "sg_tc_out")?;
+        Ok(Self { xdp, tc_in, tc_out, probe })
+    }
+
+    pub fn xdp(&self) -> BorrowedFd<'_> {
+        self.xdp.as_fd()
+    }
+
+    pub fn tc_in(&self) -> BorrowedFd<'_> {
+        self.tc_in.as_fd()
+    }
+
+    pub fn tc_out(&self) -> BorrowedFd<'_> {
+        self.tc_out.as_fd()
+    }
+
+    pub fn probe(&self) -> BorrowedFd<'_> {
+        self.probe.as_fd()
+    }
+}
+
+/// An error with all its causes: aya's say least in the first line.
+fn failed(what: &str, error: &dyn std::error::Error) -> Error {
+    let mut text = format!("loading {what}: {error}");
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    Error::Other(text)
+}
+
+fn load_xdp(object: &mut Ebpf, name: &str) -> Result<ProgramFd, Error> {
+    let program: &mut Xdp = object
+        .program_mut(name)
+        .ok_or_else(|| Error::Other(format!("the BPF object has no program {name}")))?
+        .try_into()
+        .map_err(|error| failed(name, &error))?;
+    program.load().map_err(|error| failed(name, &error))?;
+    duplicate(program.fd(), name)
+}
+
+fn load_classifier(object: &mut Ebpf, name: &str) -> Result<ProgramFd, Error> {
+    let program: &mut SchedClassifier = object
+        .program_mut(name)
+        .ok_or_else(|| Error::Other(format!("the BPF object has no program {name}")))?
+        .try_into()
+        .map_err(|error| failed(name, &error))?;
+    program.load().map_err(|error| failed(name, &error))?;
+    duplicate(program.fd(), name)
+}
+
+fn duplicate(
+    fd: Result<&ProgramFd, aya::programs::ProgramError>,
+    name: &str,
+) -> Result<ProgramFd, Error> {
+    let fd = fd.map_err(|error| failed(name, &error))?;
+    fd.try_clone().map_err(|error| Error::kernel(format!("duplicating {name}"), error))
+}

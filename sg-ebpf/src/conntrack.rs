@@ -1,0 +1,448 @@
+//! The flow table: looking up, keeping alive, opening, cutting. Layout and life cycle are in
+//! [`sg_common::flow`].
+//!
+//! Lanes are shared by all CPUs without locks. A lane changes its owner only by compare-exchange of
+//! its tag to `CLAIMED` and back by a store, when all the rest is written; a reader takes tag,
+//! addresses and tag again, so it never acts on half of one flow and half of another. x86 keeps
+//! loads and stores in that order. Counts of one flow on two CPUs at once may lose a packet.
+
+use core::{arch::asm, intrinsics, ptr};
+
+use sg_common::{
+    Direction, Reason,
+    flow::{
+        Addresses, Bucket, LANES, State, TCP, Tag, Tick, Timeout, UDP, ports, query_ports, tcp,
+    },
+    image::{self, header, record, settings},
+    interval::Words,
+};
+
+use crate::{
+    ip::Ip,
+    judge::Context,
+    maps::Table,
+    net::Net,
+    transport::Transport,
+};
+
+/// What a packet is looked up by.
+pub(crate) struct Key<N: Net> {
+    pub(crate) addresses: N::Addresses,
+    /// With state 0.
+    pub(crate) tag: Tag,
+    hash: u64,
+    /// Whether a packet like this may open a flow: not so a reply to an ICMP query.
+    pub(crate) may_open: bool,
+    of_fragments: bool,
+}
+
+impl<N: Net> Key<N> {
+    /// The key of a packet that goes in `direction`; `None` where nothing is tracked.
+    #[inline(always)]
+    pub(crate) fn of(
+        context: &Context,
+        direction: Direction,
+        ip: &Ip<N::Address>,
+        transport: &Transport,
+    ) -> Option<Self> {
+        let protocol = ip.chain.protocol;
+        let mut may_open = true;
+        let ports = if protocol == TCP || protocol == UDP {
+            let (local, remote) = transport.ports(direction);
+            ports(local, remote)
+        } else if protocol == N::ICMP {
+            let (request, asks) = N::query(transport.icmp_type())?;
+            may_open = asks;
+            let asked_by = if asks { direction } else { direction.reverse() };
+            query_ports(transport.identifier(), request, asked_by)
+        } else {
+            0
+        };
+        let (local, remote) = N::sides(direction, ip.source, ip.destination);
+        let addresses = N::addresses(local, remote);
+        Some(Self::new(context, addresses, ports, context.slot as u16, protocol, may_open))
+    }
+
+    /// The key of a datagram's fragments.
+    #[inline(always)]
+    pub(crate) fn of_fragments(context: &Context, ip: &Ip<N::Address>) -> Self {
+        let chain = &ip.chain;
+        let protocol = chain.fragment_protocol;
+        let (local, remote) = N::sides(context.direction, ip.source, ip.destination);
+        // The direction is part of the key: each side counts its own identifications.
+        let slot = context.slot as u16 | (context.direction as u16) << 15;
+        let addresses = N::addresses(local, remote);
+        let key = Self::new(context, addresses, chain.identification, slot, protocol, true);
+        Self { of_fragments: true, ..key }
+    }
+
+    #[inline(always)]
+    fn new(
+        context: &Context,
+        addresses: N::Addresses,
+        ports: u32,
+        slot: u16,
+        protocol: u8,
+        may_open: bool,
+    ) -> Self {
+        let tag = Tag::new(ports, slot, protocol, State::FREE);
+        let hash = addresses.hash(tag.0, &context.rules.image.control().seed);
+        Self { addresses, tag, hash, may_open, of_fragments: false }
+    }
+
+    /// The two hashes that name buckets.
+    #[inline(always)]
+    fn choices(&self) -> [u32; 2] {
+        [self.hash as u32, (self.hash >> 32) as u32]
+    }
+}
+
+/// A lane that holds the flow that was looked for.
+pub(crate) struct Found<A> {
+    bucket: *mut Bucket<A>,
+    lane: usize,
+    pub(crate) tag: Tag,
+    number: u32,
+}
+
+impl<A: Copy> Found<A> {
+    /// Bucket and lane, as user space counts them.
+    #[inline(always)]
+    pub(crate) fn number(&self) -> u32 {
+        self.number << 2 | self.lane as u32
+    }
+
+    #[inline(always)]
+    fn lane(&self) -> usize {
+        self.lane & (LANES - 1)
+    }
+
+    #[inline(always)]
+    pub(crate) fn seen(&self) -> Tick {
+        // SAFETY: the bucket is map memory and the lane within it.
+        unsafe { ptr::read_volatile(&raw const (*self.bucket).seen[self.lane()]) }
+    }
+
+    #[inline(always)]
+    fn set_seen(&self, tick: Tick) {
+        // SAFETY: as above.
+        unsafe { ptr::write_volatile(&raw mut (*self.bucket).seen[self.lane()], tick) }
+    }
+
+    /// Gives the lane another state, unless another CPU has changed it meanwhile.
+    #[inline(always)]
+    pub(crate) fn exchange(&mut self, state: State) -> bool {
+        // SAFETY: as above.
+        let tag = unsafe { &raw mut (*self.bucket).tag[self.lane()] };
+        let new = self.tag.with_state(state);
+        let done = compare_exchange(tag, self.tag.0, new.0);
+        if done {
+            self.tag = new;
+        }
+        done
+    }
+
+    /// Counts one more packet and keeps the flow alive.
+    #[inline(always)]
+    pub(crate) fn touch(&mut self, now: Tick, state: State, bytes: u32) {
+        if self.tag.state() != state && !self.exchange(state) {
+            // Another CPU was faster with another packet of the flow: once more from what it left.
+            // SAFETY: as above.
+            let tag = Tag(unsafe { ptr::read_volatile(&raw const (*self.bucket).tag[self.lane()]) });
+            if tag.identity() == self.tag.identity() && tag.state().is_live() {
+                self.tag = tag;
+                self.exchange(State(tag.state().0 | state.0));
+            }
+        }
+        if self.seen() != now {
+            self.set_seen(now);
+        }
+        self.count(bytes);
+    }
+
+    #[inline(always)]
+    fn count(&self, bytes: u32) {
+        let lane = self.lane();
+        // SAFETY: as above.
+        unsafe {
+            let packets = &raw mut (*self.bucket).packets[lane];
+            let volume = &raw mut (*self.bucket).body[lane].volume;
+            *packets = (*packets).wrapping_add(1);
+            let carry = if *packets == 0 { 1 << 48 } else { 0 };
+            *volume = (*volume).wrapping_add(bytes as u64 | carry);
+        }
+    }
+
+    /// Refuses the flow's five-tuple; its idle time counts from `since`.
+    #[inline(always)]
+    pub(crate) fn cut(&mut self, since: Tick) {
+        let state = self.tag.state().cut();
+        if self.exchange(state) {
+            self.set_seen(since);
+        }
+    }
+
+    /// Takes the lane over for a new flow with the same key.
+    #[inline(always)]
+    pub(crate) fn restart(&mut self, now: Tick, state: State, bytes: u32) -> bool {
+        if !self.exchange(State::CLAIMED) {
+            return false;
+        }
+        let lane = self.lane();
+        self.set_seen(now);
+        // SAFETY: as above; the lane is claimed.
+        unsafe {
+            (*self.bucket).packets[lane] = 1;
+            (*self.bucket).body[lane].volume = bytes as u64;
+            ptr::write_volatile(
+                &raw mut (*self.bucket).tag[lane],
+                self.tag.with_state(state).0,
+            );
+        }
+        true
+    }
+}
+
+/// Whether `now` is later than `since` by more than `timeout`.
+#[inline(always)]
+fn is_over(now: Tick, since: Tick, timeout: u32) -> bool {
+    // A stamp from another CPU may lie ahead by a tick.
+    let idle = now.wrapping_sub(since) as i32;
+    idle > 0 && idle as u32 > timeout
+}
+
+/// Finds the lane with this key. Its flow may be over, or cut.
+///
+/// A key stands in one lane only, unless two CPUs open the same flow at once; then the first in
+/// order serves and the other one idles out.
+#[inline(always)]
+pub(crate) fn find<N: Net>(
+    table: &Table<N::Addresses>,
+    key: &Key<N>,
+) -> Option<Found<N::Addresses>> {
+    for hash in key.choices() {
+        let bucket = table.bucket(hash);
+        for lane in 0..LANES {
+            // SAFETY: the bucket is map memory; other CPUs may write, so each word is read once.
+            let tag = Tag(unsafe { ptr::read_volatile(&raw const (*bucket).tag[lane]) });
+            if tag.identity() != key.tag.0 {
+                continue;
+            }
+            // SAFETY: as above.
+            let addresses = unsafe { ptr::read_volatile(&raw const (*bucket).body[lane].addresses) };
+            // SAFETY: as above. The same tag again: the addresses were this flow's.
+            let again = Tag(unsafe { ptr::read_volatile(&raw const (*bucket).tag[lane]) });
+            if N::equal(&addresses, &key.addresses)
+                && again.identity() == tag.identity()
+                && tag.state().is_taken()
+            {
+                return Some(Found { bucket, lane, tag, number: table.number(hash) });
+            }
+        }
+    }
+    None
+}
+
+impl<A: Copy> Found<A> {
+    /// Whether the flow has idled out.
+    #[inline(always)]
+    pub(crate) fn is_over(&self, context: &Context) -> bool {
+        let timeout = self.tag.state().timeout(self.tag.protocol());
+        self.is_older(context, timeout)
+    }
+
+    /// Whether the last packet came longer ago than a timeout of this interface.
+    #[inline(always)]
+    pub(crate) fn is_older(&self, context: &Context, timeout: Timeout) -> bool {
+        let timeout = context.rules.field(record::TIMEOUTS + timeout as u32);
+        is_over(context.now, self.seen(), timeout)
+    }
+}
+
+/// What is known of a lane that a new flow could take.
+#[derive(Clone, Copy)]
+struct Candidate {
+    bucket_hash: u32,
+    lane: usize,
+    tag: u64,
+    idle: u32,
+}
+
+/// Times that a claim is tried again when another CPU took the lane first.
+const CLAIM_TRIES: usize = 2;
+
+/// Opens a flow, or keeps the verdict on a first fragment. A free lane first, then one whose flow is
+/// over, then the oldest that has seen no reply; `false` if the rest are established.
+///
+/// A function of its own, for both families and all programs: the loops are long, and opening a
+/// flow is not what most packets do.
+#[inline(never)]
+pub(crate) fn insert<N: Net>(
+    table: &Table<N::Addresses>,
+    context: &Context,
+    key: &Key<N>,
+    state: State,
+    bytes: u32,
+) -> bool {
+    for _ in 0..CLAIM_TRIES {
+        let Some(candidate) = candidate::<N>(table, context, key) else { return false };
+        let bucket = table.bucket(candidate.bucket_hash);
+        let lane = candidate.lane & (LANES - 1);
+        // SAFETY: the bucket is map memory and the lane within it.
+        let tag = unsafe { &raw mut (*bucket).tag[lane] };
+        if !compare_exchange(tag, candidate.tag, State::CLAIMED.0 as u64) {
+            continue;
+        }
+        // SAFETY: as above; the lane is claimed, and readers do not look past the tag.
+        unsafe {
+            (*bucket).seen[lane] = context.now;
+            (*bucket).packets[lane] = 1;
+            (*bucket).body[lane].addresses = key.addresses;
+            (*bucket).body[lane].volume = bytes as u64;
+            ptr::write_volatile(tag, key.tag.with_state(state).0);
+        }
+        return true;
+    }
+    false
+}
+
+#[inline(always)]
+fn candidate<N: Net>(
+    table: &Table<N::Addresses>,
+    context: &Context,
+    key: &Key<N>,
+) -> Option<Candidate> {
+    let mut best: Option<Candidate> = None;
+    for choice in 0..not_unrolled(2) {
+        let bucket_hash = (key.hash >> (choice * 32)) as u32;
+        let bucket = table.bucket(bucket_hash);
+        for lane in 0..not_unrolled(LANES) {
+            let lane = lane & (LANES - 1);
+            // SAFETY: the bucket is map memory; each word is read once.
+            let tag = Tag(unsafe { ptr::read_volatile(&raw const (*bucket).tag[lane]) });
+            if tag.state() == State::FREE {
+                return Some(Candidate { bucket_hash, lane, tag: tag.0, idle: u32::MAX });
+            }
+            if tag.state() == State::CLAIMED {
+                continue;
+            }
+            // SAFETY: as above.
+            let seen = unsafe { ptr::read_volatile(&raw const (*bucket).seen[lane]) };
+            let idle = if is_over(context.now, seen, timeout_of(context, tag, key.of_fragments)) {
+                u32::MAX
+            } else if tag.state().has_reply() {
+                continue;
+            } else {
+                let idle = context.now.wrapping_sub(seen) as i32;
+                if idle < 0 { 0 } else { idle as u32 }
+            };
+            if best.is_none_or(|best| idle > best.idle) {
+                best = Some(Candidate { bucket_hash, lane, tag: tag.0, idle });
+            }
+        }
+    }
+    best
+}
+
+/// The idle timeout of whatever flow this is.
+#[inline(always)]
+fn timeout_of(context: &Context, tag: Tag, of_fragments: bool) -> u32 {
+    if of_fragments {
+        return context.rules.field(record::TIMEOUTS + Timeout::Fragment as u32);
+    }
+    let slot = tag.slot() as u32;
+    let image = &context.rules.image;
+    if slot >= image.word(header::SLOTS) {
+        // An interface that is filtered no more.
+        return 0;
+    }
+    let timeout = record::TIMEOUTS + tag.state().timeout(tag.protocol()) as u32;
+    image.word(image::record_of(image, slot) + timeout)
+}
+
+/// A number whose value LLVM cannot see, but the verifier can: a loop up to it stays a loop.
+#[inline(always)]
+pub(crate) fn not_unrolled(count: usize) -> usize {
+    let copy;
+    // SAFETY: a move.
+    unsafe { asm!("{0} = {1}", out(reg) copy, in(reg) count, options(pure, nomem, nostack)) };
+    copy
+}
+
+/// Whether the flow has to be held against the rules once more: it has not been seen since a
+/// change that ends flows which are no longer allowed.
+#[inline(always)]
+pub(crate) fn is_to_recheck<A: Copy>(context: &Context, found: &Found<A>) -> Option<Tick> {
+    if context.settings & settings::RECHECK == 0 {
+        return None;
+    }
+    let since = context.rules.image.word(header::CUT_SINCE);
+    (found.seen().wrapping_sub(since) as i32 <= 0).then_some(since)
+}
+
+/// Whether the rules would allow the packet that opened a flow.
+#[inline(never)]
+pub(crate) fn is_still_allowed<N: Net>(context: &Context, tag: Tag, peer: N::Address) -> bool {
+    let opener = tag.state().opener();
+    let (local, remote) = ((tag.ports() >> 16) as u16, tag.ports() as u16);
+    let protocol = tag.protocol();
+    let detail = if protocol == N::ICMP {
+        // The request's type, with code 0.
+        remote & 0xff00
+    } else {
+        match opener {
+            Direction::Ingress => local,
+            Direction::Egress => remote,
+        }
+    };
+    context.rules.allow::<N>(opener, peer, image::service(protocol, detail))
+}
+
+/// What becomes of a packet whose flow is in the table.
+pub(crate) enum Hit {
+    Pass,
+    Drop(Reason),
+    /// A SYN on a five-tuple whose flow is ending or was cut: for the rules to say.
+    Reopens,
+}
+
+#[inline(always)]
+pub(crate) fn hit<N: Net>(
+    context: &Context,
+    found: &mut Found<N::Addresses>,
+    peer: N::Address,
+    tcp_flags: u8,
+    bytes: u32,
+) -> Hit {
+    let state = found.tag.state();
+    let mut cut = state.is_cut();
+    if !cut
+        && let Some(since) = is_to_recheck(context, found)
+        && !is_still_allowed::<N>(context, found.tag, peer)
+    {
+        cut = true;
+        if context.leaves_traces {
+            found.cut(since);
+        }
+    }
+    let protocol = found.tag.protocol();
+    if protocol == TCP && tcp::opens(tcp_flags) && (cut || state.is_closing()) {
+        return Hit::Reopens;
+    }
+    if cut {
+        return Hit::Drop(Reason::FlowCut);
+    }
+    if context.leaves_traces {
+        let state = state.after(protocol, context.direction, tcp_flags);
+        found.touch(context.now, state, bytes);
+    }
+    Hit::Pass
+}
+
+/// Stores `new` if `at` still holds `old`.
+#[inline(always)]
+fn compare_exchange(at: *mut u64, old: u64, new: u64) -> bool {
+    use intrinsics::AtomicOrdering::{AcqRel, Acquire};
+    // SAFETY: the pointer is into map memory and aligned.
+    unsafe { intrinsics::atomic_cxchg::<u64, { AcqRel }, { Acquire }>(at, old, new).1 }
+}

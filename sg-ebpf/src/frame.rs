@@ -1,0 +1,208 @@
+//! Packet memory. The only file that touches it.
+//!
+//! Headers are read where they lie, if they lie in the linear part of the packet; where they do not
+//! (multi-buffer XDP, skb fragments) a helper copies them out.
+
+use core::{arch::asm, ffi::c_void, mem::MaybeUninit};
+
+use aya_ebpf::{
+    EbpfContext,
+    helpers::{bpf_skb_load_bytes, bpf_xdp_get_buff_len, bpf_xdp_load_bytes},
+    programs::{TcContext, XdpContext},
+};
+
+/// Furthest start of a header that is read in place; what lies beyond is copied out. Eight
+/// extension headers of full length end before it.
+const MAX_OFFSET: u32 = 0x7fff;
+
+/// Room for a header that is not in the linear part.
+#[repr(C)]
+pub(crate) struct Scratch(MaybeUninit<[u64; 5]>);
+
+impl Scratch {
+    #[inline(always)]
+    pub(crate) fn new() -> Self {
+        Self(MaybeUninit::uninit())
+    }
+}
+
+/// A header that is known to be there. Numbers are read in network byte order, each at a multiple
+/// of its size: the header may have been copied to the stack, where the verifier demands that.
+#[derive(Clone, Copy)]
+pub(crate) struct View(*const u8);
+
+impl View {
+    #[inline(always)]
+    pub(crate) fn byte(self, at: usize) -> u8 {
+        // SAFETY: `Frame::header` has shown the header to be as long as its caller says, and its
+        // callers read within that; the verifier holds them to it.
+        unsafe { *self.0.add(at) }
+    }
+
+    #[inline(always)]
+    pub(crate) fn half(self, at: usize) -> u16 {
+        // SAFETY: as above. BPF loads need no alignment; `read_unaligned` would load byte by byte.
+        u16::from_be(unsafe { *self.0.add(at).cast() })
+    }
+
+    #[inline(always)]
+    pub(crate) fn word(self, at: usize) -> u32 {
+        // SAFETY: as above.
+        u32::from_be(unsafe { *self.0.add(at).cast() })
+    }
+
+    #[inline(always)]
+    pub(crate) fn long(self, at: usize) -> u64 {
+        // SAFETY: as above.
+        u64::from_be(unsafe { *self.0.add(at).cast() })
+    }
+
+    /// Two words as one number: for halves of addresses that LLVM would else merge anyway.
+    #[inline(always)]
+    pub(crate) fn pair(self, at: usize) -> (u64, u64) {
+        (self.long(at), self.long(at + 8))
+    }
+}
+
+/// A packet as a program gets it.
+pub(crate) trait Frame {
+    fn start(&self) -> usize;
+    fn end(&self) -> usize;
+    fn ifindex(&self) -> u32;
+    /// Length of the whole frame, parts that are not linear included.
+    fn len(&self) -> u32;
+    /// VLAN tags that were taken off the frame and lie beside it.
+    fn tags(&self) -> u32;
+    /// Whether this is several packets in one (GSO), whose length field may be 0.
+    fn is_gso(&self) -> bool;
+    fn copy(&self, offset: u32, to: *mut c_void, len: u32) -> bool;
+
+    /// Bytes that can be read in place.
+    #[inline(always)]
+    fn linear(&self) -> u32 {
+        (self.end() - self.start()) as u32
+    }
+
+    /// The `N` bytes at `offset`, if the frame has them.
+    #[inline(always)]
+    fn header<const N: usize>(&self, offset: u32, scratch: &mut Scratch) -> Option<View> {
+        const { assert!(N <= size_of::<Scratch>()) };
+        if offset <= MAX_OFFSET {
+            let at = opaque(self.start() + offset as usize);
+            if at + N <= self.end() {
+                return Some(View(at as *const u8));
+            }
+        }
+        let to = scratch.0.as_mut_ptr();
+        self.copy(offset, to.cast(), N as u32).then_some(View(to.cast()))
+    }
+}
+
+/// Keeps LLVM from taking a packet pointer apart: the verifier must see the bounds check and the
+/// loads go through the same sum.
+#[inline(always)]
+pub(crate) fn opaque(pointer: usize) -> usize {
+    let copy;
+    // SAFETY: a move. No instruction at all would leave two line infos at one place, which the
+    // kernel refuses.
+    unsafe { asm!("{0} = {1}", out(reg) copy, in(reg) pointer, options(nomem, nostack)) };
+    copy
+}
+
+pub(crate) struct XdpFrame<'a>(&'a XdpContext);
+
+impl<'a> XdpFrame<'a> {
+    #[inline(always)]
+    pub(crate) fn new(ctx: &'a XdpContext) -> Self {
+        Self(ctx)
+    }
+}
+
+impl Frame for XdpFrame<'_> {
+    #[inline(always)]
+    fn start(&self) -> usize {
+        self.0.data()
+    }
+
+    #[inline(always)]
+    fn end(&self) -> usize {
+        self.0.data_end()
+    }
+
+    #[inline(always)]
+    fn ifindex(&self) -> u32 {
+        self.0.ingress_ifindex() as u32
+    }
+
+    #[inline(always)]
+    fn len(&self) -> u32 {
+        // SAFETY: the context is the program's own.
+        unsafe { bpf_xdp_get_buff_len(self.0.ctx) as u32 }
+    }
+
+    #[inline(always)]
+    fn tags(&self) -> u32 {
+        0
+    }
+
+    #[inline(always)]
+    fn is_gso(&self) -> bool {
+        false
+    }
+
+    #[inline(always)]
+    fn copy(&self, offset: u32, to: *mut c_void, len: u32) -> bool {
+        // SAFETY: the caller's buffer has `len` bytes.
+        unsafe { bpf_xdp_load_bytes(self.0.ctx, offset, to, len) == 0 }
+    }
+}
+
+pub(crate) struct SkbFrame<'a>(&'a TcContext);
+
+impl<'a> SkbFrame<'a> {
+    #[inline(always)]
+    pub(crate) fn new(ctx: &'a TcContext) -> Self {
+        Self(ctx)
+    }
+}
+
+impl Frame for SkbFrame<'_> {
+    #[inline(always)]
+    fn start(&self) -> usize {
+        self.0.data()
+    }
+
+    #[inline(always)]
+    fn end(&self) -> usize {
+        self.0.data_end()
+    }
+
+    #[inline(always)]
+    fn ifindex(&self) -> u32 {
+        // SAFETY: the context is the program's own.
+        unsafe { (*self.0.skb.skb).ifindex }
+    }
+
+    #[inline(always)]
+    fn len(&self) -> u32 {
+        self.0.len()
+    }
+
+    #[inline(always)]
+    fn tags(&self) -> u32 {
+        // SAFETY: the context is the program's own.
+        unsafe { (*self.0.skb.skb).vlan_present }
+    }
+
+    #[inline(always)]
+    fn is_gso(&self) -> bool {
+        // SAFETY: the context is the program's own.
+        unsafe { (*self.0.skb.skb).gso_size != 0 }
+    }
+
+    #[inline(always)]
+    fn copy(&self, offset: u32, to: *mut c_void, len: u32) -> bool {
+        // SAFETY: the caller's buffer has `len` bytes.
+        unsafe { bpf_skb_load_bytes(self.0.as_ptr(), offset, to, len) == 0 }
+    }
+}

@@ -1,0 +1,252 @@
+//! IPv4 and IPv6 headers, with options and extension headers (RFC 791, RFC 8200).
+
+use sg_common::{Reason, flow::TCP};
+
+use crate::{
+    frame::{Frame, Scratch},
+    judge::Length,
+    net::{Net, V4, V6},
+};
+
+/// Which part of a datagram a packet is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Part {
+    Whole,
+    /// The first fragment: the transport header is here.
+    First,
+    /// A later fragment.
+    Later,
+}
+
+/// An IP packet whose lengths are in order.
+#[derive(Clone, Copy)]
+pub(crate) struct Ip<A> {
+    pub(crate) source: A,
+    pub(crate) destination: A,
+    pub(crate) hop_limit: u8,
+    pub(crate) chain: Chain,
+    /// Offset of the packet's end in the frame.
+    pub(crate) end: u32,
+}
+
+/// Where the headers of an IP packet lead.
+#[derive(Clone, Copy)]
+pub(crate) struct Chain {
+    /// What follows at `transport`.
+    pub(crate) protocol: u8,
+    pub(crate) part: Part,
+    /// The protocol that the datagram's fragments name, with their identification.
+    pub(crate) fragment_protocol: u8,
+    pub(crate) identification: u32,
+    /// Offset of the transport header in the frame.
+    pub(crate) transport: u32,
+}
+
+/// The largest datagram that fragments may add up to.
+const MAX_DATAGRAM: u32 = 65535;
+
+/// A family's header.
+pub(crate) trait Header: Net + Sized {
+    /// Reads the header at `at` and what leads from it to the transport header.
+    fn read<F: Frame>(
+        frame: &F,
+        at: u32,
+        length: &mut Length,
+    ) -> Result<Ip<Self::Address>, Reason>;
+
+    /// The same for a packet that an ICMP error quotes: of its end, only `end` is known.
+    fn quoted<F: Frame>(frame: &F, at: u32, end: u32) -> Result<Ip<Self::Address>, Reason>;
+}
+
+impl Header for V4 {
+    #[inline(always)]
+    fn read<F: Frame>(frame: &F, at: u32, length: &mut Length) -> Result<Ip<u32>, Reason> {
+        let mut ip = Self::quoted(frame, at, 0)?;
+        let header = ip.chain.transport - at;
+        let mut total = ip.end;
+        if total == 0 && frame.is_gso() {
+            total = frame.len().wrapping_sub(at);
+        }
+        if total < header || !length.reaches(frame, at + total) {
+            return Err(Reason::Malformed);
+        }
+        ip.end = at + total;
+        if ip.chain.part == Part::Later {
+            // Here the field holds the fragment's offset until it has been judged.
+            let offset = ip.chain.identification >> 16;
+            check_later(ip.chain.protocol, offset, total - header)?;
+        }
+        ip.chain.identification &= 0xffff;
+        Ok(ip)
+    }
+
+    /// `end` of the result is the total length field; the fragment's offset in units of 8 bytes is
+    /// in the upper half of `identification`.
+    #[inline(always)]
+    fn quoted<F: Frame>(frame: &F, at: u32, _end: u32) -> Result<Ip<u32>, Reason> {
+        let mut scratch = Scratch::new();
+        let header = frame.header::<20>(at, &mut scratch).ok_or(Reason::Malformed)?;
+        let first = header.byte(0);
+        let length = (first & 15) as u32 * 4;
+        if first >> 4 != 4 || length < 20 {
+            return Err(Reason::Malformed);
+        }
+        let fragment = header.half(6) as u32;
+        let part = match (fragment & 0x1fff, fragment & 0x2000) {
+            (0, 0) => Part::Whole,
+            (0, _) => Part::First,
+            _ => Part::Later,
+        };
+        let protocol = header.byte(9);
+        Ok(Ip {
+            source: header.word(12),
+            destination: header.word(16),
+            hop_limit: header.byte(8),
+            chain: Chain {
+                protocol,
+                part,
+                fragment_protocol: protocol,
+                identification: (fragment & 0x1fff) << 16 | header.half(4) as u32,
+                transport: at + length,
+            },
+            end: header.half(2) as u32,
+        })
+    }
+}
+
+impl Header for V6 {
+    #[inline(always)]
+    fn read<F: Frame>(frame: &F, at: u32, length: &mut Length) -> Result<Ip<(u64, u64)>, Reason> {
+        let mut ip = fixed(frame, at)?;
+        let mut end = at + 40 + ip.end;
+        if ip.end == 0 && frame.is_gso() {
+            end = frame.len();
+        }
+        if !length.reaches(frame, end) {
+            return Err(Reason::Malformed);
+        }
+        ip.end = end;
+        extend(frame, &mut ip)?;
+        Ok(ip)
+    }
+
+    #[inline(always)]
+    fn quoted<F: Frame>(frame: &F, at: u32, end: u32) -> Result<Ip<(u64, u64)>, Reason> {
+        let mut ip = fixed(frame, at)?;
+        ip.end = end;
+        extend(frame, &mut ip)?;
+        Ok(ip)
+    }
+}
+
+/// The fixed IPv6 header; `end` is its payload length field.
+#[inline(always)]
+fn fixed<F: Frame>(frame: &F, at: u32) -> Result<Ip<(u64, u64)>, Reason> {
+    let mut scratch = Scratch::new();
+    let header = frame.header::<40>(at, &mut scratch).ok_or(Reason::Malformed)?;
+    if header.byte(0) >> 4 != 6 {
+        return Err(Reason::Malformed);
+    }
+    let protocol = header.byte(6);
+    Ok(Ip {
+        source: header.pair(8),
+        destination: header.pair(24),
+        hop_limit: header.byte(7),
+        chain: Chain {
+            protocol,
+            part: Part::Whole,
+            fragment_protocol: protocol,
+            identification: 0,
+            transport: at + 40,
+        },
+        end: header.half(4) as u32,
+    })
+}
+
+const HOP_BY_HOP: u8 = 0;
+const ROUTING: u8 = 43;
+const FRAGMENT: u8 = 44;
+const AUTHENTICATION: u8 = 51;
+const DESTINATION: u8 = 60;
+
+const MAX_EXTENSIONS: u32 = 8;
+
+#[inline(always)]
+fn is_extension(protocol: u8) -> bool {
+    matches!(protocol, HOP_BY_HOP | ROUTING | FRAGMENT | AUTHENTICATION | DESTINATION)
+}
+
+#[inline(always)]
+fn extend<F: Frame>(frame: &F, ip: &mut Ip<(u64, u64)>) -> Result<(), Reason> {
+    if !is_extension(ip.chain.protocol) {
+        return Ok(());
+    }
+    match Reason::from_number(walk(frame, &mut ip.chain, ip.end) as u8) {
+        None => Ok(()),
+        Some(reason) => Err(reason),
+    }
+}
+
+/// Walks extension headers; 0, or the number of the reason to drop. A function of its own, since
+/// few packets come here and three callers would else carry the loop.
+#[inline(never)]
+fn walk<F: Frame>(frame: &F, chain: &mut Chain, end: u32) -> u32 {
+    for _ in 0..MAX_EXTENSIONS {
+        if !is_extension(chain.protocol) {
+            return 0;
+        }
+        let short = match chain.part {
+            Part::First => Reason::FragmentTiny,
+            _ => Reason::Malformed,
+        };
+        if chain.transport + 8 > end {
+            return short as u32;
+        }
+        let mut scratch = Scratch::new();
+        let Some(header) = frame.header::<8>(chain.transport, &mut scratch) else {
+            return short as u32;
+        };
+        let next = header.byte(0);
+        let length = match chain.protocol {
+            FRAGMENT => 8,
+            AUTHENTICATION => (header.byte(1) as u32 + 2) * 4,
+            _ => (header.byte(1) as u32 + 1) * 8,
+        };
+        if chain.transport + length > end {
+            return short as u32;
+        }
+        let kind = chain.protocol;
+        chain.protocol = next;
+        chain.transport += length;
+        if kind == FRAGMENT {
+            let field = header.half(2) as u32;
+            let (offset, more) = (field >> 3, field & 1);
+            if offset != 0 || more != 0 {
+                chain.identification = header.word(4);
+                chain.fragment_protocol = next;
+                chain.part = Part::First;
+            }
+            if offset != 0 {
+                chain.part = Part::Later;
+                return match check_later(next, offset, end - chain.transport) {
+                    Ok(()) => 0,
+                    Err(reason) => reason as u32,
+                };
+            }
+        }
+    }
+    if is_extension(chain.protocol) { Reason::TooManyHeaders as u32 } else { 0 }
+}
+
+/// A later fragment that would overwrite a TCP header (RFC 3128), or reach beyond any datagram.
+#[inline(always)]
+fn check_later(protocol: u8, offset: u32, payload: u32) -> Result<(), Reason> {
+    if offset * 8 + payload > MAX_DATAGRAM {
+        return Err(Reason::Malformed);
+    }
+    if protocol == TCP && offset == 1 {
+        return Err(Reason::FragmentTiny);
+    }
+    Ok(())
+}

@@ -1,0 +1,214 @@
+//! Map memory. All maps are arrays with one large element, created by the agent, so that a look-up
+//! is inlined to a constant address and what follows is plain memory under a mask that the verifier
+//! knows: sizes are powers of two, and the masks are constants set when the programs are loaded.
+
+use core::ptr;
+
+use aya_ebpf::{
+    btf_maps::Array,
+    helpers::{bpf_get_smp_processor_id, bpf_jiffies64},
+    macros::btf_map,
+};
+use sg_common::{
+    control::{Control, Root},
+    flow::{Bucket, Tick},
+    interval::{self, Words},
+};
+
+/// Control page, then images. Real size: see `ARENA_MASK`.
+#[btf_map]
+static ARENA: Array<[u8; 8], 1> = Array::new();
+#[btf_map]
+static FLOWS4: Array<[u8; 8], 1> = Array::new();
+#[btf_map]
+static FLOWS6: Array<[u8; 8], 1> = Array::new();
+#[btf_map]
+static FRAGMENTS4: Array<[u8; 8], 1> = Array::new();
+#[btf_map]
+static FRAGMENTS6: Array<[u8; 8], 1> = Array::new();
+#[btf_map]
+static COUNTERS: Array<[u8; 8], 1> = Array::new();
+
+/// Size of the arena less 4: the offset of its last word.
+#[unsafe(no_mangle)]
+static ARENA_MASK: u32 = 0;
+/// Offset of a table's last bucket.
+#[unsafe(no_mangle)]
+static FLOWS4_MASK: u32 = 0;
+#[unsafe(no_mangle)]
+static FLOWS6_MASK: u32 = 0;
+#[unsafe(no_mangle)]
+static FRAGMENTS4_MASK: u32 = 0;
+#[unsafe(no_mangle)]
+static FRAGMENTS6_MASK: u32 = 0;
+/// Offset of the last counter.
+#[unsafe(no_mangle)]
+static COUNTERS_MASK: u32 = 0;
+/// Bytes of counters for one CPU.
+#[unsafe(no_mangle)]
+static COUNTERS_CPU_SIZE: u32 = 0;
+/// Jiffies are shifted right by this to make ticks.
+#[unsafe(no_mangle)]
+static TICK_SHIFT: u32 = 0;
+
+#[inline(always)]
+fn constant(of: &u32) -> u32 {
+    // SAFETY: a valid reference; volatile because the loader sets the value.
+    unsafe { ptr::read_volatile(of) }
+}
+
+#[inline(always)]
+fn element(map: &Array<[u8; 8], 1>) -> Option<*mut u8> {
+    map.get_ptr_mut(0).map(<*mut [u8; 8]>::cast)
+}
+
+/// The control page and the images.
+#[derive(Clone, Copy)]
+pub(crate) struct Arena {
+    base: *mut u8,
+    mask: u32,
+}
+
+impl Arena {
+    #[inline(always)]
+    pub(crate) fn open() -> Option<Self> {
+        Some(Self { base: element(&ARENA)?, mask: constant(&ARENA_MASK) })
+    }
+
+    #[inline(always)]
+    pub(crate) fn control(&self) -> &Control {
+        // SAFETY: the arena starts with the control page and is far larger than it.
+        unsafe { &*self.base.cast::<Control>() }
+    }
+
+    #[inline(always)]
+    pub(crate) fn now(&self) -> Tick {
+        // SAFETY: the helper takes nothing and returns a number.
+        let jiffies = unsafe { bpf_jiffies64() };
+        let offset = volatile(&self.control().clock_offset);
+        ((jiffies >> (constant(&TICK_SHIFT) & 63)) as u32).wrapping_add(offset)
+    }
+
+    /// The image in force, if there is one.
+    #[inline(always)]
+    pub(crate) fn image(self, now: Tick) -> Option<Image> {
+        let root = Root(volatile(&self.control().root));
+        let start = root.in_force(now);
+        if start == 0 { None } else { Some(Image { arena: self, start }) }
+    }
+}
+
+/// Reads what user space may be writing, once.
+#[inline(always)]
+fn volatile<T: Copy>(of: &T) -> T {
+    // SAFETY: a valid reference.
+    unsafe { ptr::read_volatile(of) }
+}
+
+/// Compiled rules in the arena; see [`sg_common::image`].
+#[derive(Clone, Copy)]
+pub(crate) struct Image {
+    arena: Arena,
+    /// Bytes from the arena's start.
+    start: u32,
+}
+
+impl Image {
+    #[inline(always)]
+    pub(crate) fn control(&self) -> &Control {
+        self.arena.control()
+    }
+}
+
+impl Words for Image {
+    #[inline(always)]
+    fn word(&self, offset: u32) -> u32 {
+        let at = self.start.wrapping_add(offset << 2) & self.arena.mask;
+        // SAFETY: the mask keeps the offset within the arena and aligned.
+        unsafe { *self.arena.base.add(at as usize).cast::<u32>() }
+    }
+
+    #[inline(always)]
+    fn long(&self, offset: u32) -> u64 {
+        let at = self.start.wrapping_add(offset << 2) & self.arena.mask & !4;
+        // SAFETY: as above; without bit 2 there are eight bytes left.
+        unsafe { *self.arena.base.add(at as usize).cast::<u64>() }
+    }
+
+    #[inline(always)]
+    fn rank32(&self, keys: u32, order: u32, key: u32) -> u32 {
+        sg_rank32(self.start, keys, order, key)
+    }
+
+    #[inline(always)]
+    fn rank64(&self, keys: u32, order: u32, key: u64) -> u32 {
+        sg_rank64(self.start, keys, order, key)
+    }
+}
+
+/// Binary search in the image at `start`. Global functions: the verifier checks them once, for any
+/// arguments, where it would else walk the loop again on each of the ways that lead to it.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn sg_rank32(start: u32, keys: u32, order: u32, key: u32) -> u32 {
+    let Some(arena) = Arena::open() else { return 0 };
+    interval::rank(&Image { arena, start }, keys, order, key)
+}
+
+/// [`sg_rank32`] for 64-bit keys.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn sg_rank64(start: u32, keys: u32, order: u32, key: u64) -> u32 {
+    let Some(arena) = Arena::open() else { return 0 };
+    interval::rank(&Image { arena, start }, keys, order, key)
+}
+
+/// A table of buckets.
+#[derive(Clone, Copy)]
+pub(crate) struct Table<A> {
+    base: *mut Bucket<A>,
+    mask: u32,
+}
+
+impl<A> Table<A> {
+    /// The bucket that a hash names. Its low bits fall under the bucket's size and are not used.
+    #[inline(always)]
+    pub(crate) fn bucket(&self, hash: u32) -> *mut Bucket<A> {
+        let at = hash & self.mask;
+        // SAFETY: the mask is the offset of the last bucket.
+        unsafe { self.base.byte_add(at as usize) }
+    }
+
+    /// A bucket's number, for user space.
+    #[inline(always)]
+    pub(crate) fn number(&self, hash: u32) -> u32 {
+        (hash & self.mask) / size_of::<Bucket<A>>() as u32
+    }
+}
+
+macro_rules! tables {
+    ($($name:ident: $map:ident, $mask:ident;)+) => {$(
+        #[inline(always)]
+        pub(crate) fn $name<A>() -> Option<Table<A>> {
+            Some(Table { base: element(&$map)?.cast(), mask: constant(&$mask) })
+        }
+    )+};
+}
+
+tables! {
+    flows4: FLOWS4, FLOWS4_MASK;
+    flows6: FLOWS6, FLOWS6_MASK;
+    fragments4: FRAGMENTS4, FRAGMENTS4_MASK;
+    fragments6: FRAGMENTS6, FRAGMENTS6_MASK;
+}
+
+/// Byte `offset` in this CPU's counters, which hold two numbers there.
+#[inline(always)]
+pub(crate) fn counter(offset: u32) -> Option<*mut [u64; 2]> {
+    // SAFETY: the helper takes nothing and returns a number.
+    let cpu = unsafe { bpf_get_smp_processor_id() };
+    let at = cpu.wrapping_mul(constant(&COUNTERS_CPU_SIZE)).wrapping_add(offset);
+    let at = at & constant(&COUNTERS_MASK);
+    // SAFETY: the mask is the offset of the last counter.
+    Some(unsafe { element(&COUNTERS)?.add(at as usize) }.cast())
+}

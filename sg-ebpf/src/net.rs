@@ -1,0 +1,176 @@
+//! The two address families: what differs between them, and nothing else.
+
+use sg_common::{
+    Direction, Family,
+    flow::{Addresses, Addresses4, Addresses6, ICMP, ICMPV6},
+    image::{self, header},
+    interval::{Ref, Words},
+};
+
+use crate::maps::{self, Image, Table};
+
+pub(crate) trait Net {
+    type Address: Copy;
+    type Addresses: Addresses;
+    const FAMILY: Family;
+    /// The protocol number of the family's own ICMP.
+    const ICMP: u8;
+
+    /// Addresses as a flow keeps them.
+    fn addresses(local: Self::Address, remote: Self::Address) -> Self::Addresses;
+    fn equal(a: &Self::Addresses, b: &Self::Addresses) -> bool;
+    fn same(a: Self::Address, b: Self::Address) -> bool;
+    fn find(image: &Image, map: Ref, address: Self::Address) -> u32;
+    /// Link-local cloud services that are never filtered.
+    fn is_exempt_service(address: Self::Address) -> bool;
+    fn flows() -> Option<Table<Self::Addresses>>;
+    fn fragments() -> Option<Table<Self::Addresses>>;
+    /// The request type of a query or of its reply, and whether this is the request.
+    fn query(icmp_type: u8) -> Option<(u8, bool)>;
+    /// Whether an ICMP message quotes the packet it is about.
+    fn is_error(icmp_type: u8) -> bool;
+
+    /// Class of a peer address.
+    #[inline(always)]
+    fn class(image: &Image, address: Self::Address) -> u32 {
+        let map = Ref(image.word(header::CLASSES + Self::FAMILY as u32));
+        Self::find(image, map, address)
+    }
+
+    /// The instance's address and the peer's.
+    #[inline(always)]
+    fn sides(
+        direction: Direction,
+        source: Self::Address,
+        destination: Self::Address,
+    ) -> (Self::Address, Self::Address) {
+        match direction {
+            Direction::Ingress => (destination, source),
+            Direction::Egress => (source, destination),
+        }
+    }
+}
+
+pub(crate) enum V4 {}
+
+impl Net for V4 {
+    type Address = u32;
+    type Addresses = Addresses4;
+    const FAMILY: Family = Family::V4;
+    const ICMP: u8 = ICMP;
+
+    #[inline(always)]
+    fn addresses(local: u32, remote: u32) -> Addresses4 {
+        [(local as u64) << 32 | remote as u64]
+    }
+
+    #[inline(always)]
+    fn equal(a: &Addresses4, b: &Addresses4) -> bool {
+        a[0] == b[0]
+    }
+
+    #[inline(always)]
+    fn same(a: u32, b: u32) -> bool {
+        a == b
+    }
+
+    #[inline(always)]
+    fn find(image: &Image, map: Ref, address: u32) -> u32 {
+        image::class4(image, map, address)
+    }
+
+    #[inline(always)]
+    fn is_exempt_service(address: u32) -> bool {
+        // 169.254.169.x and 169.254.170.x
+        match address >> 8 {
+            0x00a9_fea9 => matches!(address as u8, 253 | 254 | 123 | 250 | 251),
+            0x00a9_feaa => matches!(address as u8, 2 | 23),
+            _ => false,
+        }
+    }
+
+    #[inline(always)]
+    fn flows() -> Option<Table<Addresses4>> {
+        maps::flows4()
+    }
+
+    #[inline(always)]
+    fn fragments() -> Option<Table<Addresses4>> {
+        maps::fragments4()
+    }
+
+    #[inline(always)]
+    fn query(icmp_type: u8) -> Option<(u8, bool)> {
+        match icmp_type {
+            8 | 13 | 15 | 17 | 42 => Some((icmp_type, true)),
+            0 => Some((8, false)),
+            14 | 16 | 18 | 43 => Some((icmp_type - 1, false)),
+            _ => None,
+        }
+    }
+
+    #[inline(always)]
+    fn is_error(icmp_type: u8) -> bool {
+        matches!(icmp_type, 3 | 11 | 12)
+    }
+}
+
+pub(crate) enum V6 {}
+
+impl Net for V6 {
+    type Address = (u64, u64);
+    type Addresses = Addresses6;
+    const FAMILY: Family = Family::V6;
+    const ICMP: u8 = ICMPV6;
+
+    #[inline(always)]
+    fn addresses(local: (u64, u64), remote: (u64, u64)) -> Addresses6 {
+        [local.0, local.1, remote.0, remote.1]
+    }
+
+    #[inline(always)]
+    fn equal(a: &Addresses6, b: &Addresses6) -> bool {
+        a[0] == b[0] && a[1] == b[1] && a[2] == b[2] && a[3] == b[3]
+    }
+
+    #[inline(always)]
+    fn same(a: (u64, u64), b: (u64, u64)) -> bool {
+        a.0 == b.0 && a.1 == b.1
+    }
+
+    #[inline(always)]
+    fn find(image: &Image, map: Ref, address: (u64, u64)) -> u32 {
+        image::class6(image, map, address.0, address.1)
+    }
+
+    #[inline(always)]
+    fn is_exempt_service(address: (u64, u64)) -> bool {
+        // fd00:ec2::/64
+        address.0 == 0xfd00_0ec2_0000_0000
+            && matches!(address.1, 0x253 | 0x254 | 0x123 | 0x250 | 0x251 | 0x23)
+    }
+
+    #[inline(always)]
+    fn flows() -> Option<Table<Addresses6>> {
+        maps::flows6()
+    }
+
+    #[inline(always)]
+    fn fragments() -> Option<Table<Addresses6>> {
+        maps::fragments6()
+    }
+
+    #[inline(always)]
+    fn query(icmp_type: u8) -> Option<(u8, bool)> {
+        match icmp_type {
+            128 | 139 | 160 => Some((icmp_type, true)),
+            129 | 140 | 161 => Some((icmp_type - 1, false)),
+            _ => None,
+        }
+    }
+
+    #[inline(always)]
+    fn is_error(icmp_type: u8) -> bool {
+        matches!(icmp_type, 1..=4)
+    }
+}

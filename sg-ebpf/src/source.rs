@@ -1,0 +1,158 @@
+//! Source check: an instance behind a port speaks for its own addresses only.
+
+use sg_common::{
+    Reason,
+    flow::{ICMPV6, UDP},
+    image::{flags, record},
+    interval::Ref,
+};
+
+use crate::{
+    frame::{Frame, Scratch, View},
+    ip::{Header, Ip, Part},
+    net::{Net, V4, V6},
+    rules::Rules,
+    transport::Transport,
+};
+
+/// The Ethernet source, of any frame.
+#[inline(always)]
+pub(crate) fn ethernet<F: Frame>(
+    rules: &Rules,
+    interface: u32,
+    frame: &F,
+) -> Result<(), Reason> {
+    if interface & flags::MAC == 0 || interface & flags::NO_ETHERNET != 0 {
+        return Ok(());
+    }
+    let mut scratch = Scratch::new();
+    let header = frame.header::<14>(0, &mut scratch).ok_or(Reason::Malformed)?;
+    ensure(is_mac(rules, header, 6))
+}
+
+/// Whether the six bytes at `at` are the instance's MAC address.
+#[inline(always)]
+fn is_mac(rules: &Rules, header: View, at: usize) -> bool {
+    let high = (header.half(at) as u32) << 16 | header.half(at + 2) as u32;
+    high == rules.field(record::MAC) && header.half(at + 4) as u32 == rules.field(record::MAC + 1)
+}
+
+/// RFC 826: sender hardware address at 8, sender protocol address at 14.
+#[inline(always)]
+pub(crate) fn arp<F: Frame>(
+    rules: &Rules,
+    interface: u32,
+    frame: &F,
+    at: u32,
+) -> Result<(), Reason> {
+    let mut scratch = Scratch::new();
+    let arp = frame.header::<28>(at, &mut scratch).ok_or(Reason::Malformed)?;
+    let sender = (arp.half(14) as u32) << 16 | arp.half(16) as u32;
+    if sender != 0 && !is_own4(rules, sender) {
+        return Err(Reason::SourceCheck);
+    }
+    ensure(interface & flags::MAC == 0 || is_mac(rules, arp, 8))
+}
+
+#[inline(always)]
+fn is_own4(rules: &Rules, address: u32) -> bool {
+    V4::find(&rules.image, Ref(rules.field(record::OWN)), address) != 0
+}
+
+/// Own address, or own link-local: any of fe80::/10, or with a known MAC the one made from it
+/// (RFC 4291, appendix A).
+#[inline(always)]
+fn is_own6(rules: &Rules, interface: u32, address: (u64, u64)) -> bool {
+    if address.0 >> 54 == 0xfe80 >> 6 {
+        if interface & flags::MAC == 0 {
+            return true;
+        }
+        let (high, low) = (rules.field(record::MAC) as u64, rules.field(record::MAC + 1) as u64);
+        let eui64 = (high >> 8) << 40 | 0xff_fe00_0000 | (high & 0xff) << 16 | low;
+        if address == (0xfe80 << 48, eui64 ^ 0x0200_0000_0000_0000) {
+            return true;
+        }
+    }
+    V6::find(&rules.image, Ref(rules.field(record::OWN + 1)), address) != 0
+}
+
+/// What an instance may say in IP.
+pub(crate) trait SourceCheck: Header {
+    fn check<F: Frame>(
+        rules: &Rules,
+        interface: u32,
+        frame: &F,
+        ip: &Ip<Self::Address>,
+        transport: &Transport,
+    ) -> Result<(), Reason>;
+}
+
+#[inline(always)]
+fn ensure(holds: bool) -> Result<(), Reason> {
+    if holds { Ok(()) } else { Err(Reason::SourceCheck) }
+}
+
+/// UDP of these ports, in a packet that shows them.
+#[inline(always)]
+fn is_udp<A>(ip: &Ip<A>, transport: &Transport, source: u16, destination: u16) -> bool {
+    ip.chain.protocol == UDP
+        && ip.chain.part != Part::Later
+        && transport.source == source
+        && transport.destination == destination
+}
+
+impl SourceCheck for V4 {
+    #[inline(always)]
+    fn check<F: Frame>(
+        rules: &Rules,
+        _interface: u32,
+        _frame: &F,
+        ip: &Ip<u32>,
+        transport: &Transport,
+    ) -> Result<(), Reason> {
+        if ip.source == 0 {
+            return ensure(is_udp(ip, transport, 68, 67));
+        }
+        ensure(is_own4(rules, ip.source) && !is_udp(ip, transport, 67, 68))
+    }
+}
+
+const ROUTER_SOLICITATION: u8 = 133;
+const ROUTER_ADVERTISEMENT: u8 = 134;
+const NEIGHBOR_SOLICITATION: u8 = 135;
+const NEIGHBOR_ADVERTISEMENT: u8 = 136;
+
+impl SourceCheck for V6 {
+    #[inline(always)]
+    fn check<F: Frame>(
+        rules: &Rules,
+        interface: u32,
+        frame: &F,
+        ip: &Ip<(u64, u64)>,
+        transport: &Transport,
+    ) -> Result<(), Reason> {
+        let kind = if ip.chain.protocol == ICMPV6 && ip.chain.part != Part::Later {
+            transport.icmp_type()
+        } else {
+            0
+        };
+        let unspecified = ip.source == (0, 0);
+        if unspecified {
+            // DAD with its MLD report (RFC 3590), and router solicitation.
+            ensure(matches!(kind, ROUTER_SOLICITATION | NEIGHBOR_SOLICITATION | 131 | 132 | 143))?;
+        } else {
+            ensure(is_own6(rules, interface, ip.source))?;
+        }
+        ensure(kind != ROUTER_ADVERTISEMENT && !is_udp(ip, transport, 547, 546))?;
+        if kind == NEIGHBOR_ADVERTISEMENT || (kind == NEIGHBOR_SOLICITATION && unspecified) {
+            if ip.end.wrapping_sub(ip.chain.transport) < 24 {
+                return Err(Reason::Malformed);
+            }
+            let mut scratch = Scratch::new();
+            let message =
+                frame.header::<24>(ip.chain.transport, &mut scratch).ok_or(Reason::Malformed)?;
+            ensure(is_own6(rules, interface, message.pair(8)))?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,88 @@
+//! TCP, UDP and ICMP headers (RFC 9293, 768, 792, 4443).
+
+use sg_common::{
+    Direction, Reason,
+    flow::{TCP, UDP},
+};
+
+use crate::{
+    frame::{Frame, Scratch},
+    ip::{Ip, Part},
+    net::Net,
+};
+
+/// What the rules and the flow table want of a transport header.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Transport {
+    /// TCP, UDP: ports. ICMP: type and code as `type << 8 | code`, and the identifier.
+    pub(crate) source: u16,
+    pub(crate) destination: u16,
+    pub(crate) tcp_flags: u8,
+}
+
+impl Transport {
+    /// The instance's port and the peer's.
+    #[inline(always)]
+    pub(crate) fn ports(&self, direction: Direction) -> (u16, u16) {
+        match direction {
+            Direction::Ingress => (self.destination, self.source),
+            Direction::Egress => (self.source, self.destination),
+        }
+    }
+
+    #[inline(always)]
+    pub(crate) fn icmp_type(&self) -> u8 {
+        (self.source >> 8) as u8
+    }
+
+    #[inline(always)]
+    pub(crate) fn identifier(&self) -> u16 {
+        self.destination
+    }
+}
+
+/// Reads and checks the transport header of a whole packet or first fragment; later fragments and
+/// other protocols have none that matters.
+#[inline(always)]
+pub(crate) fn read<N: Net, F: Frame>(frame: &F, ip: &Ip<N::Address>) -> Result<Transport, Reason> {
+    let chain = &ip.chain;
+    if chain.part == Part::Later {
+        return Ok(Transport::default());
+    }
+    let whole = chain.part == Part::Whole;
+    let short = if whole { Reason::Malformed } else { Reason::FragmentTiny };
+    // Not more than 2^16: both are offsets in one packet.
+    let available = ip.end.wrapping_sub(chain.transport);
+    let mut scratch = Scratch::new();
+    if chain.protocol == TCP {
+        if available < 20 {
+            return Err(short);
+        }
+        let header = frame.header::<20>(chain.transport, &mut scratch).ok_or(short)?;
+        let length = (header.byte(12) >> 4) as u32 * 4;
+        if length < 20 || (whole && length > available) {
+            return Err(Reason::Malformed);
+        }
+        return Ok(Transport {
+            source: header.half(0),
+            destination: header.half(2),
+            tcp_flags: header.byte(13),
+        });
+    }
+    let udp = chain.protocol == UDP;
+    if !udp && chain.protocol != N::ICMP {
+        return Ok(Transport::default());
+    }
+    if available < 8 {
+        return Err(short);
+    }
+    let header = frame.header::<8>(chain.transport, &mut scratch).ok_or(short)?;
+    if udp {
+        let length = header.half(4) as u32;
+        if length < 8 || (whole && length > available) {
+            return Err(Reason::Malformed);
+        }
+        return Ok(Transport { source: header.half(0), destination: header.half(2), tcp_flags: 0 });
+    }
+    Ok(Transport { source: header.half(0), destination: header.half(4), tcp_flags: 0 })
+}
