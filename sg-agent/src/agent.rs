@@ -12,11 +12,15 @@ use tokio::{
 use tracing::{error, info, warn};
 
 use crate::{
-    clock, config::Config,
+    clock,
+    config::Config,
     datapath::{self, Datapath},
     lock, metrics,
     netlink::Watch,
-    owner::{self, Owner, Stored, mailbox::{Mailbox, mailbox}},
+    owner::{
+        self, Owner, Stored,
+        mailbox::{Mailbox, mailbox},
+    },
     server,
     store::Store,
 };
@@ -46,6 +50,7 @@ pub fn run(config: &Config) -> anyhow::Result<()> {
         max_interfaces: config.max_interfaces,
         bpffs: config.bpffs.clone(),
         boot_id: clock::boot_id().context("cannot read the boot id")?,
+        compiler: sg_policy::compile::compile,
     };
     let mut owner = Owner::start(dataplane, store, stored, watch.view().clone(), options)?;
     let (agent, inbox) = mailbox();
@@ -60,7 +65,7 @@ pub fn run(config: &Config) -> anyhow::Result<()> {
     let server = runtime.spawn(server::serve(listener, agent, shutdown));
     notify(NotifyState::Ready);
     info!(state = %config.state_dir.display(), socket = %config.runtime_dir.display(), "ready");
-    inbox.run(&mut owner);
+    let why = inbox.run(&mut owner);
     notify(NotifyState::Stopping);
     let _ = ended.send(());
     let drained = runtime.block_on(async { tokio::time::timeout(DRAIN, server).await });
@@ -69,7 +74,7 @@ pub fn run(config: &Config) -> anyhow::Result<()> {
     }
     runtime.shutdown_background();
     info!("ended; what is attached goes on filtering");
-    Ok(())
+    why
 }
 
 /// `sg-agent detach`: for when no agent runs.
@@ -93,12 +98,8 @@ async fn follow(mut watch: Watch, agent: Mailbox<Datapath>) {
     loop {
         let view = match watch.changed().await {
             Ok(view) => view.clone(),
-            Err(error) => {
-                error!("interfaces are no longer followed: {error:#}");
-                // Without its eyes the agent is worse than none: systemd starts another.
-                agent.stop();
-                return;
-            }
+            // Without its eyes the agent is no good: systemd starts another.
+            Err(error) => return agent.stop(Err(error.context("cannot follow the interfaces"))),
         };
         if agent.links(view).is_err() {
             return;
@@ -116,7 +117,7 @@ fn stop_on_signal(
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
         }
-        agent.stop();
+        agent.stop(Ok(()));
     })
 }
 

@@ -128,7 +128,7 @@ mod tests {
         let path = directory.path().join("agent.toml");
         std::fs::write(&path, file).unwrap();
         let path = path.to_str().unwrap();
-        let args = ["sg-agent", "--config", path].iter().chain(args).copied();
+        let args = [&["sg-agent", "--config", path], args].concat();
         Config::load(&Cli::try_parse_from(args)?)
     }
 

@@ -33,12 +33,8 @@ pub trait Dataplane: 'static {
     fn for_each_flow(&self, each: &mut dyn FnMut(&FlowEntry));
     fn flush(&self, which: &mut dyn FnMut(&FlowEntry) -> bool) -> u64;
     fn capacity(&self) -> u64;
-    fn probe(
-        &self,
-        ifindex: u32,
-        direction: Direction,
-        frame: &[u8],
-    ) -> Result<ProbeAnswer, Error>;
+    fn probe(&self, ifindex: u32, direction: Direction, frame: &[u8])
+    -> Result<ProbeAnswer, Error>;
     fn remove(&mut self, bpffs: &Path) -> Result<(), Error>;
     /// Whether the kernel has an interface of this number at this moment, whatever netlink has
     /// told so far.

@@ -82,8 +82,7 @@ fn ipv4(frame: &mut Vec<u8>, packet: &Packet, src: Ipv4Addr, dst: Ipv4Addr) {
 
 fn ipv6(frame: &mut Vec<u8>, packet: &Packet, src: Ipv6Addr, dst: Ipv6Addr) {
     let payload = payload(packet, sum(&src.octets()) + sum(&dst.octets()));
-    let neighbour_discovery =
-        packet.protocol == ICMPV6 && (133..=137).contains(&packet.icmp_type);
+    let neighbour_discovery = packet.protocol == ICMPV6 && (133..=137).contains(&packet.icmp_type);
     frame.extend([0x60, 0, 0, 0]);
     frame.extend(length(payload.len()));
     // RFC 4861, section 7.1: neighbour discovery that passed a router is not valid.
@@ -159,7 +158,10 @@ fn length(bytes: usize) -> [u8; 2] {
 
 /// Sum of 16-bit words (RFC 1071); all lengths here are even.
 fn sum(bytes: &[u8]) -> u32 {
-    bytes.chunks(2).map(|pair| u32::from(pair[0]) << 8 | u32::from(*pair.get(1).unwrap_or(&0))).sum()
+    bytes
+        .chunks(2)
+        .map(|pair| u32::from(pair[0]) << 8 | u32::from(*pair.get(1).unwrap_or(&0)))
+        .sum()
 }
 
 fn fold(mut sum: u32) -> [u8; 2] {

@@ -23,10 +23,22 @@ pub type View = BTreeMap<u32, Link>;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
     /// New, renamed, or otherwise changed.
-    Link { ifindex: u32, name: String, ethernet: bool },
-    Gone { ifindex: u32 },
-    Address { ifindex: u32, address: IpAddr },
-    AddressGone { ifindex: u32, address: IpAddr },
+    Link {
+        ifindex: u32,
+        name: String,
+        ethernet: bool,
+    },
+    Gone {
+        ifindex: u32,
+    },
+    Address {
+        ifindex: u32,
+        address: IpAddr,
+    },
+    AddressGone {
+        ifindex: u32,
+        address: IpAddr,
+    },
 }
 
 /// Keeps a [`View`] true to events.

@@ -14,7 +14,10 @@ pub fn start() {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
     let base = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     if std::env::var_os("JOURNAL_STREAM").is_some() {
-        base.event_format(Journal(format().without_time().with_level(false).with_target(false).with_ansi(false))).init();
+        base.event_format(Journal(
+            format().without_time().with_level(false).with_target(false).with_ansi(false),
+        ))
+        .init();
     } else {
         base.with_target(false).with_ansi(std::io::stderr().is_terminal()).init();
     }

@@ -12,6 +12,7 @@ use rtnetlink::{
         address::{AddressAttribute, AddressMessage},
         link::{LinkAttribute, LinkLayerType, LinkMessage},
     },
+    sys::AsyncSocket as _,
 };
 use tracing::warn;
 
@@ -22,8 +23,7 @@ const RECEIVE_BUFFER: usize = 1 << 20;
 /// A dump that takes longer has lost its end and is asked for anew.
 const DUMP_TIMEOUT: Duration = Duration::from_secs(10);
 
-type Events =
-    futures_util::stream::BoxStream<'static, NetlinkMessage<RouteNetlinkMessage>>;
+type Events = futures_util::stream::BoxStream<'static, NetlinkMessage<RouteNetlinkMessage>>;
 
 /// An up-to-date view, and the events that change it.
 pub struct Watch {
@@ -45,16 +45,14 @@ impl Watch {
     /// # Errors
     /// The kernel refuses the sockets or the dump.
     pub async fn open() -> anyhow::Result<Self> {
-        let groups =
-            [MulticastGroup::Link, MulticastGroup::Ipv4Ifaddr, MulticastGroup::Ipv6Ifaddr];
+        let groups = [MulticastGroup::Link, MulticastGroup::Ipv4Ifaddr, MulticastGroup::Ipv6Ifaddr];
         let (mut connection, _, events) =
             new_multicast_connection(&groups).context("cannot follow interfaces by rtnetlink")?;
         if let Err(error) = connection.socket_mut().socket_mut().set_rx_buf_sz(RECEIVE_BUFFER) {
             warn!(%error, "rtnetlink keeps its small receive buffer");
         }
         tokio::spawn(connection);
-        let (connection, dumps, _) =
-            new_connection().context("cannot open an rtnetlink socket")?;
+        let (connection, dumps, _) = new_connection().context("cannot open an rtnetlink socket")?;
         tokio::spawn(connection);
         let events = events.map(|(message, _)| message).boxed();
         let mut watch = Self { events, dumps, tracker: Tracker::default() };
@@ -133,7 +131,10 @@ fn events_of(message: &RouteNetlinkMessage) -> Vec<Event> {
         }
         RouteNetlinkMessage::NewAddress(message) => {
             let ifindex = message.header.index;
-            address_of(message).map(|address| Event::Address { ifindex, address }).into_iter().collect()
+            address_of(message)
+                .map(|address| Event::Address { ifindex, address })
+                .into_iter()
+                .collect()
         }
         RouteNetlinkMessage::DelAddress(message) => {
             let ifindex = message.header.index;
@@ -195,9 +196,8 @@ mod tests {
 
     #[test]
     fn a_port_that_leaves_its_bridge_is_still_there() {
-        let gone = |family| {
-            events_of(&RouteNetlinkMessage::DelLink(link(family, LinkLayerType::Ether)))
-        };
+        let gone =
+            |family| events_of(&RouteNetlinkMessage::DelLink(link(family, LinkLayerType::Ether)));
         assert_eq!(gone(AddressFamily::Bridge), []);
         assert_eq!(gone(AddressFamily::Unspec), [Event::Gone { ifindex: 7 }]);
         let new = link(AddressFamily::Bridge, LinkLayerType::Ether);
@@ -207,7 +207,8 @@ mod tests {
     #[test]
     fn only_ethernet_and_loopback_have_an_ethernet_header() {
         let has = |kind| {
-            let events = events_of(&RouteNetlinkMessage::NewLink(link(AddressFamily::Unspec, kind)));
+            let events =
+                events_of(&RouteNetlinkMessage::NewLink(link(AddressFamily::Unspec, kind)));
             matches!(events[..], [Event::Link { ethernet: true, .. }])
         };
         assert!(has(LinkLayerType::Ether) && has(LinkLayerType::Loopback));

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use sg_policy::DesiredState;
+use sg_policy::{DesiredState, plan};
 use tracing::{error, info, warn};
 
 use super::{Error, Outstanding, Owner, Ruleset, Target, enforce::Cause, load};
@@ -41,7 +41,7 @@ impl<D: Dataplane> Owner<D> {
             return Err(Error::Request(text));
         }
         self.refuse_while_outstanding()?;
-        if proposal.rules == *self.rules() {
+        if plan::diff(self.rules(), &proposal.rules).is_empty() {
             return Ok(self.applied(false, since));
         }
         let Proposal { rules, text, origin } = proposal;
@@ -103,8 +103,8 @@ impl<D: Dataplane> Owner<D> {
             return Err(Error::Conflict(format!("there is no revision {revision}")));
         }
         let text = self.store.text(revision)?;
-        let ruleset = load(&self.store, revision)
-            .map_err(|error| Error::Refused(format!("{error:#}")))?;
+        let ruleset =
+            load(&self.store, revision).map_err(|error| Error::Refused(format!("{error:#}")))?;
         let rules = (*ruleset.rules).clone();
         let proposal = Proposal { rules, text, origin: format!("rollback to {revision}") };
         self.apply(proposal, None, since)

@@ -4,15 +4,15 @@ use std::collections::BTreeMap;
 
 use sg_common::flow::Tick;
 use sg_policy::{
-    compile::{Image, Parameters, compile},
+    compile::{Image, Parameters},
     model::{DatapathChoice, LiveInterface, OnRevoke},
 };
 use tracing::{error, info, warn};
 
 use super::{Error, Filtered, Outstanding, Owner, Ruleset, Target, situation::Situation};
 use crate::{
-    dataplane::Dataplane,
     datapath::{self, Attachment},
+    dataplane::Dataplane,
     store::{self, Ledger, Store},
 };
 
@@ -68,27 +68,39 @@ impl<D: Dataplane> Owner<D> {
         let publishes =
             cause != Cause::Links || live != self.live || live_fallback != self.live_fallback;
         stamp_recheck(&mut target.active, self.dataplane.now());
-        if publishes {
-            let images = self.compile(&target, &live, &live_fallback)?;
-            let attempt = self.attach(&situation, cause)?;
-            let before = self.store.ledger().clone();
-            if let Err(error) = commit(&mut self.store) {
-                self.undo(&attempt, cause);
-                return Err(error.into());
-            }
-            if let Err(error) = publish(&mut self.dataplane, &images) {
-                self.undo(&attempt, cause);
-                return Err(put_back(&mut self.store, before, error));
+        let images =
+            if publishes { Some(self.compile(&target, &live, &live_fallback)?) } else { None };
+        // Somebody who asked hears that an interface cannot be had before anything has changed.
+        let attempt = if cause.is_strict() { Some(self.attach(&situation, cause)?) } else { None };
+        if let Some(images) = images {
+            if let Err(error) = self.commit(commit, &images) {
+                if let Some(attempt) = &attempt {
+                    self.undo(attempt);
+                }
+                return Err(error);
             }
             self.target = target;
             self.live = live;
             self.live_fallback = live_fallback;
-            self.settled(&situation, attempt);
-        } else {
-            let attempt = self.attach(&situation, cause)?;
-            self.settled(&situation, attempt);
         }
+        let attempt = match attempt {
+            Some(attempt) => attempt,
+            None => self.attach(&situation, cause)?,
+        };
+        self.settled(&situation, attempt);
         Ok(())
+    }
+
+    /// Stores, then flips; takes the first back if the second fails.
+    fn commit(
+        &mut self,
+        commit: impl FnOnce(&mut Store) -> Result<(), store::Error>,
+        images: &Images,
+    ) -> Result<(), Error> {
+        let before = self.store.ledger().clone();
+        commit(&mut self.store)?;
+        publish(&mut self.dataplane, images)
+            .map_err(|error| put_back(&mut self.store, before, error))
     }
 
     fn compile(
@@ -116,50 +128,46 @@ impl<D: Dataplane> Owner<D> {
             revision: ruleset.revision,
             recheck_since: ruleset.recheck_since,
         };
-        compile(&ruleset.rules, live, &parameters)
+        (self.options.compiler)(&ruleset.rules, live, &parameters)
             .map_err(|error| Error::Refused(error.to_string()))
     }
 
-    /// Attaches what is not attached yet as it should be. Until the flip the image in force has no
-    /// record of a new interface, so this changes nothing for its packets.
+    /// Attaches what is not attached yet as it should be. Where the image in force has no record of
+    /// an interface, that changes nothing for its packets.
+    ///
+    /// # Errors
+    /// With a strict cause, the interface that cannot be attached; nothing is attached then.
     fn attach(&mut self, situation: &Situation, cause: Cause) -> Result<Attempt, Error> {
         let mut attempt = Attempt::default();
         for (&ifindex, wanted) in &situation.wanted {
             let Some(link) = self.view.get(&ifindex) else { continue };
-            let held = self.kept(ifindex, link.generation).cloned();
-            if let Some(held) = &held
-                && held.attachment.is_ok()
-                && held.choice == wanted.choice
-            {
-                attempt.attachments.insert(ifindex, held.attachment.clone());
+            let (name, held) = (link.name.clone(), self.kept(ifindex, link.generation).cloned());
+            let before = held.as_ref().filter(|held| held.attachment.is_ok());
+            if let Some(before) = before.filter(|before| before.choice == wanted.choice) {
+                attempt.attachments.insert(ifindex, before.attachment.clone());
                 continue;
             }
-            if held.is_none() && self.filtered.contains_key(&ifindex) {
-                // Links of an earlier interface of this number would pass for this one's.
-                self.dataplane.detach(ifindex)?;
-            }
-            let held_before = held.as_ref().filter(|held| held.attachment.is_ok());
-            let result = match self.dataplane.attach(ifindex, &link.name, wanted.choice) {
+            let was_a_problem = held.is_some() && before.is_none();
+            let result = match self.attach_one(ifindex, &name, wanted.choice, held.is_some()) {
                 Ok(attachment) => {
-                    info!(interface = %link.name, hook = ?attachment.hook, "filtered: {}", attachment.reason);
-                    attempt.undo.push((ifindex, held_before.map(|held| held.choice)));
+                    info!(interface = %name, hook = ?attachment.hook, "filtered: {}", attachment.reason);
+                    attempt.undo.push((ifindex, before.map(|before| before.choice)));
                     Ok(attachment)
                 }
                 Err(error) if !self.dataplane.exists(ifindex) => {
-                    warn!(interface = %link.name, "gone before it could be filtered");
+                    warn!(interface = %name, "gone before it could be filtered");
                     Err(error.to_string())
                 }
                 // One that was a problem before the change must not stand in its way.
-                Err(error) if cause.is_strict() && (held.is_none() || held_before.is_some()) => {
-                    let name = link.name.clone();
-                    self.undo(&attempt, cause);
+                Err(error) if cause.is_strict() && !was_a_problem => {
+                    attempt.undo.push((ifindex, before.map(|before| before.choice)));
+                    self.undo(&attempt);
                     return Err(Error::Refused(format!("cannot filter {name}: {error}")));
                 }
                 Err(error) => {
                     let reason = error.to_string();
-                    let known = held.is_some_and(|held| held.attachment.err().as_ref() == Some(&reason));
-                    if !known {
-                        error!(interface = %link.name, "is NOT filtered: {reason}");
+                    if held.and_then(|held| held.attachment.err()).as_ref() != Some(&reason) {
+                        error!(interface = %name, "is NOT filtered: {reason}");
                     }
                     Err(reason)
                 }
@@ -169,11 +177,21 @@ impl<D: Dataplane> Owner<D> {
         Ok(attempt)
     }
 
-    /// At the start nothing is taken back: what an earlier agent attached goes on enforcing.
-    fn undo(&mut self, attempt: &Attempt, cause: Cause) {
-        if cause == Cause::Start {
-            return;
+    fn attach_one(
+        &mut self,
+        ifindex: u32,
+        name: &str,
+        choice: DatapathChoice,
+        is_kept: bool,
+    ) -> Result<Attachment, datapath::Error> {
+        if !is_kept && self.filtered.contains_key(&ifindex) {
+            // Links of an earlier interface of this number would pass for this one's.
+            self.dataplane.detach(ifindex)?;
         }
+        self.dataplane.attach(ifindex, name, choice)
+    }
+
+    fn undo(&mut self, attempt: &Attempt) {
         for &(ifindex, choice) in attempt.undo.iter().rev() {
             let name = self.view.get(&ifindex).map(|link| link.name.clone()).unwrap_or_default();
             let undone = match choice {
@@ -265,9 +283,7 @@ struct Images {
 
 fn publish(dataplane: &mut impl Dataplane, images: &Images) -> Result<(), datapath::Error> {
     match &images.fallback {
-        Some((fallback, deadline)) => {
-            dataplane.publish_until(&images.active, fallback, *deadline)
-        }
+        Some((fallback, deadline)) => dataplane.publish_until(&images.active, fallback, *deadline),
         None => dataplane.publish(&images.active),
     }
 }

@@ -32,9 +32,8 @@ impl<D: Dataplane> Owner<D> {
         }
         let entry = held.entry.unwrap_or_default();
         let interface = &self.rules().interfaces[entry];
-        let from_instance = |packet: &Packet| {
-            interface.role == Role::Port && packet.direction == Direction::Egress
-        };
+        let from_instance =
+            |packet: &Packet| interface.role == Role::Port && packet.direction == Direction::Egress;
         let mut packet = packet(request)?;
         if held.ethernet {
             let own = interface.mac.filter(|_| from_instance(&packet));

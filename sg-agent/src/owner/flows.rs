@@ -7,15 +7,15 @@ use sg_common::flow::{ICMP, ICMPV6, TCP, Timeout, UDP};
 use sg_policy::{
     describe,
     explain::{Detail, Traffic, rules_allowing},
-    model::{LiveInterface, Tracking},
+    model::Tracking,
 };
 
 use super::{Error, Filtered, Owner, enforce::Cause};
 use crate::{
     api::{Flow, FlushRequest, Flushed},
     clock::Ticks,
-    dataplane::Dataplane,
     datapath::FlowEntry,
+    dataplane::Dataplane,
 };
 
 impl<D: Dataplane> Owner<D> {
@@ -73,10 +73,14 @@ impl<D: Dataplane> Owner<D> {
             return self.flush_denied(&filter);
         }
         if filter.is_everything() {
-            let until: Vec<_> = self.filtered.iter().filter_map(|(&ifindex, held)| {
-                let tracking = &self.rules().interfaces[held.entry?].tracking;
-                Some((ifindex, self.pickup(tracking.pickup)))
-            }).collect();
+            let until: Vec<_> = self
+                .filtered
+                .iter()
+                .filter_map(|(&ifindex, held)| {
+                    let tracking = &self.rules().interfaces[held.entry?].tracking;
+                    Some((ifindex, self.pickup(tracking.pickup)))
+                })
+                .collect();
             for (ifindex, until) in until {
                 if let Some(held) = self.filtered.get_mut(&ifindex) {
                     held.pickup_until = until;
@@ -131,7 +135,9 @@ impl<D: Dataplane> Owner<D> {
     fn by_slot(&self) -> BTreeMap<u16, (&Filtered, &Tracking)> {
         let entries = &self.rules().interfaces;
         let filtered = self.filtered.values();
-        filtered.filter_map(|held| Some((held.slot, (held, &entries[held.entry?].tracking)))).collect()
+        filtered
+            .filter_map(|held| Some((held.slot, (held, &entries[held.entry?].tracking))))
+            .collect()
     }
 
     fn filter(&self, request: &FlushRequest) -> Result<Filter, Error> {

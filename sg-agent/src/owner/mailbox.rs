@@ -2,6 +2,7 @@
 
 use std::{
     fmt,
+    ops::ControlFlow,
     sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel},
 };
 
@@ -15,7 +16,7 @@ type Call<D> = Box<dyn FnOnce(&mut Owner<D>) + Send>;
 enum Message<D> {
     Call(Call<D>),
     Links(View),
-    Stop,
+    Stop(anyhow::Result<()>),
 }
 
 /// Where other tasks leave what they want of the owner.
@@ -53,15 +54,20 @@ impl<D: Dataplane> Mailbox<D> {
         self.0.send(Message::Links(view)).map_err(|_| Ending)
     }
 
-    pub fn stop(&self) {
-        let _ = self.0.send(Message::Stop);
+    /// Ends the agent, with an error where something broke that it cannot do without.
+    pub fn stop(&self, why: anyhow::Result<()>) {
+        // It is ending already where nobody takes this.
+        let _ = self.0.send(Message::Stop(why));
     }
 }
 
 impl<D: Dataplane> Inbox<D> {
     /// Runs the owner until it is stopped, has detached, or nobody can ask any more. It has a thread
     /// of its own, so that compiling a large ruleset keeps nobody else waiting.
-    pub fn run(&self, owner: &mut Owner<D>) {
+    ///
+    /// # Errors
+    /// What it was stopped for.
+    pub fn run(&self, owner: &mut Owner<D>) -> anyhow::Result<()> {
         while !owner.stopping {
             let first = match owner.sleep() {
                 Some(time) => self.0.recv_timeout(time),
@@ -69,20 +75,20 @@ impl<D: Dataplane> Inbox<D> {
             };
             match first {
                 Ok(message) => {
-                    if self.handle(message, owner).is_break() {
-                        return;
+                    if let ControlFlow::Break(why) = self.handle(message, owner) {
+                        return why;
                     }
                     owner.expire();
                 }
                 Err(RecvTimeoutError::Timeout) => owner.wake(),
-                Err(RecvTimeoutError::Disconnected) => return,
+                Err(RecvTimeoutError::Disconnected) => break,
             }
         }
+        Ok(())
     }
 
     /// Of several views in a row only the last is looked at.
-    fn handle(&self, message: Message<D>, owner: &mut Owner<D>) -> std::ops::ControlFlow<()> {
-        use std::ops::ControlFlow::{Break, Continue};
+    fn handle(&self, message: Message<D>, owner: &mut Owner<D>) -> ControlFlow<anyhow::Result<()>> {
         let (mut message, mut latest) = (Some(message), None);
         while let Some(Message::Links(view)) = message {
             latest = Some(view);
@@ -93,10 +99,10 @@ impl<D: Dataplane> Inbox<D> {
         }
         match message {
             Some(Message::Call(call)) => call(owner),
-            Some(Message::Stop) => return Break(()),
+            Some(Message::Stop(why)) => return ControlFlow::Break(why),
             Some(Message::Links(_)) | None => {}
         }
-        Continue(())
+        ControlFlow::Continue(())
     }
 }
 

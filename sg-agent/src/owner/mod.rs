@@ -2,9 +2,10 @@
 //! runs here, one after the other: [`mailbox::Mailbox`] brings them from other tasks.
 //!
 //! Every change, whatever its source, goes the same way ([`enforce`]): which interfaces are to be
-//! filtered -> compile -> attach new ones -> store -> publish -> detach old ones. What can fail
-//! comes before the flip, and what has no record in the image in force passes, so attaching and
-//! detaching around the flip change nothing for any packet: the flip alone does.
+//! filtered -> compile -> store -> publish -> attach new ones -> detach old ones. What has no record
+//! in the image in force passes, so detaching after the flip changes nothing for any packet: the
+//! flip alone does. New rules attach new interfaces before they are stored, so that one that cannot
+//! be had leaves everything as it was, and the flip starts to filter all of them at one instant.
 
 pub mod change;
 mod enforce;
@@ -21,13 +22,14 @@ use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 use sg_common::flow::Tick;
 use sg_policy::{
     DesiredState,
+    compile::{CompileError, Image, Parameters},
     model::{DatapathChoice, LiveInterface},
 };
 
 use crate::{
     clock::Ticks,
-    dataplane::Dataplane,
     datapath::{self, Attachment},
+    dataplane::Dataplane,
     links::View,
     store::{self, Store},
 };
@@ -50,11 +52,15 @@ pub enum Error {
     Datapath(#[from] datapath::Error),
 }
 
+/// [`sg_policy::compile::compile`], or a stand-in.
+pub type Compiler = fn(&DesiredState, &[LiveInterface], &Parameters) -> Result<Image, CompileError>;
+
 #[derive(Clone, Debug)]
 pub struct Options {
     pub max_interfaces: u16,
     pub bpffs: PathBuf,
     pub boot_id: String,
+    pub compiler: Compiler,
 }
 
 /// A revision of the rules.
@@ -210,12 +216,7 @@ fn ticks(dataplane: &impl Dataplane) -> Ticks {
 
 /// An unconfirmed change goes on waiting only in the boot that it was made in: its deadline counts
 /// in that boot's ticks, and after a reboot nothing of it is in force.
-fn resume(
-    store: &mut Store,
-    stored: Stored,
-    ticks: Ticks,
-    boot_id: &str,
-) -> Result<Target, Error> {
+fn resume(store: &mut Store, stored: Stored, ticks: Ticks, boot_id: &str) -> Result<Target, Error> {
     let Stored { current, previous } = stored;
     let (Some(previous), Some(pending)) = (previous, store.ledger().pending.clone()) else {
         return Ok(Target { active: current, outstanding: None });

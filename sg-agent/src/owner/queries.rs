@@ -15,8 +15,8 @@ use crate::{
         self, Counters, FlowUse, InterfaceStatus, Revision, Shown, ShownEntry, ShownGroup,
         ShownInterface, ShownPrefixList, ShownRule, Status,
     },
-    dataplane::Dataplane,
     datapath::Hook,
+    dataplane::Dataplane,
 };
 
 impl<D: Dataplane> Owner<D> {
@@ -64,11 +64,6 @@ impl<D: Dataplane> Owner<D> {
         self.target.active.rules.clone()
     }
 
-    /// Interfaces that are there, by name.
-    pub fn interface_names(&self) -> Vec<String> {
-        self.view.values().map(|link| link.name.clone()).collect()
-    }
-
     pub fn history(&self) -> Vec<Revision> {
         let ledger = self.store.ledger();
         let state = |entry: &crate::store::Entry| match entry {
@@ -91,47 +86,71 @@ impl<D: Dataplane> Owner<D> {
     pub fn show(&self) -> Shown {
         let rules = self.rules();
         Shown {
-            groups: rules.groups.iter().map(|group| ShownGroup {
-                name: group.name.clone(),
-                description: group.description.clone(),
-                ingress_rules: group.ingress.len(),
-                egress_rules: group.egress.len(),
-                members: members(rules, &self.live, &group.name),
-            }).collect(),
-            rules: rules.groups.iter().flat_map(|group| {
-                Direction::BOTH.into_iter().flat_map(move |direction| {
-                    let rules = group.rules(direction).iter();
-                    rules.map(move |rule| shown_rule(&group.name, direction, rule))
+            groups: rules
+                .groups
+                .iter()
+                .map(|group| ShownGroup {
+                    name: group.name.clone(),
+                    description: group.description.clone(),
+                    ingress_rules: group.ingress.len(),
+                    egress_rules: group.egress.len(),
+                    members: members(rules, &self.live, &group.name),
                 })
-            }).collect(),
-            prefix_lists: rules.prefix_lists.iter().map(|list| ShownPrefixList {
-                name: list.name.clone(),
-                description: list.description.clone(),
-                max_entries: list.max_entries,
-                entries: list.entries.iter().map(|entry| ShownEntry {
-                    cidr: entry.cidr.to_string(),
-                    description: entry.description.clone(),
-                }).collect(),
-            }).collect(),
-            interfaces: rules.interfaces.iter().enumerate().map(|(at, entry)| ShownInterface {
-                name: entry.name.clone(),
-                role: role(entry.role).to_owned(),
-                groups: entry.groups.clone(),
-                addresses: entry.addresses.clone(),
-                mac: entry.mac.map(|mac| mac.map(|byte| format!("{byte:02x}")).join(":")),
-                source_check: entry.source_check,
-                datapath: choice(entry.datapath).to_owned(),
-                matches: self.view.values()
-                    .filter(|link| rules.entry_for(&link.name) == Some(at))
-                    .map(|link| link.name.clone())
-                    .collect(),
-            }).collect(),
+                .collect(),
+            rules: rules
+                .groups
+                .iter()
+                .flat_map(|group| {
+                    Direction::BOTH.into_iter().flat_map(move |direction| {
+                        let rules = group.rules(direction).iter();
+                        rules.map(move |rule| shown_rule(&group.name, direction, rule))
+                    })
+                })
+                .collect(),
+            prefix_lists: rules
+                .prefix_lists
+                .iter()
+                .map(|list| ShownPrefixList {
+                    name: list.name.clone(),
+                    description: list.description.clone(),
+                    max_entries: list.max_entries,
+                    entries: list
+                        .entries
+                        .iter()
+                        .map(|entry| ShownEntry {
+                            cidr: entry.cidr.to_string(),
+                            description: entry.description.clone(),
+                        })
+                        .collect(),
+                })
+                .collect(),
+            interfaces: rules
+                .interfaces
+                .iter()
+                .enumerate()
+                .map(|(at, entry)| ShownInterface {
+                    name: entry.name.clone(),
+                    role: role(entry.role).to_owned(),
+                    groups: entry.groups.clone(),
+                    addresses: entry.addresses.clone(),
+                    mac: entry.mac.map(|mac| mac.map(|byte| format!("{byte:02x}")).join(":")),
+                    source_check: entry.source_check,
+                    datapath: choice(entry.datapath).to_owned(),
+                    matches: self
+                        .view
+                        .values()
+                        .filter(|link| rules.entry_for(&link.name) == Some(at))
+                        .map(|link| link.name.clone())
+                        .collect(),
+                })
+                .collect(),
         }
     }
 
     /// The interface of this name, if the rules in force filter it.
     pub(super) fn filtered_by_name(&self, name: &str) -> Result<(u32, &super::Filtered), Error> {
-        let found = self.filtered.iter().find(|(_, held)| held.name == name && held.entry.is_some());
+        let found =
+            self.filtered.iter().find(|(_, held)| held.name == name && held.entry.is_some());
         found.map(|(&ifindex, held)| (ifindex, held)).ok_or_else(|| {
             let there = self.view.values().any(|link| link.name == name);
             Error::Request(match there {

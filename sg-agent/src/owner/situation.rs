@@ -6,7 +6,7 @@ use sg_common::flow::Tick;
 use sg_policy::model::{DatapathChoice, LiveInterface};
 
 use super::{Filtered, Owner, Target, enforce::Cause};
-use crate::{dataplane::Dataplane, datapath::InheritedInterface, links::View};
+use crate::{datapath::InheritedInterface, dataplane::Dataplane, links::View};
 
 /// An interface that is to be filtered.
 #[derive(Clone, Debug)]
@@ -63,9 +63,7 @@ impl<D: Dataplane> Owner<D> {
             let previous = target.outstanding.as_ref().map(|out| &out.previous.rules);
             let fallback_entry = previous.and_then(|rules| rules.entry_for(&link.name));
             let rules = entry.map(|at| &target.active.rules.interfaces[at]);
-            let Some(rules) =
-                rules.or_else(|| Some(&previous?.interfaces[fallback_entry?]))
-            else {
+            let Some(rules) = rules.or_else(|| Some(&previous?.interfaces[fallback_entry?])) else {
                 continue;
             };
             let kept = self.kept(ifindex, link.generation);
@@ -103,7 +101,8 @@ impl<D: Dataplane> Owner<D> {
     /// beyond the limit now, are given up with the first publish.
     pub(super) fn take_over(&mut self) {
         let inherited = self.dataplane.inherited();
-        let interfaces = inherited.map(|inherited| inherited.interfaces.clone()).unwrap_or_default();
+        let interfaces =
+            inherited.map(|inherited| inherited.interfaces.clone()).unwrap_or_default();
         for InheritedInterface { slot, ifindex, pickup_until } in interfaces {
             let link = self.view.get(&ifindex);
             let fits = slot < self.options.max_interfaces;

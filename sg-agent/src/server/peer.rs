@@ -40,9 +40,9 @@ pub(super) async fn admit(
     // Group databases may be slow (LDAP).
     let admitted = match peer.0 {
         Some((uid, _)) if uid.is_root() => true,
-        Some((uid, gid)) => tokio::task::spawn_blocking(move || is_member(uid, gid, group()))
-            .await
-            .unwrap_or(false),
+        Some((uid, gid)) => {
+            tokio::task::spawn_blocking(move || is_member(uid, gid, group())).await.unwrap_or(false)
+        }
         None => false,
     };
     if admitted {

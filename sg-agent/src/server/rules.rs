@@ -3,13 +3,11 @@
 use std::time::Instant;
 
 use axum::{Json, extract::State, http::StatusCode};
-use sg_policy::DesiredState;
+use sg_policy::{DesiredState, plan};
 
 use super::answer::{Answer, Input, Refusal};
 use crate::{
-    api::{
-        Applied, ApplyRequest, Change, MAX_FILE, Plan, Revision, RollbackRequest, RulesFile,
-    },
+    api::{Applied, ApplyRequest, Change, MAX_FILE, Plan, Revision, RollbackRequest, RulesFile},
     dataplane::Dataplane,
     owner::{change::Proposal, mailbox::Mailbox},
 };
@@ -18,20 +16,20 @@ pub(super) async fn plan<D: Dataplane>(
     State(agent): State<Mailbox<D>>,
     Input(file): Input<RulesFile>,
 ) -> Answer<Plan> {
-    let (present, names) =
-        agent.ask(|owner| (owner.present(), owner.interface_names())).await?;
-    let plan = blocking(move || {
+    let present = agent.ask(|owner| owner.present()).await?;
+    let planned = blocking(move || {
         let (new, _) = parse(file)?;
-        let changes = sg_policy::plan::diff(&present, &new).into_iter().map(|change| Change {
-            op: change.op.to_string(),
-            kind: change.kind.to_string(),
+        let changes = plan::diff(&present, &new);
+        let interfaces = plan::reached(&present, &new, &changes);
+        let changes = changes.into_iter().map(|change| Change {
+            op: change.op.sign().to_owned(),
+            kind: change.kind.name().to_owned(),
             id: change.id,
             text: change.text,
         });
-        let changes = changes.collect();
-        Ok(Plan { changes, interfaces: sg_policy::plan::reached(&present, &new, &names) })
+        Ok(Plan { changes: changes.collect(), interfaces })
     });
-    Ok(Json(plan.await?))
+    Ok(Json(planned.await?))
 }
 
 pub(super) async fn apply<D: Dataplane>(
@@ -84,9 +82,7 @@ fn parse(file: RulesFile) -> Result<(DesiredState, String), Refusal> {
     }
     match sg_policy::rules::parse(&file, text.as_bytes()) {
         Ok(rules) => Ok((rules, text)),
-        Err(faults) => {
-            Err(Refusal(StatusCode::UNPROCESSABLE_ENTITY, faults.render(false)))
-        }
+        Err(faults) => Err(Refusal(StatusCode::UNPROCESSABLE_ENTITY, faults.render(false))),
     }
 }
 

@@ -10,8 +10,8 @@ use std::{
 /// whenever it fails or is cut short, the old file is as it was.
 pub(super) fn replace(directory: &Path, name: &str, content: &[u8]) -> io::Result<()> {
     let temporary = directory.join(format!(".{name}.new"));
-    let written = write(&temporary, content)
-        .and_then(|()| std::fs::rename(&temporary, directory.join(name)));
+    let written =
+        write(&temporary, content).and_then(|()| std::fs::rename(&temporary, directory.join(name)));
     if written.is_err() {
         // Best effort: a leftover is overwritten next time and never read.
         let _ = std::fs::remove_file(&temporary);

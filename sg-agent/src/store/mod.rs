@@ -92,14 +92,13 @@ impl Store {
     pub fn text(&self, revision: u64) -> Result<String, Error> {
         let entry = self.ledger.entry(revision).ok_or(Error::NoSuchRevision(revision))?;
         let path = self.revision_path(revision);
-        let text = std::fs::read(&path)
-            .map_err(|source| Error::Read { path: path.clone(), source })?;
+        let text =
+            std::fs::read(&path).map_err(|source| Error::Read { path: path.clone(), source })?;
         if digest(&text) != entry.sha256 {
             let what = "it is not the file that was applied (SHA-256 differs)".to_owned();
             return Err(Error::Corrupted { path, what });
         }
-        String::from_utf8(text)
-            .map_err(|error| Error::Corrupted { path, what: error.to_string() })
+        String::from_utf8(text).map_err(|error| Error::Corrupted { path, what: error.to_string() })
     }
 
     /// Makes a new revision the current one, durably.
