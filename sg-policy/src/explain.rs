@@ -83,3 +83,6 @@ fn is_peer(state: &DesiredState, live: &[LiveInterface], peer: &Peer, address: I
             .is_some_and(|list| list.entries.iter().any(|entry| entry.cidr.contains(&address))),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -110,7 +110,7 @@ fn group(group: &SecurityGroup) -> String {
 }
 
 fn rules(rules: &[Rule]) -> String {
-    tall(rules.chunk_by(|first, next| together(first, next)).map(rule_table))
+    tall(rules.chunk_by(together).map(rule_table))
 }
 
 /// Whether `next` can stand in one table with the rule before it, so that the table spells out to

@@ -1,8 +1,13 @@
 //! What lies between two desired states, and which interfaces it reaches.
 
 mod reach;
+#[cfg(test)]
+mod tests;
 
-use std::{collections::HashMap, fmt::Display};
+use std::{
+    collections::{HashMap, HashSet},
+    fmt::Display,
+};
 
 pub use reach::reached;
 use sg_common::Direction;
@@ -314,10 +319,11 @@ fn set_difference<T: Ord + Display>(what: &str, old: &[T], new: &[T]) -> Option<
 /// Of several globs that match an interface the first wins, so their order is policy.
 fn glob_order(old: &DesiredState, new: &DesiredState, changes: &mut Vec<Change>) {
     let globs = |state: &DesiredState, other: &DesiredState| -> Vec<String> {
-        let theirs: Vec<&str> = other.interfaces.iter().map(|entry| entry.name.as_str()).collect();
+        let theirs: HashSet<&str> =
+            other.interfaces.iter().map(|entry| entry.name.as_str()).collect();
         let globs = state.interfaces.iter().filter(|entry| entry.is_glob());
         globs
-            .filter(|entry| theirs.contains(&entry.name.as_str()))
+            .filter(|entry| theirs.contains(entry.name.as_str()))
             .map(|entry| entry.name.clone())
             .collect()
     };

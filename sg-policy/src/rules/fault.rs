@@ -8,8 +8,9 @@ use annotate_snippets::{AnnotationKind, Element, Group, Level, Origin, Renderer,
 const SHOWN: usize = 50;
 /// Faults that are kept; a hostile file of megabytes must not become gigabytes of messages.
 const KEPT: usize = 1000;
-/// Characters of a source line that are shown on either side of a mark.
-const CONTEXT: usize = 60;
+/// Characters of a source line that are kept on either side of a mark; the renderer fits them to
+/// its width. A file can be one line of megabytes.
+const CONTEXT: usize = 500;
 
 /// Every fault of a rules file, in the file's order. Never empty.
 #[derive(Clone, Debug)]
@@ -112,7 +113,7 @@ impl Mark {
         let start = start.min(end);
         let stop = text.floor_char_boundary(span.end.clamp(start, end));
         let left = text[begin..start].char_indices().rev().nth(CONTEXT - 1);
-        let right = text[start..end].char_indices().nth(2 * CONTEXT);
+        let right = text[start..end].char_indices().nth(CONTEXT);
         let cut = begin + left.map_or(0, |(at, _)| at);
         let right = right.map_or(end, |(at, _)| start + at);
         // A tab or a control character would move the mark; one blank each keeps the width.
@@ -129,13 +130,15 @@ impl Mark {
         }
     }
 
-    /// Position, which counts in the whole line, and the excerpt.
-    fn show<'a>(&'a self, file: &'a str, kind: AnnotationKind) -> [Element<'a>; 2] {
-        let origin = Origin::path(file).line(self.line).char_column(self.column);
+    fn show<'a>(&'a self, file: &'a str, kind: AnnotationKind) -> Vec<Element<'a>> {
         let snippet = Snippet::source(self.excerpt.as_str())
             .line_start(self.line)
             .annotation(kind.span(self.span.clone()));
-        [origin.into(), snippet.into()]
+        if self.excerpt[..self.span.start].chars().count() + 1 == self.column {
+            return vec![snippet.path(file).into()];
+        }
+        // The renderer would count the column in the excerpt.
+        vec![Origin::path(file).line(self.line).char_column(self.column).into(), snippet.into()]
     }
 }
 

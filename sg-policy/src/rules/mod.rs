@@ -20,8 +20,6 @@ use std::{collections::HashMap, ops::Range};
 use toml::de::{DeArray, DeTable};
 
 pub use fault::{Fault, Faults};
-#[cfg(test)]
-pub(crate) use group::everything;
 
 use self::{
     cidr::prefix_list,
@@ -147,7 +145,8 @@ fn all_interfaces(
     for value in array.into_iter().flat_map(|array| array.iter()) {
         let Some(interface) = interface(value, groups, settings, findings) else { continue };
         // Not ignoring case: eth0 and ETH0 are two interfaces.
-        let place = || value.get_ref().get("name").map_or_else(|| value.span(), |name| name.span());
+        let place =
+            || value.get_ref().get("name").map_or_else(|| value.span(), toml::Spanned::span);
         match seen.get(&interface.name) {
             _ if interface.name.is_empty() => {}
             Some(first) => {
