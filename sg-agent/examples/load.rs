@@ -15,7 +15,7 @@ fn main() {
                 + &{
                     let s = e.to_string();
                     let n = s.len();
-                    s[n.saturating_sub(6000)..].to_string()
+                    s[n.saturating_sub(9000)..].to_string()
                 }
         ),
     }

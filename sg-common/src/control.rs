@@ -53,6 +53,7 @@ pub struct Control {
     pub root: u64,
     /// Added to the clock; 0 outside of tests, which move time on with it.
     pub clock_offset: u32,
+    /// Always 0, which the verifier cannot know.
     pub _reserved: u32,
     /// Random keys of the flow tables' hash. They live as long as the tables do.
     pub seed: [u32; 12],

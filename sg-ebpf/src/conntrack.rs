@@ -20,8 +20,8 @@ use sg_common::{
 use crate::{
     ip::Ip,
     judge::Context,
-    maps::Table,
-    net::Net,
+    maps::{Arena, Image, Table},
+    net::{Net, V4, V6},
     transport::Transport,
 };
 
@@ -109,7 +109,7 @@ impl<A: Copy> Found<A> {
     /// Bucket and lane, as user space counts them.
     #[inline(always)]
     pub(crate) fn number(&self) -> u32 {
-        self.number << 2 | self.lane as u32
+        self.number << 2 | self.lane() as u32
     }
 
     #[inline(always)]
@@ -218,8 +218,10 @@ fn is_over(now: Tick, since: Tick, timeout: u32) -> bool {
 #[inline(always)]
 pub(crate) fn find<N: Net>(
     table: &Table<N::Addresses>,
+    context: &Context,
     key: &Key<N>,
 ) -> Option<Found<N::Addresses>> {
+    let zero = context.rules.image.zero();
     for hash in key.choices() {
         let bucket = table.bucket(hash);
         for lane in 0..LANES {
@@ -236,6 +238,7 @@ pub(crate) fn find<N: Net>(
                 && again.identity() == tag.identity()
                 && tag.state().is_taken()
             {
+                let lane = lane.wrapping_add(zero as usize);
                 return Some(Found { bucket, lane, tag, number: table.number(hash) });
             }
         }
@@ -254,40 +257,72 @@ impl<A: Copy> Found<A> {
     /// Whether the last packet came longer ago than a timeout of this interface.
     #[inline(always)]
     pub(crate) fn is_older(&self, context: &Context, timeout: Timeout) -> bool {
-        let timeout = context.rules.field(record::TIMEOUTS + timeout as u32);
-        is_over(context.now, self.seen(), timeout)
+        let field = (record::TIMEOUTS + timeout as u32).wrapping_add(context.rules.image.zero());
+        is_over(context.now, self.seen(), context.rules.field(field))
     }
 }
 
-/// What is known of a lane that a new flow could take.
-#[derive(Clone, Copy)]
+/// A lane that a new flow could take.
 struct Candidate {
-    bucket_hash: u32,
-    lane: usize,
+    /// `choice << 2 | lane`.
+    place: u64,
     tag: u64,
-    idle: u32,
 }
 
 /// Times that a claim is tried again when another CPU took the lane first.
 const CLAIM_TRIES: usize = 2;
 
+/// What [`Net::insert`] is asked, in numbers: tag with its state, hash, bytes, whether these are
+/// fragments, then the addresses.
+pub(crate) type Request4 = [u64; 5];
+pub(crate) type Request6 = [u64; 8];
+
 /// Opens a flow, or keeps the verdict on a first fragment. A free lane first, then one whose flow is
 /// over, then the oldest that has seen no reply; `false` if the rest are established.
-///
-/// A function of its own, for both families and all programs: the loops are long, and opening a
-/// flow is not what most packets do.
+#[inline(always)]
+pub(crate) fn insert<N: Net>(key: &Key<N>, state: State, bytes: u32) -> bool {
+    let tag = key.tag.with_state(state).0;
+    N::insert([tag, key.hash, bytes as u64, key.of_fragments as u64], &key.addresses) != 0
+}
+
+// Global functions: the verifier checks their loops once, not on each of the ways that lead here.
+
+#[unsafe(no_mangle)]
 #[inline(never)]
-pub(crate) fn insert<N: Net>(
-    table: &Table<N::Addresses>,
-    context: &Context,
-    key: &Key<N>,
-    state: State,
-    bytes: u32,
-) -> bool {
-    for _ in 0..CLAIM_TRIES {
-        let Some(candidate) = candidate::<N>(table, context, key) else { return false };
-        let bucket = table.bucket(candidate.bucket_hash);
-        let lane = candidate.lane & (LANES - 1);
+pub(crate) extern "C" fn sg_insert4(request: *const Request4) -> u32 {
+    // SAFETY: null, or a request on the caller's stack.
+    let Some(&[tag, hash, bytes, fragments, addresses]) = (unsafe { request.as_ref() }) else {
+        return 0;
+    };
+    let table = if fragments != 0 { V4::fragments() } else { V4::flows() };
+    claim(table, [tag, hash, bytes, fragments], [addresses])
+}
+
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub(crate) extern "C" fn sg_insert6(request: *const Request6) -> u32 {
+    // SAFETY: as above.
+    let Some(&[tag, hash, bytes, fragments, a, b, c, d]) = (unsafe { request.as_ref() }) else {
+        return 0;
+    };
+    let table = if fragments != 0 { V6::fragments() } else { V6::flows() };
+    claim(table, [tag, hash, bytes, fragments], [a, b, c, d])
+}
+
+#[inline(always)]
+fn claim<A: Copy>(
+    table: Option<Table<A>>,
+    [tag, hash, bytes, fragments]: [u64; 4],
+    addresses: A,
+) -> u32 {
+    let (Some(table), Some(arena)) = (table, Arena::open()) else { return 0 };
+    let now = arena.now();
+    let new = Tag(tag);
+    for _ in 0..not_unrolled(CLAIM_TRIES) {
+        let candidate = candidate(&table, hash, fragments != 0);
+        let Some(candidate) = candidate else { return 0 };
+        let bucket = table.bucket((hash >> ((candidate.place >> 2 & 1) * 32)) as u32);
+        let lane = candidate.place as usize & (LANES - 1);
         // SAFETY: the bucket is map memory and the lane within it.
         let tag = unsafe { &raw mut (*bucket).tag[lane] };
         if !compare_exchange(tag, candidate.tag, State::CLAIMED.0 as u64) {
@@ -295,69 +330,96 @@ pub(crate) fn insert<N: Net>(
         }
         // SAFETY: as above; the lane is claimed, and readers do not look past the tag.
         unsafe {
-            (*bucket).seen[lane] = context.now;
+            (*bucket).seen[lane] = now;
             (*bucket).packets[lane] = 1;
-            (*bucket).body[lane].addresses = key.addresses;
-            (*bucket).body[lane].volume = bytes as u64;
-            ptr::write_volatile(tag, key.tag.with_state(state).0);
+            (*bucket).body[lane].addresses = addresses;
+            (*bucket).body[lane].volume = bytes;
+            ptr::write_volatile(tag, new.0);
         }
-        return true;
+        return 1;
     }
-    false
+    0
 }
 
 #[inline(always)]
-fn candidate<N: Net>(
-    table: &Table<N::Addresses>,
-    context: &Context,
-    key: &Key<N>,
+fn candidate<A>(
+    table: &Table<A>,
+    hash: u64,
+    of_fragments: bool,
 ) -> Option<Candidate> {
-    let mut best: Option<Candidate> = None;
-    for choice in 0..not_unrolled(2) {
-        let bucket_hash = (key.hash >> (choice * 32)) as u32;
-        let bucket = table.bucket(bucket_hash);
-        for lane in 0..not_unrolled(LANES) {
-            let lane = lane & (LANES - 1);
-            // SAFETY: the bucket is map memory; each word is read once.
-            let tag = Tag(unsafe { ptr::read_volatile(&raw const (*bucket).tag[lane]) });
-            if tag.state() == State::FREE {
-                return Some(Candidate { bucket_hash, lane, tag: tag.0, idle: u32::MAX });
-            }
-            if tag.state() == State::CLAIMED {
-                continue;
-            }
-            // SAFETY: as above.
-            let seen = unsafe { ptr::read_volatile(&raw const (*bucket).seen[lane]) };
-            let idle = if is_over(context.now, seen, timeout_of(context, tag, key.of_fragments)) {
-                u32::MAX
-            } else if tag.state().has_reply() {
-                continue;
-            } else {
-                let idle = context.now.wrapping_sub(seen) as i32;
-                if idle < 0 { 0 } else { idle as u32 }
-            };
-            if best.is_none_or(|best| idle > best.idle) {
-                best = Some(Candidate { bucket_hash, lane, tag: tag.0, idle });
-            }
+    // Idle time above the place.
+    let (mut best, mut best_tag) = (0, 0);
+    for place in 0..not_unrolled(2 * LANES) {
+        let bucket = table.bucket((hash >> ((place >> 2 & 1) * 32)) as u32);
+        let lane = place & (LANES - 1);
+        // SAFETY: the bucket is map memory; each word is read once.
+        let tag = Tag(unsafe { ptr::read_volatile(&raw const (*bucket).tag[lane]) });
+        let place = place as u64;
+        if tag.state() == State::FREE {
+            return Some(Candidate { place: sg_forget(place), tag: tag.0 });
+        }
+        if tag.state() == State::CLAIMED {
+            continue;
+        }
+        // SAFETY: as above.
+        let seen = unsafe { ptr::read_volatile(&raw const (*bucket).seen[lane]) };
+        let idle = sg_idle(tag.0, seen, of_fragments as u32) as u64;
+        if idle == 0 {
+            continue;
+        }
+        let rank = idle << 3 | place;
+        if rank > best {
+            (best, best_tag) = (rank, tag.0);
         }
     }
-    best
+    (best != 0).then(|| Candidate { place: sg_forget(best), tag: best_tag })
+}
+
+/// How long a lane's flow has idled, from 1; one that is over, for ever. 0: it is not to be evicted.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn sg_idle(tag: u64, seen: u32, of_fragments: u32) -> u32 {
+    let tag = Tag(tag);
+    let Some(arena) = Arena::open() else { return 0 };
+    let now = arena.now();
+    let Some(image) = arena.image(now) else { return 0 };
+    let timeout = if of_fragments != 0 {
+        let record = image::record_of(&image, tag.slot() as u32 & 0x7fff);
+        image.word(record + record::TIMEOUTS + Timeout::Fragment as u32)
+    } else {
+        timeout_of(&image, tag)
+    };
+    if is_over(now, seen, timeout) {
+        return u32::MAX;
+    }
+    if tag.state().has_reply() {
+        return 0;
+    }
+    let idle = now.wrapping_sub(seen) as i32;
+    if idle < 0 { 1 } else { idle as u32 + 1 }
+}
+
+/// Its argument, of which the verifier then knows nothing. Without it, the verifier would follow
+/// each way that the loop above can go, since where it ends decides an address.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn sg_forget(value: u64) -> u64 {
+    let copy;
+    // SAFETY: a move.
+    unsafe { asm!("{0} = {1}", out(reg) copy, in(reg) value, options(nomem, nostack)) };
+    copy
 }
 
 /// The idle timeout of whatever flow this is.
 #[inline(always)]
-fn timeout_of(context: &Context, tag: Tag, of_fragments: bool) -> u32 {
-    if of_fragments {
-        return context.rules.field(record::TIMEOUTS + Timeout::Fragment as u32);
-    }
+fn timeout_of(image: &Image, tag: Tag) -> u32 {
     let slot = tag.slot() as u32;
-    let image = &context.rules.image;
     if slot >= image.word(header::SLOTS) {
         // An interface that is filtered no more.
         return 0;
     }
     let timeout = record::TIMEOUTS + tag.state().timeout(tag.protocol()) as u32;
-    image.word(image::record_of(image, slot) + timeout)
+    image.word((image::record_of(image, slot) + timeout).wrapping_add(image.zero()))
 }
 
 /// A number whose value LLVM cannot see, but the verifier can: a loop up to it stays a loop.

@@ -15,7 +15,7 @@ use crate::{
 pub(crate) fn follows<N: Net>(context: &Context, ip: &Ip<N::Address>) -> bool {
     let key = Key::<N>::of_fragments(context, ip);
     if let Some(table) = N::fragments()
-        && let Some(first) = conntrack::find::<N>(&table, &key)
+        && let Some(first) = conntrack::find::<N>(&table, context, &key)
         && !first.is_older(context, Timeout::Fragment)
     {
         return !first.tag.state().is_denied();
@@ -30,8 +30,8 @@ pub(crate) fn remember<N: Net>(context: &Context, ip: &Ip<N::Address>, allowed: 
     let Some(table) = N::fragments() else { return false };
     let key = Key::<N>::of_fragments(context, ip);
     let state = State::first_fragment(allowed);
-    match conntrack::find::<N>(&table, &key) {
+    match conntrack::find::<N>(&table, context, &key) {
         Some(mut found) => found.restart(context.now, state, 0),
-        None => conntrack::insert::<N>(&table, context, &key, state, 0),
+        None => conntrack::insert::<N>(&key, state, 0),
     }
 }

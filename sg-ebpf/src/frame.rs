@@ -3,7 +3,7 @@
 //! Headers are read where they lie, if they lie in the linear part of the packet; where they do not
 //! (multi-buffer XDP, skb fragments) a helper copies them out.
 
-use core::{arch::asm, ffi::c_void, mem::MaybeUninit};
+use core::{arch::asm, cell::UnsafeCell, ffi::c_void, mem::MaybeUninit};
 
 use aya_ebpf::{
     EbpfContext,
@@ -15,16 +15,9 @@ use aya_ebpf::{
 /// extension headers of full length end before it.
 const MAX_OFFSET: u32 = 0x7fff;
 
-/// Room for a header that is not in the linear part.
-#[repr(C)]
-pub(crate) struct Scratch(MaybeUninit<[u64; 5]>);
-
-impl Scratch {
-    #[inline(always)]
-    pub(crate) fn new() -> Self {
-        Self(MaybeUninit::uninit())
-    }
-}
+/// Room for a header that is not in the linear part. One for all, as the stack is short: a header
+/// has been read when the next one is asked for.
+type Scratch = UnsafeCell<MaybeUninit<[u64; 5]>>;
 
 /// A header that is known to be there. Numbers are read in network byte order, each at a multiple
 /// of its size: the header may have been copied to the stack, where the verifier demands that.
@@ -76,6 +69,7 @@ pub(crate) trait Frame {
     /// Whether this is several packets in one (GSO), whose length field may be 0.
     fn is_gso(&self) -> bool;
     fn copy(&self, offset: u32, to: *mut c_void, len: u32) -> bool;
+    fn scratch(&self) -> &Scratch;
 
     /// Bytes that can be read in place.
     #[inline(always)]
@@ -85,7 +79,7 @@ pub(crate) trait Frame {
 
     /// The `N` bytes at `offset`, if the frame has them.
     #[inline(always)]
-    fn header<const N: usize>(&self, offset: u32, scratch: &mut Scratch) -> Option<View> {
+    fn header<const N: usize>(&self, offset: u32) -> Option<View> {
         const { assert!(N <= size_of::<Scratch>()) };
         if offset <= MAX_OFFSET {
             let at = opaque(self.start() + offset as usize);
@@ -93,7 +87,7 @@ pub(crate) trait Frame {
                 return Some(View(at as *const u8));
             }
         }
-        let to = scratch.0.as_mut_ptr();
+        let to = self.scratch().get();
         self.copy(offset, to.cast(), N as u32).then_some(View(to.cast()))
     }
 }
@@ -109,12 +103,12 @@ pub(crate) fn opaque(pointer: usize) -> usize {
     copy
 }
 
-pub(crate) struct XdpFrame<'a>(&'a XdpContext);
+pub(crate) struct XdpFrame<'a>(&'a XdpContext, Scratch);
 
 impl<'a> XdpFrame<'a> {
     #[inline(always)]
     pub(crate) fn new(ctx: &'a XdpContext) -> Self {
-        Self(ctx)
+        Self(ctx, UnsafeCell::new(MaybeUninit::uninit()))
     }
 }
 
@@ -127,6 +121,11 @@ impl Frame for XdpFrame<'_> {
     #[inline(always)]
     fn end(&self) -> usize {
         self.0.data_end()
+    }
+
+    #[inline(always)]
+    fn scratch(&self) -> &Scratch {
+        &self.1
     }
 
     #[inline(always)]
@@ -157,12 +156,12 @@ impl Frame for XdpFrame<'_> {
     }
 }
 
-pub(crate) struct SkbFrame<'a>(&'a TcContext);
+pub(crate) struct SkbFrame<'a>(&'a TcContext, Scratch);
 
 impl<'a> SkbFrame<'a> {
     #[inline(always)]
     pub(crate) fn new(ctx: &'a TcContext) -> Self {
-        Self(ctx)
+        Self(ctx, UnsafeCell::new(MaybeUninit::uninit()))
     }
 }
 
@@ -175,6 +174,11 @@ impl Frame for SkbFrame<'_> {
     #[inline(always)]
     fn end(&self) -> usize {
         self.0.data_end()
+    }
+
+    #[inline(always)]
+    fn scratch(&self) -> &Scratch {
+        &self.1
     }
 
     #[inline(always)]

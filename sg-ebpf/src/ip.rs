@@ -3,8 +3,10 @@
 use sg_common::{Reason, flow::TCP};
 
 use crate::{
-    frame::{Frame, Scratch},
+    frame::Frame,
+    conntrack::not_unrolled,
     judge::Length,
+    maps,
     net::{Net, V4, V6},
 };
 
@@ -85,8 +87,7 @@ impl Header for V4 {
     /// in the upper half of `identification`.
     #[inline(always)]
     fn quoted<F: Frame>(frame: &F, at: u32, _end: u32) -> Result<Ip<u32>, Reason> {
-        let mut scratch = Scratch::new();
-        let header = frame.header::<20>(at, &mut scratch).ok_or(Reason::Malformed)?;
+        let header = frame.header::<20>(at).ok_or(Reason::Malformed)?;
         let first = header.byte(0);
         let length = (first & 15) as u32 * 4;
         if first >> 4 != 4 || length < 20 {
@@ -143,8 +144,7 @@ impl Header for V6 {
 /// The fixed IPv6 header; `end` is its payload length field.
 #[inline(always)]
 fn fixed<F: Frame>(frame: &F, at: u32) -> Result<Ip<(u64, u64)>, Reason> {
-    let mut scratch = Scratch::new();
-    let header = frame.header::<40>(at, &mut scratch).ok_or(Reason::Malformed)?;
+    let header = frame.header::<40>(at).ok_or(Reason::Malformed)?;
     if header.byte(0) >> 4 != 6 {
         return Err(Reason::Malformed);
     }
@@ -192,7 +192,8 @@ fn extend<F: Frame>(frame: &F, ip: &mut Ip<(u64, u64)>) -> Result<(), Reason> {
 /// few packets come here and three callers would else carry the loop.
 #[inline(never)]
 fn walk<F: Frame>(frame: &F, chain: &mut Chain, end: u32) -> u32 {
-    for _ in 0..MAX_EXTENSIONS {
+    let zero = maps::zero();
+    for _ in 0..not_unrolled(MAX_EXTENSIONS as usize) {
         if !is_extension(chain.protocol) {
             return 0;
         }
@@ -203,8 +204,7 @@ fn walk<F: Frame>(frame: &F, chain: &mut Chain, end: u32) -> u32 {
         if chain.transport + 8 > end {
             return short as u32;
         }
-        let mut scratch = Scratch::new();
-        let Some(header) = frame.header::<8>(chain.transport, &mut scratch) else {
+        let Some(header) = frame.header::<8>(chain.transport) else {
             return short as u32;
         };
         let next = header.byte(0);
@@ -218,7 +218,8 @@ fn walk<F: Frame>(frame: &F, chain: &mut Chain, end: u32) -> u32 {
         }
         let kind = chain.protocol;
         chain.protocol = next;
-        chain.transport += length;
+        // Else the verifier would follow each sum of lengths apart.
+        chain.transport = (chain.transport + length).wrapping_add(zero);
         if kind == FRAGMENT {
             let field = header.half(2) as u32;
             let (offset, more) = (field >> 3, field & 1);

@@ -15,7 +15,7 @@ use crate::{
     counters,
     exempt::is_exempt,
     fragments,
-    frame::{Frame, Scratch, opaque},
+    frame::{Frame, opaque},
     ip::Part,
     maps::Arena,
     net::{V4, V6},
@@ -131,9 +131,8 @@ const MAX_TAGS: u32 = 2;
 impl Link {
     #[inline(always)]
     fn read<F: Frame>(frame: &F, interface: u32) -> Result<Self, Reason> {
-        let mut scratch = Scratch::new();
         if interface & flags::NO_ETHERNET != 0 {
-            let first = frame.header::<1>(0, &mut scratch).ok_or(Reason::Malformed)?;
+            let first = frame.header::<1>(0).ok_or(Reason::Malformed)?;
             let ethertype = match first.byte(0) >> 4 {
                 4 => IPV4,
                 6 => IPV6,
@@ -141,7 +140,7 @@ impl Link {
             };
             return Ok(Self { ethertype, payload: 0 });
         }
-        let ethernet = frame.header::<14>(0, &mut scratch).ok_or(Reason::Malformed)?;
+        let ethernet = frame.header::<14>(0).ok_or(Reason::Malformed)?;
         let mut ethertype = ethernet.half(12);
         let mut payload = 14;
         let mut tags = frame.tags();
@@ -150,7 +149,7 @@ impl Link {
             if tags > MAX_TAGS {
                 return Err(Reason::TooManyHeaders);
             }
-            let tag = frame.header::<4>(payload, &mut scratch).ok_or(Reason::Malformed)?;
+            let tag = frame.header::<4>(payload).ok_or(Reason::Malformed)?;
             ethertype = tag.half(2);
             payload += 4;
         }
@@ -165,13 +164,15 @@ pub(crate) fn judge<F: Frame>(
     length: &mut Length,
     flow: &mut u32,
 ) -> Reason {
+    // The rest is checked once, not for every place where an IP header can begin.
+    let hidden = |at: u32| at.wrapping_add(context.rules.image.zero());
     match Link::read(frame, context.interface) {
         Err(reason) => reason,
         Ok(Link { ethertype: IPV4, payload }) => {
-            packet::<V4, F>(context, frame, payload, length, flow)
+            packet::<V4, F>(context, frame, hidden(payload), length, flow)
         }
         Ok(Link { ethertype: IPV6, payload }) => {
-            packet::<V6, F>(context, frame, payload, length, flow)
+            packet::<V6, F>(context, frame, hidden(payload), length, flow)
         }
         Ok(link) => reason_of(not_ip(context, frame, &link)),
     }
@@ -271,11 +272,8 @@ impl<N: SourceCheck> Packet<'_, N> {
     /// The service that the packet goes to, as rules name it.
     #[inline(always)]
     fn service(&self) -> u32 {
-        let detail = if self.protocol() == N::ICMP {
-            self.transport.source
-        } else {
-            self.transport.destination
-        };
+        let (source, destination) = self.transport.loaded();
+        let detail = if self.protocol() == N::ICMP { source } else { destination };
         image::service(self.protocol(), detail)
     }
 
@@ -303,7 +301,7 @@ impl<N: SourceCheck> Packet<'_, N> {
             return self.stateless(frame, flow);
         };
         let Some(table) = N::flows() else { return Err(Reason::AllowanceExceeded) };
-        let mut found = conntrack::find::<N>(&table, &key);
+        let mut found = conntrack::find::<N>(&table, context, &key);
         if let Some(found) = &mut found
             && !found.is_over(context)
         {
@@ -329,7 +327,7 @@ impl<N: SourceCheck> Packet<'_, N> {
         let state = State::first(protocol, context.direction, tcp_flags);
         let opened = match &mut found {
             Some(found) => found.restart(context.now, state, self.bytes),
-            None => conntrack::insert::<N>(&table, context, &key, state, self.bytes),
+            None => conntrack::insert::<N>(&key, state, self.bytes),
         };
         if opened { Ok(Reason::Rule) } else { Err(Reason::AllowanceExceeded) }
     }

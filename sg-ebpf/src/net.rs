@@ -7,7 +7,11 @@ use sg_common::{
     interval::{Ref, Words},
 };
 
-use crate::maps::{self, Image, Table};
+use crate::{
+    conntrack::{sg_insert4, sg_insert6},
+    frame::opaque,
+    maps::{self, Image, Table},
+};
 
 pub(crate) trait Net {
     type Address: Copy;
@@ -25,6 +29,8 @@ pub(crate) trait Net {
     fn is_exempt_service(address: Self::Address) -> bool;
     fn flows() -> Option<Table<Self::Addresses>>;
     fn fragments() -> Option<Table<Self::Addresses>>;
+    /// [`crate::conntrack::insert`] for the family: 0 if there was no room.
+    fn insert(what: [u64; 4], addresses: &Self::Addresses) -> u32;
     /// The request type of a query or of its reply, and whether this is the request.
     fn query(icmp_type: u8) -> Option<(u8, bool)>;
     /// Whether an ICMP message quotes the packet it is about.
@@ -37,6 +43,12 @@ pub(crate) trait Net {
         Self::find(image, map, address)
     }
 
+    /// The address, in registers.
+    #[inline(always)]
+    fn loaded(address: Self::Address) -> Self::Address {
+        address
+    }
+
     /// The instance's address and the peer's.
     #[inline(always)]
     fn sides(
@@ -44,6 +56,7 @@ pub(crate) trait Net {
         source: Self::Address,
         destination: Self::Address,
     ) -> (Self::Address, Self::Address) {
+        let (source, destination) = (Self::loaded(source), Self::loaded(destination));
         match direction {
             Direction::Ingress => (destination, source),
             Direction::Egress => (source, destination),
@@ -100,6 +113,11 @@ impl Net for V4 {
     }
 
     #[inline(always)]
+    fn insert([tag, hash, bytes, fragments]: [u64; 4], addresses: &Addresses4) -> u32 {
+        sg_insert4(&[tag, hash, bytes, fragments, addresses[0]])
+    }
+
+    #[inline(always)]
     fn query(icmp_type: u8) -> Option<(u8, bool)> {
         match icmp_type {
             8 | 13 | 15 | 17 | 42 => Some((icmp_type, true)),
@@ -120,6 +138,14 @@ pub(crate) enum V6 {}
 impl Net for V6 {
     type Address = (u64, u64);
     type Addresses = Addresses6;
+
+    /// Loads both before it chooses: LLVM would else choose between the addresses in memory by
+    /// arithmetic on stack pointers, which the verifier refuses.
+    #[inline(always)]
+    fn loaded(address: (u64, u64)) -> (u64, u64) {
+        (opaque(address.0 as usize) as u64, opaque(address.1 as usize) as u64)
+    }
+
     const FAMILY: Family = Family::V6;
     const ICMP: u8 = ICMPV6;
 
@@ -158,6 +184,12 @@ impl Net for V6 {
     #[inline(always)]
     fn fragments() -> Option<Table<Addresses6>> {
         maps::fragments6()
+    }
+
+    #[inline(always)]
+    fn insert([tag, hash, bytes, fragments]: [u64; 4], addresses: &Addresses6) -> u32 {
+        let [a, b, c, d] = *addresses;
+        sg_insert6(&[tag, hash, bytes, fragments, a, b, c, d])
     }
 
     #[inline(always)]

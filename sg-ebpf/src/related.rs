@@ -7,7 +7,7 @@ use sg_common::{
 
 use crate::{
     conntrack::{self, Key},
-    frame::{Frame, Scratch},
+    frame::Frame,
     ip::{Header, Ip, Part},
     judge::Context,
     transport::Transport,
@@ -50,7 +50,7 @@ fn quoted_flow<N: Header, F: Frame>(
         }
     }
     let key = Key::<N>::of(context, direction, &quote, &transport)?;
-    let found = conntrack::find::<N>(&N::flows()?, &key)?;
+    let found = conntrack::find::<N>(&N::flows()?, context, &key)?;
     (found.tag.state().is_live() && !found.is_over(context)).then_some(found.number())
 }
 
@@ -68,8 +68,7 @@ fn quoted_transport<N: Header, F: Frame>(
     if chain.transport + 8 > end {
         return None;
     }
-    let mut scratch = Scratch::new();
-    let header = frame.header::<8>(chain.transport, &mut scratch)?;
+    let header = frame.header::<8>(chain.transport)?;
     let second = if protocol == N::ICMP { header.half(4) } else { header.half(2) };
     Some(Transport { source: header.half(0), destination: second, tcp_flags: 0 })
 }

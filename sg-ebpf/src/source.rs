@@ -8,7 +8,7 @@ use sg_common::{
 };
 
 use crate::{
-    frame::{Frame, Scratch, View},
+    frame::{Frame, View},
     ip::{Header, Ip, Part},
     net::{Net, V4, V6},
     rules::Rules,
@@ -25,8 +25,7 @@ pub(crate) fn ethernet<F: Frame>(
     if interface & flags::MAC == 0 || interface & flags::NO_ETHERNET != 0 {
         return Ok(());
     }
-    let mut scratch = Scratch::new();
-    let header = frame.header::<14>(0, &mut scratch).ok_or(Reason::Malformed)?;
+    let header = frame.header::<14>(0).ok_or(Reason::Malformed)?;
     ensure(is_mac(rules, header, 6))
 }
 
@@ -45,8 +44,7 @@ pub(crate) fn arp<F: Frame>(
     frame: &F,
     at: u32,
 ) -> Result<(), Reason> {
-    let mut scratch = Scratch::new();
-    let arp = frame.header::<28>(at, &mut scratch).ok_or(Reason::Malformed)?;
+    let arp = frame.header::<28>(at).ok_or(Reason::Malformed)?;
     let sender = (arp.half(14) as u32) << 16 | arp.half(16) as u32;
     if sender != 0 && !is_own4(rules, sender) {
         return Err(Reason::SourceCheck);
@@ -123,7 +121,7 @@ const NEIGHBOR_SOLICITATION: u8 = 135;
 const NEIGHBOR_ADVERTISEMENT: u8 = 136;
 
 impl SourceCheck for V6 {
-    #[inline(always)]
+    #[inline(never)]
     fn check<F: Frame>(
         rules: &Rules,
         interface: u32,
@@ -148,9 +146,8 @@ impl SourceCheck for V6 {
             if ip.end.wrapping_sub(ip.chain.transport) < 24 {
                 return Err(Reason::Malformed);
             }
-            let mut scratch = Scratch::new();
             let message =
-                frame.header::<24>(ip.chain.transport, &mut scratch).ok_or(Reason::Malformed)?;
+                frame.header::<24>(ip.chain.transport).ok_or(Reason::Malformed)?;
             ensure(is_own6(rules, interface, message.pair(8)))?;
         }
         Ok(())

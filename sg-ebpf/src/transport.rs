@@ -6,7 +6,7 @@ use sg_common::{
 };
 
 use crate::{
-    frame::{Frame, Scratch},
+    frame::{Frame, opaque},
     ip::{Ip, Part},
     net::Net,
 };
@@ -21,12 +21,19 @@ pub(crate) struct Transport {
 }
 
 impl Transport {
+    /// Both numbers in registers; see [`crate::net::Net::loaded`].
+    #[inline(always)]
+    pub(crate) fn loaded(&self) -> (u16, u16) {
+        (opaque(self.source as usize) as u16, opaque(self.destination as usize) as u16)
+    }
+
     /// The instance's port and the peer's.
     #[inline(always)]
     pub(crate) fn ports(&self, direction: Direction) -> (u16, u16) {
+        let (source, destination) = self.loaded();
         match direction {
-            Direction::Ingress => (self.destination, self.source),
-            Direction::Egress => (self.source, self.destination),
+            Direction::Ingress => (destination, source),
+            Direction::Egress => (source, destination),
         }
     }
 
@@ -53,12 +60,11 @@ pub(crate) fn read<N: Net, F: Frame>(frame: &F, ip: &Ip<N::Address>) -> Result<T
     let short = if whole { Reason::Malformed } else { Reason::FragmentTiny };
     // Not more than 2^16: both are offsets in one packet.
     let available = ip.end.wrapping_sub(chain.transport);
-    let mut scratch = Scratch::new();
     if chain.protocol == TCP {
         if available < 20 {
             return Err(short);
         }
-        let header = frame.header::<20>(chain.transport, &mut scratch).ok_or(short)?;
+        let header = frame.header::<20>(chain.transport).ok_or(short)?;
         let length = (header.byte(12) >> 4) as u32 * 4;
         if length < 20 || (whole && length > available) {
             return Err(Reason::Malformed);
@@ -76,7 +82,7 @@ pub(crate) fn read<N: Net, F: Frame>(frame: &F, ip: &Ip<N::Address>) -> Result<T
     if available < 8 {
         return Err(short);
     }
-    let header = frame.header::<8>(chain.transport, &mut scratch).ok_or(short)?;
+    let header = frame.header::<8>(chain.transport).ok_or(short)?;
     if udp {
         let length = header.half(4) as u32;
         if length < 8 || (whole && length > available) {

@@ -10,6 +10,7 @@ pub mod export;
 pub mod id;
 pub mod model;
 pub mod plan;
+pub mod reference;
 pub mod rules;
 
 pub use model::DesiredState;

@@ -1,1 +1,78 @@
+//! The harness of the end-to-end tests and of the demo: real network namespaces, the real agent
+//! and `sgctl`, real sockets. Needs root and the binaries in `SG_BIN_DIR`; `cargo xtask test` sees
+//! to both.
+//!
+//! Nothing has to be cleaned up by anyone: each test has its own mount namespace ([`sandbox`]) in
+//! which its network namespaces, bpffs and files are mounted, and its agents die with it, so the
+//! kernel takes everything back even after a SIGKILL.
 
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
+
+pub mod agent;
+pub mod counters;
+pub mod ctl;
+pub mod netns;
+pub mod probe;
+pub mod sandbox;
+pub mod topology;
+pub mod world;
+
+pub use agent::Agent;
+pub use counters::Counts;
+pub use ctl::{Ctl, Ran};
+pub use netns::NetNs;
+pub use topology::{Addresses, FAMILIES, Role, Topology, V4, V6};
+pub use world::{Datapath, World};
+
+/// Waits for the agent to follow what the kernel has told it; panics after 5 s.
+#[track_caller]
+pub fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(5);
+    while !holds() {
+        assert!(Instant::now() < deadline, "not within 5 s: {what}");
+        thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// One test body, four tests: each role with each data path.
+///
+/// ```ignore
+/// matrix! {
+///     /// What holds.
+///     fn name(world) { … }
+/// }
+/// ```
+#[macro_export]
+macro_rules! matrix {
+    ($($(#[$meta:meta])* fn $name:ident($world:ident) $body:block)+) => {$(
+        $(#[$meta])*
+        mod $name {
+            use super::*;
+
+            fn body($world: &mut $crate::World) $body
+
+            #[test]
+            fn host_xdp() {
+                body(&mut $crate::World::new($crate::Role::Host, $crate::Datapath::Xdp));
+            }
+
+            #[test]
+            fn host_tc() {
+                body(&mut $crate::World::new($crate::Role::Host, $crate::Datapath::Tc));
+            }
+
+            #[test]
+            fn port_xdp() {
+                body(&mut $crate::World::new($crate::Role::Port, $crate::Datapath::Xdp));
+            }
+
+            #[test]
+            fn port_tc() {
+                body(&mut $crate::World::new($crate::Role::Port, $crate::Datapath::Tc));
+            }
+        }
+    )+};
+}

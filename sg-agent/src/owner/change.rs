@@ -10,7 +10,7 @@ use crate::{
     api::Applied,
     clock::unix_now,
     dataplane::Dataplane,
-    store::{NewRevision, Pending},
+    store::{NewRevision, Pending, Store},
 };
 
 /// Longest time that a change may wait for its confirmation, in seconds.
@@ -78,7 +78,7 @@ impl<D: Dataplane> Owner<D> {
             return Err(Error::Conflict("no change waits to be confirmed".to_owned()));
         }
         let target = Target { outstanding: None, ..self.target.clone() };
-        self.enforce(target, Cause::Confirm, |store| store.confirm())?;
+        self.enforce(target, Cause::Confirm, Store::confirm)?;
         info!(revision = self.target.active.revision, "confirmed");
         Ok(self.applied(false, since))
     }
@@ -130,7 +130,7 @@ impl<D: Dataplane> Owner<D> {
         let mut active = outstanding.previous.clone();
         active.recheck_since = None;
         let target = Target { active, outstanding: None };
-        self.enforce(target, Cause::Expiry, |store| store.roll_back())
+        self.enforce(target, Cause::Expiry, Store::roll_back)
     }
 
     /// Tries again what could not be done, or what time has brought about.

@@ -4,10 +4,13 @@ use axum::{Json, extract::State};
 use serde_json::{Value, json};
 
 use super::answer::Answer;
-use crate::{dataplane::Dataplane, owner::mailbox::Mailbox};
+use crate::{
+    dataplane::Dataplane,
+    owner::{Owner, mailbox::Mailbox},
+};
 
 /// The agent ends once this is answered.
 pub(super) async fn detach<D: Dataplane>(State(agent): State<Mailbox<D>>) -> Answer<Value> {
-    agent.ask(|owner| owner.detach()).await??;
+    agent.ask(Owner::detach).await??;
     Ok(Json(json!({})))
 }

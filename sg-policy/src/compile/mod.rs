@@ -1,6 +1,32 @@
 //! The compiler: desired state and live interfaces in, an image of the data path out.
+//!
+//! Peers (CIDRs, prefix lists, groups) become classes of addresses, rules become a set of services
+//! for each (policy, direction, family, class), and all of it interval maps in one block of words. A
+//! policy is a distinct set of groups; interfaces that share it share its rows.
 
-use crate::model::{DesiredState, LiveInterface};
+mod classes;
+mod layout;
+mod peers;
+mod policy;
+mod services;
+
+use std::net::IpAddr;
+
+use sg_common::{
+    Direction, Family,
+    control::IMAGE_ALIGN,
+    flow::TIMEOUTS,
+    image::{self, MAX_PROBES, flags, header, record, settings},
+    interval::Ref,
+};
+
+use self::{
+    classes::{Classes, write_map},
+    layout::Layout,
+    peers::Peers,
+    policy::{Policies, PolicyRefs},
+};
+use crate::model::{DesiredState, Interface, LiveInterface, Role, Tracking};
 
 /// What the compiler has to know besides the rules.
 #[derive(Clone, Copy, Debug)]
@@ -27,12 +53,189 @@ pub enum CompileError {
     TooLarge { needed: usize, limit: usize },
 }
 
+/// Largest image: half of what the root word can name, so that two fit.
+const MAX_IMAGE: usize = IMAGE_ALIGN << 15;
+
 /// Compiles `state` for the interfaces that are there. `live` has one entry per slot, any order.
 pub fn compile(
     state: &DesiredState,
     live: &[LiveInterface],
     parameters: &Parameters,
 ) -> Result<Image, CompileError> {
-    let _ = (state, live, parameters);
-    panic!("being written")
+    let mut layout = Layout::default();
+    layout.words.resize(header::LEN as usize, 0);
+    let slots = live.iter().map(|interface| usize::from(interface.slot) + 1).max().unwrap_or(0);
+    let records = layout.reserve(slots * record::LEN as usize);
+    let hash = Hash::of(live);
+    let hash_at = layout.reserve(hash.entries.len() * 2);
+
+    let peers = Peers::of(state, live);
+    let classes = Family::BOTH.map(|family| Classes::new(family, peers.prefixes(state)));
+    let maps = [classes[0].write(&mut layout), classes[1].write(&mut layout)];
+    let mut policies = Policies::new(state, &peers, &classes);
+    for interface in live {
+        let entry = &state.interfaces[interface.entry];
+        let policy = policies.write(&mut layout, &entry.groups);
+        let own = write_own(&mut layout, entry);
+        let at = records + usize::from(interface.slot) * record::LEN as usize;
+        let record = &mut layout.words[at..at + record::LEN as usize];
+        write_record(record, interface, entry, &policy, own, parameters);
+    }
+
+    let words = &mut layout.words;
+    for (index, (ifindex, slot)) in hash.entries.iter().enumerate() {
+        words[hash_at + index * 2] = *ifindex;
+        words[hash_at + index * 2 + 1] = *slot;
+    }
+    let mut set = |at: u32, value: u32| words[at as usize] = value;
+    set(header::MAGIC, image::MAGIC);
+    set(header::SETTINGS, settings_bits(state, parameters));
+    set(header::CUT_SINCE, parameters.recheck_since.unwrap_or(0));
+    set(header::HASH_MASK, hash.mask);
+    set(header::HASH, hash_at as u32);
+    set(header::SLOTS, slots as u32);
+    set(header::RECORDS, records as u32);
+    set(header::CLASSES, maps[0].0);
+    set(header::CLASSES + 1, maps[1].0);
+    set(header::REVISION, parameters.revision as u32);
+    set(header::REVISION + 1, (parameters.revision >> 32) as u32);
+    let len = words.len();
+    words[header::WORDS as usize] = len as u32;
+    if len * 4 > MAX_IMAGE {
+        return Err(CompileError::TooLarge { needed: len * 4, limit: MAX_IMAGE });
+    }
+    Ok(Image { words: layout.words })
+}
+
+fn settings_bits(state: &DesiredState, parameters: &Parameters) -> u32 {
+    let bit = |on: bool, bit: u32| if on { bit } else { 0 };
+    bit(state.settings.related_icmp, settings::RELATED_ICMP)
+        | bit(state.settings.exempt_services, settings::EXEMPT_SERVICES)
+        | bit(parameters.recheck_since.is_some(), settings::RECHECK)
+}
+
+/// ifindex -> slot, with every interface within [`MAX_PROBES`] of its home.
+struct Hash {
+    mask: u32,
+    entries: Vec<(u32, u32)>,
+}
+
+impl Hash {
+    fn of(live: &[LiveInterface]) -> Self {
+        let mut size = (live.len() * 2).next_power_of_two().max(4);
+        loop {
+            if let Some(hash) = Self::with_size(live, size) {
+                return hash;
+            }
+            size *= 2;
+        }
+    }
+
+    fn with_size(live: &[LiveInterface], size: usize) -> Option<Self> {
+        let mask = size as u32 - 1;
+        let mut entries = vec![(0, 0); size + MAX_PROBES as usize];
+        for interface in live {
+            let home = image::hash_ifindex(interface.ifindex, mask) as usize;
+            let free = (home..home + MAX_PROBES as usize).find(|at| entries[*at].0 == 0)?;
+            entries[free] = (interface.ifindex, u32::from(interface.slot));
+        }
+        Some(Self { mask, entries })
+    }
+}
+
+/// Maps of the addresses that a port's instance may speak for, by family.
+fn write_own(layout: &mut Layout, entry: &Interface) -> [Ref; 2] {
+    if !entry.source_check {
+        return [Ref::NONE; 2];
+    }
+    let number = |address: &IpAddr| match address {
+        IpAddr::V4(address) => u128::from(address.to_bits()),
+        IpAddr::V6(address) => address.to_bits(),
+    };
+    Family::BOTH.map(|family| {
+        let mut own: Vec<u128> = entry
+            .addresses
+            .iter()
+            .filter(|address| address.is_ipv4() == (family == Family::V4))
+            .map(number)
+            .collect();
+        own.sort_unstable();
+        own.dedup();
+        let mut changes = Vec::with_capacity(own.len() * 2);
+        for address in own {
+            // The next address follows at once: this one's end is not an end.
+            if changes.last().is_some_and(|(end, _)| *end == address) {
+                changes.pop();
+            } else {
+                changes.push((address, 1));
+            }
+            if let Some(end) = address.checked_add(1) {
+                changes.push((end, 0));
+            }
+        }
+        if family == Family::V4 {
+            changes.retain(|(at, _)| *at < 1 << 32);
+        }
+        write_map(layout, family, &changes)
+    })
+}
+
+fn write_record(
+    record: &mut [u32],
+    live: &LiveInterface,
+    entry: &Interface,
+    policy: &PolicyRefs,
+    own: [Ref; 2],
+    parameters: &Parameters,
+) {
+    let mut set = |at: u32, value: u32| record[at as usize] = value;
+    let bit = |on: bool, bit: u32| if on { bit } else { 0 };
+    set(record::IFINDEX, live.ifindex);
+    set(
+        record::FLAGS,
+        bit(entry.role == Role::Port, flags::PORT)
+            | bit(entry.source_check, flags::SOURCE_CHECK)
+            | bit(entry.mac.is_some(), flags::MAC)
+            | bit(!live.ethernet, flags::NO_ETHERNET),
+    );
+    set(record::PICKUP_UNTIL, live.pickup_until);
+    for family in Family::BOTH {
+        let at = record::FAMILIES + family as u32 * 4;
+        let refs = &policy.families[family as usize];
+        set(at + record::UNTRACKED_IN, refs.untracked[0].0);
+        set(at + record::UNTRACKED_OUT, refs.untracked[1].0);
+        for direction in Direction::BOTH {
+            set(at + image::row_of(direction), refs.rows[direction as usize].0);
+        }
+        set(record::OWN + family as u32, own[family as usize].0);
+    }
+    if let Some([a, b, c, d, e, f]) = entry.mac {
+        set(record::MAC, u32::from_be_bytes([a, b, c, d]));
+        set(record::MAC + 1, u32::from(u16::from_be_bytes([e, f])));
+    }
+    for (timeout, seconds) in timeouts(&entry.tracking).into_iter().enumerate() {
+        let ticks = u64::from(seconds) * u64::from(parameters.ticks_per_1000s) / 1000;
+        set(record::TIMEOUTS + timeout as u32, ticks as u32);
+    }
+}
+
+/// Seconds, by [`sg_common::flow::Timeout`].
+fn timeouts(tracking: &Tracking) -> [u32; TIMEOUTS] {
+    const OPENING: u32 = 60;
+    const CLOSING: u32 = 120;
+    const RESET: u32 = 10;
+    const ICMP: u32 = 30;
+    const OTHER: u32 = 600;
+    const FRAGMENT: u32 = 30;
+    [
+        OPENING,
+        tracking.tcp_established,
+        CLOSING,
+        RESET,
+        tracking.udp,
+        tracking.udp_stream,
+        ICMP,
+        OTHER,
+        FRAGMENT,
+    ]
 }

@@ -1,0 +1,151 @@
+//! HTTP/1.1 over the agent's unix socket, a connection per request.
+
+use std::{
+    env, io,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use http_body_util::{BodyExt as _, Full};
+use hyper::{
+    Method, Request, StatusCode,
+    body::Bytes,
+    client::conn::http1,
+    header::{CONTENT_TYPE, HOST},
+};
+use hyper_util::rt::TokioIo;
+use serde::{Serialize, de::DeserializeOwned};
+use sg_agent::api::Failure;
+use tokio::net::UnixStream;
+
+use crate::error::{Error, Result};
+
+/// An agent that takes longer is stuck; large rule sets take about a second.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+const DEFAULT_SOCKET: &str = "/run/sg/agent.sock";
+
+#[derive(Debug)]
+pub(crate) struct Client {
+    socket: PathBuf,
+}
+
+impl Client {
+    /// The socket is what the flag says, else the environment, else the default.
+    pub(crate) fn new(flag: Option<PathBuf>) -> Self {
+        let environment = || env::var_os("SGCTL_SOCKET").filter(|path| !path.is_empty());
+        let socket = flag.or_else(|| environment().map(PathBuf::from));
+        Self { socket: socket.unwrap_or_else(|| DEFAULT_SOCKET.into()) }
+    }
+
+    pub(crate) fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T> {
+        self.decode(&self.send(Method::GET, path, Bytes::new())?)
+    }
+
+    pub(crate) fn get_text(&self, path: &str) -> Result<String> {
+        let body = self.send(Method::GET, path, Bytes::new())?;
+        String::from_utf8(body.into()).map_err(|_| self.failed("sent text that is not UTF-8"))
+    }
+
+    pub(crate) fn post<B: Serialize, T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &B,
+    ) -> Result<T> {
+        let body = serde_json::to_vec(body).map_err(|error| Error::Failed(error.to_string()))?;
+        self.decode(&self.send(Method::POST, path, body.into())?)
+    }
+
+    fn decode<T: DeserializeOwned>(&self, body: &[u8]) -> Result<T> {
+        serde_json::from_slice(body).map_err(|error| {
+            self.failed(&format!("sent an answer that this sgctl does not understand: {error}"))
+        })
+    }
+
+    /// Sends one request and gives the body of a successful answer.
+    fn send(&self, method: Method, path: &str, body: Bytes) -> Result<Bytes> {
+        let request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header(HOST, "sg-agent")
+            .header(CONTENT_TYPE, "application/json")
+            .body(Full::new(body))
+            .map_err(|error| Error::Usage(error.to_string()))?;
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(|error| Error::Failed(format!("cannot start: {error}")))?;
+        let exchange = async { tokio::time::timeout(PATIENCE, self.exchange(request)).await };
+        runtime
+            .block_on(exchange)
+            .map_err(|_| self.failed(&format!("did not answer within {} s", PATIENCE.as_secs())))?
+    }
+
+    async fn exchange(&self, request: Request<Full<Bytes>>) -> Result<Bytes> {
+        let stream = UnixStream::connect(&self.socket)
+            .await
+            .map_err(|error| unreachable(&self.socket, &error))?;
+        let broken = |error: hyper::Error| self.failed(&format!("broke off: {error}"));
+        let (mut sender, connection) =
+            http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
+        tokio::spawn(connection);
+        let answer = sender.send_request(request).await.map_err(broken)?;
+        let status = answer.status();
+        let body = answer.into_body().collect().await.map_err(broken)?.to_bytes();
+        if status.is_success() { Ok(body) } else { Err(refused(status, &body)) }
+    }
+
+    fn failed(&self, what: &str) -> Error {
+        Error::Failed(format!("the agent at {} {what}", self.socket.display()))
+    }
+}
+
+fn unreachable(socket: &Path, error: &io::Error) -> Error {
+    let hint = match error.kind() {
+        io::ErrorKind::NotFound => "no such socket; is sg-agent running?".to_owned(),
+        io::ErrorKind::ConnectionRefused => "nobody listens; is sg-agent running?".to_owned(),
+        io::ErrorKind::PermissionDenied => {
+            "permission denied; run as root or join group sg".to_owned()
+        }
+        _ => error.to_string(),
+    };
+    Error::Failed(format!("cannot reach the agent at {}: {hint}", socket.display()))
+}
+
+/// What the agent's refusal means here; see the table in [`sg_agent::api`].
+fn refused(status: StatusCode, body: &[u8]) -> Error {
+    let text = serde_json::from_slice::<Failure>(body).map_or_else(
+        |_| format!("the agent answered {status}: {}", String::from_utf8_lossy(body).trim()),
+        |failure| failure.error,
+    );
+    match status {
+        StatusCode::UNPROCESSABLE_ENTITY => Error::Faults(text),
+        StatusCode::BAD_REQUEST | StatusCode::PAYLOAD_TOO_LARGE => Error::Usage(text),
+        _ => Error::Failed(text),
+    }
+}
+
+/// Escapes a value for a query string.
+pub(crate) fn escape(value: &str) -> String {
+    let mut escaped = String::with_capacity(value.len());
+    for byte in value.bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
+                escaped.push(char::from(byte));
+            }
+            _ => escaped.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    escaped
+}
+
+#[cfg(test)]
+mod tests {
+    use super::escape;
+
+    #[test]
+    fn a_query_value_is_escaped_by_bytes() {
+        assert_eq!(escape("eth0.100"), "eth0.100");
+        assert_eq!(escape("a&b=c é"), "a%26b%3Dc%20%C3%A9");
+    }
+}

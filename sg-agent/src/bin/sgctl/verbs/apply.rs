@@ -1,0 +1,56 @@
+use std::{
+    path::PathBuf,
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use sg_agent::api::{Applied, ApplyRequest};
+
+use crate::{
+    client::Client,
+    error::Result,
+    input::Input,
+    output::{Output, count},
+};
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// The rules file; - for standard input
+    file: PathBuf,
+    /// Roll back by itself unless `sgctl confirm` comes within this many seconds
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..=86400))]
+    confirm: Option<u32>,
+    #[command(flatten)]
+    output: Output,
+}
+
+impl Args {
+    pub(crate) fn run(self, client: &Client) -> Result<()> {
+        let rules = Input::read(&self.file)?.into_rules()?;
+        let request = ApplyRequest { rules, confirm: self.confirm };
+        let applied: Applied = client.post("/v1/apply", &request)?;
+        self.output.print(&applied, text)
+    }
+}
+
+/// What `apply`, `confirm` and `rollback` say.
+pub(crate) fn text(applied: &Applied) -> String {
+    let Applied { revision, changed, interfaces, took_us, confirm_until } = applied;
+    let interfaces = count(*interfaces, "interface");
+    let mut text = if *changed {
+        let took = *took_us as f64 / 1000.0;
+        format!("revision {revision} is in force on {interfaces} ({took:.1} ms)\n")
+    } else {
+        format!("no change: revision {revision} is in force on {interfaces}\n")
+    };
+    if let Some(until) = confirm_until {
+        let left = seconds_left(*until);
+        text += &format!("it rolls back in {left} s; to keep it: sgctl confirm\n");
+    }
+    text
+}
+
+/// Seconds from now to a Unix time; 0 when it has passed.
+pub(crate) fn seconds_left(until: u64) -> u64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs());
+    until.saturating_sub(now)
+}

@@ -1,0 +1,17 @@
+use sg_agent::api::Applied;
+
+use super::apply;
+use crate::{client::Client, error::Result, output::Output};
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    output: Output,
+}
+
+impl Args {
+    pub(crate) fn run(self, client: &Client) -> Result<()> {
+        let applied: Applied = client.post("/v1/confirm", &())?;
+        self.output.print(&applied, |applied| format!("confirmed: {}", apply::text(applied)))
+    }
+}

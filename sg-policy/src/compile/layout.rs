@@ -1,0 +1,156 @@
+//! Words of an image under construction, and interval maps in them.
+
+use std::collections::HashMap;
+
+use sg_common::interval::{Kind, MAX_TABLES, Ref, UNIT};
+
+/// Words of a cache line.
+const LINE: usize = 16;
+/// Runs of up to 2^this - 1 keys need no table before them.
+const SMALL_ORDER: u32 = 4;
+
+/// Width of an interval map's keys.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Width {
+    Narrow,
+    Wide,
+}
+
+impl Width {
+    fn push(self, words: &mut Vec<u32>, key: u64) {
+        words.push(key as u32);
+        if self == Self::Wide {
+            words.push((key >> 32) as u32);
+        }
+    }
+
+    fn last_key(self) -> u64 {
+        match self {
+            Self::Narrow => u64::from(u32::MAX),
+            Self::Wide => u64::MAX,
+        }
+    }
+}
+
+/// From this key on, this value.
+pub(super) type Boundary = (u64, Ref);
+
+/// An image's words. Equal blocks are stored once.
+#[derive(Debug, Default)]
+pub(super) struct Layout {
+    pub(super) words: Vec<u32>,
+    blocks: HashMap<Vec<u32>, u32>,
+}
+
+impl Layout {
+    /// Stores a block and gives its unit. Blocks that fit a cache line do not straddle two.
+    pub(super) fn block(&mut self, block: Vec<u32>) -> u32 {
+        if let Some(unit) = self.blocks.get(&block) {
+            return *unit;
+        }
+        let mut at = self.words.len().next_multiple_of(UNIT as usize);
+        let room = LINE - at % LINE;
+        if block.len() > room {
+            at = at.next_multiple_of(LINE);
+        }
+        self.words.resize(at, 0);
+        self.words.extend_from_slice(&block);
+        let unit = (at / UNIT as usize) as u32;
+        self.blocks.insert(block, unit);
+        unit
+    }
+
+    /// Room for `words` words from the start of a cache line; their word offset.
+    pub(super) fn reserve(&mut self, words: usize) -> usize {
+        let at = self.words.len().next_multiple_of(LINE);
+        self.words.resize(at + words, 0);
+        at
+    }
+
+    /// The set whose members change at `boundaries`, starting with none.
+    pub(super) fn set(&mut self, boundaries: &[u32]) -> Ref {
+        match boundaries {
+            [] => return Ref::NONE,
+            [0] => return Ref::ALL,
+            _ => {}
+        }
+        let order = order_for(boundaries.len());
+        let mut block = boundaries.to_vec();
+        block.resize((1 << order) - 1, u32::MAX);
+        Ref::at(Kind::Parity, order, self.block(block))
+    }
+
+    /// The map that has `base` below the first boundary. Keys rise; equal neighbours are merged.
+    pub(super) fn map(&mut self, width: Width, base: Ref, boundaries: &[Boundary]) -> Ref {
+        let mut merged: Vec<Boundary> = Vec::with_capacity(boundaries.len());
+        let mut value = base;
+        for boundary in boundaries {
+            if boundary.1 != value {
+                value = boundary.1;
+                merged.push(*boundary);
+            }
+        }
+        self.part(width, base, &merged, MAX_TABLES)
+    }
+
+    fn part(&mut self, width: Width, base: Ref, boundaries: &[Boundary], tables: u32) -> Ref {
+        if boundaries.is_empty() && base.is_leaf() {
+            return base;
+        }
+        if tables == 0 || order_for(boundaries.len()) <= SMALL_ORDER {
+            return self.run(width, base, boundaries);
+        }
+        self.table(width, base, boundaries, tables)
+    }
+
+    fn run(&mut self, width: Width, base: Ref, boundaries: &[Boundary]) -> Ref {
+        let order = order_for(boundaries.len());
+        let keys = (1usize << order) - 1;
+        let mut block = Vec::with_capacity(keys * 3 + 1);
+        for index in 0..keys {
+            width.push(&mut block, boundaries.get(index).map_or(width.last_key(), |b| b.0));
+        }
+        block.push(base.0);
+        let last = boundaries.last().map_or(base, |boundary| boundary.1);
+        for index in 0..keys {
+            block.push(boundaries.get(index).map_or(last, |boundary| boundary.1).0);
+        }
+        Ref::at(Kind::Run, order, self.block(block))
+    }
+
+    /// About half as many equal parts as there are boundaries, over the range that they span.
+    fn table(&mut self, width: Width, base: Ref, boundaries: &[Boundary], tables: u32) -> Ref {
+        let low = boundaries[0].0;
+        let range = boundaries[boundaries.len() - 1].0 - low;
+        let bits = order_for(boundaries.len()) - 1;
+        let shift = (u64::BITS - range.leading_zeros()).saturating_sub(bits);
+        let parts = (range >> shift) as usize + 1;
+        let mut block = Vec::with_capacity(parts + 6);
+        width.push(&mut block, low);
+        block.resize(2, 0);
+        block.extend([parts as u32 + 1, shift]);
+        // Below the first boundary; a value that is no leaf needs a run to stand in a table.
+        block.push(self.part(width, base, &[], 0).0);
+        let (mut value, mut at) = (base, 0);
+        for part in 0..parts as u64 {
+            let start = low + (part << shift);
+            if boundaries.get(at).is_some_and(|boundary| boundary.0 == start) {
+                value = boundaries[at].1;
+                at += 1;
+            }
+            let end = boundaries[at..].partition_point(|(key, _)| key - low >> shift == part) + at;
+            block.push(self.part(width, value, &boundaries[at..end], tables - 1).0);
+            if end > at {
+                value = boundaries[end - 1].1;
+            }
+            at = end;
+        }
+        block.push(self.part(width, value, &[], 0).0);
+        Ref::at(Kind::Table, 0, self.block(block))
+    }
+}
+
+/// The smallest order whose run holds `keys`.
+fn order_for(keys: usize) -> u32 {
+    (keys + 1).next_power_of_two().trailing_zeros()
+}

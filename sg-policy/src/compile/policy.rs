@@ -1,0 +1,157 @@
+//! Policies: what a set of groups allows, as rows from class to services.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use sg_common::{
+    Direction, Family,
+    image::PAGE_CLASSES,
+    interval::{Kind, Ref},
+};
+
+use super::{
+    classes::{Classes, PeerId, family_of},
+    layout::Layout,
+    peers::Peers,
+    services::ServiceSet,
+};
+use crate::model::{DesiredState, Peer, Rule, SecurityGroup};
+
+/// What an interface record names of a policy.
+#[derive(Clone, Debug)]
+pub(super) struct PolicyRefs {
+    pub(super) families: [FamilyRefs; 2],
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(super) struct FamilyRefs {
+    /// Services open to all, on the instance's side and on the peers'.
+    pub(super) untracked: [Ref; 2],
+    /// By [`Direction`].
+    pub(super) rows: [Ref; 2],
+}
+
+/// Compiles each policy once.
+pub(super) struct Policies<'a> {
+    peers: &'a Peers<'a>,
+    classes: &'a [Classes; 2],
+    groups: HashMap<&'a str, &'a SecurityGroup>,
+    /// Peers that stand for a whole family: by family.
+    everyone: [HashSet<PeerId>; 2],
+    /// Classes that contain a peer: by family, then peer.
+    classes_of: [Vec<Vec<u32>>; 2],
+    done: HashMap<Vec<String>, PolicyRefs>,
+}
+
+/// Services by peer.
+type Allowed = BTreeMap<PeerId, ServiceSet>;
+
+impl<'a> Policies<'a> {
+    pub(super) fn new(
+        state: &'a DesiredState,
+        peers: &'a Peers<'a>,
+        classes: &'a [Classes; 2],
+    ) -> Self {
+        let mut everyone = [HashSet::new(), HashSet::new()];
+        for (net, peer) in peers.prefixes(state).filter(|(net, _)| net.prefix_len() == 0) {
+            everyone[family_of(&net) as usize].insert(peer);
+        }
+        let classes_of = [0, 1].map(|family: usize| {
+            let mut classes_of = vec![Vec::new(); peers.len()];
+            for (class, set) in classes[family].peers.iter().enumerate() {
+                for peer in set {
+                    classes_of[*peer as usize].push(class as u32);
+                }
+            }
+            classes_of
+        });
+        let groups = state.groups.iter().map(|group| (group.name.as_str(), group)).collect();
+        Self { peers, classes, groups, everyone, classes_of, done: HashMap::new() }
+    }
+
+    pub(super) fn write(&mut self, layout: &mut Layout, groups: &[String]) -> PolicyRefs {
+        let mut key = groups.to_vec();
+        key.sort_unstable();
+        if let Some(refs) = self.done.get(&key) {
+            return refs.clone();
+        }
+        let families = Family::BOTH.map(|family| self.write_family(layout, groups, family));
+        let refs = PolicyRefs { families };
+        self.done.insert(key, refs.clone());
+        refs
+    }
+
+    fn write_family(&self, layout: &mut Layout, groups: &[String], family: Family) -> FamilyRefs {
+        let sides = Direction::BOTH.map(|direction| self.side(groups, direction, family));
+        let open = |own: usize, other: usize| sides[own].0.open_where_all(&sides[other].0);
+        let untracked = [open(0, 1), open(1, 0)];
+        let untracked = untracked.map(|services| layout.set(&services.boundaries()));
+        let rows = [0, 1].map(|side: usize| {
+            let (everyone, allowed) = &sides[side];
+            self.write_row(layout, family, everyone, allowed)
+        });
+        FamilyRefs { untracked, rows }
+    }
+
+    /// What a direction's rules allow everyone, and what they allow each peer.
+    fn side(
+        &self,
+        groups: &[String],
+        direction: Direction,
+        family: Family,
+    ) -> (ServiceSet, Allowed) {
+        let mut everyone = ServiceSet::default();
+        let mut allowed = Allowed::new();
+        let rules = groups
+            .iter()
+            .filter_map(|name| self.groups.get(name.as_str()))
+            .flat_map(|group| group.rules(direction));
+        for rule in rules.filter(|rule| is_of(rule, family)) {
+            let peer = self.peers.number(&rule.peer);
+            if self.everyone[family as usize].contains(&peer) {
+                everyone.add(rule.services, family);
+            } else {
+                allowed.entry(peer).or_default().add(rule.services, family);
+            }
+        }
+        (everyone, allowed)
+    }
+
+    fn write_row(
+        &self,
+        layout: &mut Layout,
+        family: Family,
+        everyone: &ServiceSet,
+        allowed: &Allowed,
+    ) -> Ref {
+        let base = layout.set(&everyone.boundaries());
+        // Only classes that a peer of this policy is in differ from what everyone may.
+        let mut touched: BTreeMap<u32, ServiceSet> = BTreeMap::new();
+        for (peer, services) in allowed {
+            for class in &self.classes_of[family as usize][*peer as usize] {
+                touched.entry(*class).or_insert_with(|| everyone.clone()).extend(services);
+            }
+        }
+        if touched.is_empty() && base.is_leaf() {
+            return base;
+        }
+        let page = PAGE_CLASSES as usize;
+        let count = self.classes[family as usize].peers.len();
+        let mut row = vec![base; count.next_multiple_of(page)];
+        for (class, services) in touched {
+            row[class as usize] = layout.set(&services.boundaries());
+        }
+        let pages: Vec<u32> = row
+            .chunks_exact(page)
+            .map(|refs| layout.block(refs.iter().map(|services| services.0).collect()))
+            .collect();
+        Ref::at(Kind::Run, 0, layout.block(pages))
+    }
+}
+
+/// Whether a rule can match packets of a family at all.
+fn is_of(rule: &Rule, family: Family) -> bool {
+    match &rule.peer {
+        Peer::Cidr(net) => family_of(net) == family,
+        Peer::Group(_) | Peer::PrefixList(_) => true,
+    }
+}

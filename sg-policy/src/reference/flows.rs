@@ -1,0 +1,196 @@
+//! Tracked flows: what identifies one, what its packets make of it, how long it lasts.
+
+use std::net::IpAddr;
+
+use sg_common::{Direction, Family};
+
+use super::{
+    Time,
+    packet::{Datagram, family_of},
+    rules::Service,
+    transport::{Flags, Icmp, Transport},
+};
+use crate::model::Tracking;
+
+/// Both directions of a flow have the same key: addresses and ports are the instance's and the
+/// peer's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct FlowKey {
+    pub(super) slot: u16,
+    pub(super) local: IpAddr,
+    pub(super) remote: IpAddr,
+    pub(super) talk: Talk,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Talk {
+    Tcp {
+        local: u16,
+        remote: u16,
+    },
+    Udp {
+        local: u16,
+        remote: u16,
+    },
+    /// ICMP or ICMPv6, by the addresses' family; `request` is the type of the request.
+    Query {
+        identifier: u16,
+        request: u8,
+        asked_by: Direction,
+    },
+    Other(u8),
+}
+
+/// Types of ICMP queries: request and reply.
+const QUERIES: [(u8, u8); 5] = [(8, 0), (13, 14), (15, 16), (17, 18), (42, 43)];
+const QUERIES_V6: [(u8, u8); 3] = [(128, 129), (139, 140), (160, 161)];
+
+impl Talk {
+    /// What a packet that goes in `direction` is part of; `None` for ICMP that is no query.
+    pub(super) fn of(transport: &Transport<'_>, direction: Direction) -> Option<Self> {
+        let query = |queries: &[(u8, u8)], icmp: Icmp<'_>| {
+            queries.iter().find_map(|&(request, reply)| {
+                let asked_by = match icmp.kind {
+                    kind if kind == request => direction,
+                    kind if kind == reply => direction.reverse(),
+                    _ => return None,
+                };
+                Some(Self::Query { identifier: icmp.identifier, request, asked_by })
+            })
+        };
+        match (*transport, transport.ports(direction)) {
+            (Transport::Tcp { .. }, Some((local, remote))) => Some(Self::Tcp { local, remote }),
+            (Transport::Udp { .. }, Some((local, remote))) => Some(Self::Udp { local, remote }),
+            (Transport::Icmp(icmp), _) => query(&QUERIES, icmp),
+            (Transport::Icmpv6(icmp), _) => query(&QUERIES_V6, icmp),
+            (Transport::Other(protocol), _) => Some(Self::Other(protocol)),
+            (Transport::Tcp { .. } | Transport::Udp { .. }, None) => None,
+        }
+    }
+
+    /// Whether a packet in `direction` may open it: anything but a reply to a query.
+    pub(super) fn opened_by(self, direction: Direction) -> bool {
+        !matches!(self, Self::Query { asked_by, .. } if asked_by != direction)
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Flow {
+    pub(super) opener: Direction,
+    /// When its last packet passed; for a cut flow, when it was cut.
+    pub(super) seen: Time,
+    pub(super) from_opener: u64,
+    pub(super) from_other: u64,
+    /// TCP: the opener has answered the answer.
+    pub(super) established: bool,
+    pub(super) fin: bool,
+    pub(super) rst: bool,
+    pub(super) cut: bool,
+}
+
+impl Flow {
+    /// The flow that a first packet in this direction makes.
+    pub(super) fn opened(opener: Direction, flags: Option<Flags>, now: Time) -> Self {
+        let nothing = Self {
+            opener,
+            seen: now,
+            from_opener: 0,
+            from_other: 0,
+            established: false,
+            fin: false,
+            rst: false,
+            cut: false,
+        };
+        nothing.after(opener, flags, now)
+    }
+
+    /// The flow after one more packet; `flags` of TCP.
+    pub(super) fn after(mut self, direction: Direction, flags: Option<Flags>, now: Time) -> Self {
+        self.seen = now;
+        if direction == self.opener {
+            self.from_opener += 1;
+        } else {
+            self.from_other += 1;
+        }
+        if let Some(flags) = flags {
+            let answers = direction == self.opener && self.from_other > 0 && !flags.syn;
+            self.established |= answers;
+            self.fin |= flags.fin;
+            self.rst |= flags.rst;
+        }
+        self
+    }
+
+    pub(super) fn closing(&self) -> bool {
+        self.fin || self.rst
+    }
+
+    /// Idle timeout in seconds.
+    pub(super) fn timeout(&self, talk: Talk, tracking: &Tracking) -> u32 {
+        match talk {
+            Talk::Tcp { .. } if self.rst => 10,
+            Talk::Tcp { .. } if self.fin => 120,
+            Talk::Tcp { .. } if self.established => tracking.tcp_established,
+            Talk::Tcp { .. } => 60,
+            Talk::Udp { .. } if self.is_stream() => tracking.udp_stream,
+            Talk::Udp { .. } => tracking.udp,
+            Talk::Query { .. } => 30,
+            Talk::Other(_) => 600,
+        }
+    }
+
+    /// UDP: more than one request and response have passed.
+    fn is_stream(&self) -> bool {
+        self.from_opener > 1 && self.from_other > 1
+    }
+
+    /// The names that `sgctl flows` uses.
+    pub(super) fn state(&self, talk: Talk) -> &'static str {
+        match talk {
+            _ if self.cut => "cut",
+            Talk::Tcp { .. } if self.rst => "reset",
+            Talk::Tcp { .. } if self.fin => "closing",
+            Talk::Tcp { .. } if self.established => "established",
+            Talk::Udp { .. } if self.is_stream() => "stream",
+            _ if self.from_other > 0 => "replied",
+            _ => "new",
+        }
+    }
+
+    /// What rules saw, or would have seen, of the packet that opened it.
+    pub(super) fn opening_service(&self, key: &FlowKey) -> Service {
+        let destination = |local, remote| match self.opener {
+            Direction::Ingress => local,
+            Direction::Egress => remote,
+        };
+        match key.talk {
+            Talk::Tcp { local, remote } => Service::Tcp(destination(local, remote)),
+            Talk::Udp { local, remote } => Service::Udp(destination(local, remote)),
+            Talk::Query { request, .. } => match family_of(key.local) {
+                Family::V4 => Service::Icmp { kind: request, code: 0 },
+                Family::V6 => Service::Icmpv6 { kind: request, code: 0 },
+            },
+            Talk::Other(protocol) => Service::Other(protocol),
+        }
+    }
+}
+
+/// How long the verdict of a first fragment is kept, in seconds.
+pub(super) const FRAGMENT_TIMEOUT: u32 = 30;
+
+/// A datagram in fragments.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct FragmentKey {
+    pub(super) slot: u16,
+    pub(super) direction: Direction,
+    pub(super) source: IpAddr,
+    pub(super) destination: IpAddr,
+    pub(super) datagram: Datagram,
+}
+
+/// Verdict of a first fragment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct FirstFragment {
+    pub(super) allowed: bool,
+    pub(super) seen: Time,
+}

@@ -1,0 +1,265 @@
+//! A packet's way: headers, source check, always-pass, untracked, flow, fragments, related, rules.
+
+use std::net::IpAddr;
+
+use sg_common::{Direction, Family, Reason};
+
+use super::{
+    Evaluator, Packet, Time,
+    flows::{FRAGMENT_TIMEOUT, FirstFragment, Flow, FlowKey, FragmentKey, Talk},
+    packet::{self, Content, Datagram, IpPacket, Part, family_of},
+    related,
+    rules::{PortProtocol, Rules, Service},
+    source_check,
+    transport::{Flags, ICMP, ICMPV6, IGMP, TCP, Transport, UDP},
+};
+use crate::model::{LiveInterface, Role};
+
+/// A reason, and what the packet leaves behind.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Verdict {
+    pub(super) reason: Reason,
+    pub(super) flow: Option<(FlowKey, Flow)>,
+    pub(super) fragment: Option<(FragmentKey, FirstFragment)>,
+}
+
+impl From<Reason> for Verdict {
+    fn from(reason: Reason) -> Self {
+        Self { reason, flow: None, fragment: None }
+    }
+}
+
+/// `None` on an interface that is not filtered.
+pub(super) fn judge(host: &Evaluator, packet: &Packet<'_>, now: Time) -> Option<Verdict> {
+    let live = host.by_ifindex(packet.ifindex)?;
+    let judge = Judge { host, live, rules: host.rules(live), direction: packet.direction, now };
+    Some(judge.frame(packet).unwrap_or_else(Verdict::from))
+}
+
+struct Judge<'a> {
+    host: &'a Evaluator,
+    live: &'a LiveInterface,
+    rules: Rules<'a>,
+    direction: Direction,
+    now: Time,
+}
+
+impl Judge<'_> {
+    fn frame(&self, packet: &Packet<'_>) -> Result<Verdict, Reason> {
+        let frame = packet::parse(packet, self.live.ethernet)?;
+        let entry = self.rules.interface;
+        if entry.role == Role::Port && entry.source_check && self.direction == Direction::Egress {
+            source_check::check(entry, &frame)?;
+        }
+        Ok(match (&frame.content, entry.role) {
+            (Content::Ip(ip), _) => self.datagram(ip),
+            (Content::Arp(_), _) | (Content::Other, Role::Host) => Reason::Exempt.into(),
+            (Content::Other, Role::Port) => Reason::NonIp.into(),
+        })
+    }
+
+    fn datagram(&self, ip: &IpPacket<'_>) -> Verdict {
+        let mut verdict = if self.is_exempt(ip) {
+            Reason::Exempt.into()
+        } else {
+            match (&ip.transport, ip.part) {
+                (Some(transport), _) => self.packet(ip, transport),
+                (None, Part::Later(datagram)) => self.later_fragment(ip, datagram).into(),
+                (None, _) => unreachable!("only later fragments have no transport"),
+            }
+        };
+        if let Part::First(datagram) = ip.part {
+            verdict.fragment = self.first_fragment(ip, datagram, verdict.reason);
+        }
+        verdict
+    }
+
+    fn is_exempt(&self, ip: &IpPacket<'_>) -> bool {
+        let exempt_by_header = match ip.transport {
+            Some(Transport::Icmpv6(icmp)) => match icmp.kind {
+                133..=137 => ip.hop_limit == 255,
+                130..=132 | 143 => true,
+                _ => false,
+            },
+            Some(Transport::Udp { source, destination }) => {
+                let (client, server) = match family_of(ip.source) {
+                    Family::V4 => (68, 67),
+                    Family::V6 => (546, 547),
+                };
+                (source, destination) == (client, server)
+                    || (source, destination) == (server, client)
+            }
+            _ => ip.protocol == IGMP && ip.source.is_ipv4(),
+        };
+        exempt_by_header
+            || (self.host.state.settings.exempt_services
+                && matches!(ip.protocol, TCP | UDP)
+                && is_exempt_service(self.peer(ip)))
+    }
+
+    fn peer(&self, ip: &IpPacket<'_>) -> IpAddr {
+        match self.direction {
+            Direction::Ingress => ip.source,
+            Direction::Egress => ip.destination,
+        }
+    }
+
+    /// A whole packet or a first fragment.
+    fn packet(&self, ip: &IpPacket<'_>, transport: &Transport<'_>) -> Verdict {
+        if self.is_untracked(self.direction, family_of(ip.source), transport) {
+            return Reason::Untracked.into();
+        }
+        let key = flow_key(self.live.slot, self.direction, ip.source, ip.destination, transport);
+        if let Some(key) = key
+            && let Some(flow) = self.host.flow(&key, self.now)
+        {
+            return self.packet_of_flow(ip, transport, key, flow);
+        }
+        if self.host.state.settings.related_icmp && ip.part == Part::Whole && self.is_related(ip) {
+            return Reason::Related.into();
+        }
+        self.packet_by_rules(ip, transport, key)
+    }
+
+    /// Whether the packet goes to an untracked service or comes back from one.
+    fn is_untracked(&self, way: Direction, family: Family, transport: &Transport<'_>) -> bool {
+        let protocol = match transport {
+            Transport::Tcp { .. } => PortProtocol::Tcp,
+            Transport::Udp { .. } => PortProtocol::Udp,
+            Transport::Icmp(_) | Transport::Icmpv6(_) | Transport::Other(_) => return false,
+        };
+        let Some((local, remote)) = transport.ports(way) else { return false };
+        self.rules.untracked(Direction::Ingress, family, protocol, local)
+            || self.rules.untracked(Direction::Egress, family, protocol, remote)
+    }
+
+    fn packet_of_flow(
+        &self,
+        ip: &IpPacket<'_>,
+        transport: &Transport<'_>,
+        key: FlowKey,
+        flow: &Flow,
+    ) -> Verdict {
+        let flags = flags(transport);
+        let reopens = flags.is_some_and(Flags::opens) && (flow.cut || flow.closing());
+        if reopens {
+            return self.packet_by_rules(ip, transport, Some(key));
+        }
+        if flow.cut {
+            return Reason::FlowCut.into();
+        }
+        let flow = flow.after(self.direction, flags, self.now);
+        Verdict { flow: Some((key, flow)), ..Reason::Flow.into() }
+    }
+
+    /// A packet without a flow, or one that may start its flow over.
+    fn packet_by_rules(
+        &self,
+        ip: &IpPacket<'_>,
+        transport: &Transport<'_>,
+        key: Option<FlowKey>,
+    ) -> Verdict {
+        if !self.rules.allow(self.direction, self.peer(ip), transport.service()) {
+            return Reason::NoRule.into();
+        }
+        let flags = flags(transport);
+        let in_mid_stream = flags.is_some_and(|flags| !flags.opens());
+        if in_mid_stream && self.now >= self.live.pickup_until {
+            return Reason::NotSyn.into();
+        }
+        let opens = key.filter(|key| key.talk.opened_by(self.direction));
+        let flow = opens.map(|key| (key, Flow::opened(self.direction, flags, self.now)));
+        Verdict { flow, ..Reason::Rule.into() }
+    }
+
+    /// Whether an ICMP error quotes a packet of a flow that is allowed.
+    fn is_related(&self, error: &IpPacket<'_>) -> bool {
+        let Some(quote) = related::quote(error) else { return false };
+        let way = self.direction.reverse();
+        let of_flow =
+            flow_key(self.live.slot, way, quote.source, quote.destination, &quote.transport)
+                .and_then(|key| self.host.flow(&key, self.now))
+                .is_some_and(|flow| !flow.cut);
+        of_flow || self.is_untracked(way, family_of(quote.source), &quote.transport)
+    }
+
+    fn later_fragment(&self, ip: &IpPacket<'_>, datagram: Datagram) -> Reason {
+        let first = self.host.fragments.get(&self.fragment_key(ip, datagram));
+        let allowed = match first {
+            Some(first) if !self.host.over(first.seen, FRAGMENT_TIMEOUT, self.now) => first.allowed,
+            _ => {
+                let like = any_service(family_of(ip.source), ip.protocol);
+                self.rules.allow_all_of(self.direction, self.peer(ip), like)
+            }
+        };
+        if allowed { Reason::Fragment } else { Reason::FragmentUnknown }
+    }
+
+    /// What is kept of a first fragment's verdict.
+    fn first_fragment(
+        &self,
+        ip: &IpPacket<'_>,
+        datagram: Datagram,
+        reason: Reason,
+    ) -> Option<(FragmentKey, FirstFragment)> {
+        let keep = reason.allowed() || matches!(reason, Reason::NotSyn | Reason::FlowCut);
+        let verdict = FirstFragment { allowed: reason.allowed(), seen: self.now };
+        keep.then(|| (self.fragment_key(ip, datagram), verdict))
+    }
+
+    fn fragment_key(&self, ip: &IpPacket<'_>, datagram: Datagram) -> FragmentKey {
+        FragmentKey {
+            slot: self.live.slot,
+            direction: self.direction,
+            source: ip.source,
+            destination: ip.destination,
+            datagram,
+        }
+    }
+}
+
+fn flow_key(
+    slot: u16,
+    direction: Direction,
+    source: IpAddr,
+    destination: IpAddr,
+    transport: &Transport<'_>,
+) -> Option<FlowKey> {
+    let talk = Talk::of(transport, direction)?;
+    let (local, remote) = match direction {
+        Direction::Ingress => (destination, source),
+        Direction::Egress => (source, destination),
+    };
+    Some(FlowKey { slot, local, remote, talk })
+}
+
+fn flags(transport: &Transport<'_>) -> Option<Flags> {
+    match transport {
+        Transport::Tcp { flags, .. } => Some(*flags),
+        _ => None,
+    }
+}
+
+/// Some service of the protocol.
+fn any_service(family: Family, protocol: u8) -> Service {
+    match (family, protocol) {
+        (_, TCP) => Service::Tcp(0),
+        (_, UDP) => Service::Udp(0),
+        (Family::V4, ICMP) => Service::Icmp { kind: 0, code: 0 },
+        (Family::V6, ICMPV6) => Service::Icmpv6 { kind: 0, code: 0 },
+        _ => Service::Other(protocol),
+    }
+}
+
+fn is_exempt_service(peer: IpAddr) -> bool {
+    match peer {
+        IpAddr::V4(peer) => matches!(
+            peer.octets(),
+            [169, 254, 169, 253 | 254 | 123 | 250 | 251] | [169, 254, 170, 2 | 23]
+        ),
+        IpAddr::V6(peer) => matches!(
+            peer.segments(),
+            [0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x253 | 0x254 | 0x123 | 0x250 | 0x251 | 0x23]
+        ),
+    }
+}

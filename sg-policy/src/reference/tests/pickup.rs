@@ -1,0 +1,78 @@
+//! TCP picked up in mid-stream.
+
+use super::{frames::*, *};
+use Reason::{Flow, NoRule, NotSyn, Rule as Allowed};
+
+fn host(pickup_until: Time) -> Host {
+    let mut host = Host::new(state(&[(tcp_port(80), "192.0.2.0/24")], &[]));
+    host.live[0].pickup_until = pickup_until;
+    host.evaluator = Evaluator::new(host.state.clone(), host.live.clone(), 1000);
+    host
+}
+
+fn to(flags: &str) -> Ip {
+    tcp("192.0.2.1:9", "10.0.0.5:80", flags)
+}
+
+fn from(flags: &str) -> Ip {
+    tcp("10.0.0.5:80", "192.0.2.1:9", flags)
+}
+
+#[test]
+fn segments_that_the_rules_allow_are_picked_up() {
+    let mut host = host(1030);
+    host.check_all(&[(E, from("A"), NoRule), (I, to("A"), Allowed), (E, from("A"), Flow)]);
+    host.check_states(&["replied"]);
+    host.check(I, &to("A").frame(), Flow);
+    host.check_states(&["established"]);
+    let flow = host.flows().remove(0);
+    assert_eq!((flow.egress, flow.sport, flow.dport), (false, 9, 80));
+}
+
+#[test]
+fn only_until_then() {
+    for (now, expected) in [(1029, Allowed), (1030, NotSyn), (1031, NotSyn)] {
+        let mut host = host(1030);
+        host.now = now;
+        host.check(I, &to("A").frame(), expected);
+    }
+    host(0).check(I, &to("A").frame(), NotSyn);
+}
+
+#[test]
+fn the_last_segments_make_a_closing_entry() {
+    for (flags, expected) in [("FA", "closing"), ("R", "reset"), ("SA", "new"), ("", "new")] {
+        let mut host = host(1030);
+        host.check(I, &to(flags).frame(), Allowed);
+        host.check_states(&[expected]);
+    }
+}
+
+#[test]
+fn an_apply_ends_it_for_interfaces_that_were_filtered_before() {
+    let mut host = host(1030);
+    host.live.push(LiveInterface { pickup_until: 1030, ..live_interface(1) });
+    host.apply(|state| state.interfaces.push(interface("eth1", Role::Host, &["web"])));
+    host.check_on(IFINDEX, I, &to("A").frame(), NotSyn);
+    host.check_on(IFINDEX + 1, I, &to("A").frame(), Allowed);
+    // The slot with another interface in it is another interface.
+    host.live[1].ifindex = 50;
+    host.live[1].pickup_until = 1030;
+    host.apply(|_| ());
+    host.check_on(50, I, &to("A").frame(), Allowed);
+}
+
+#[test]
+fn flush_forgets_all_and_picks_up_anew() {
+    let mut host = host(0);
+    host.check(I, &to("S").frame(), Allowed);
+    host.evaluator.flush(host.now);
+    host.check_states(&[]);
+    host.now += 29;
+    host.check_all(&[(E, from("A"), NoRule), (I, to("A"), Allowed)]);
+    host.now += 1;
+    host.check(I, &tcp("192.0.2.2:9", "10.0.0.5:80", "A").frame(), NotSyn);
+    host.apply(|state| state.interfaces[0].tracking.pickup = 0);
+    host.evaluator.flush(host.now);
+    host.check(I, &to("A").frame(), NotSyn);
+}

@@ -1,0 +1,49 @@
+//! Real traffic, and what became of it.
+//!
+//! What must come is waited for long ([`PATIENCE`]), so that a busy machine fails no test; what
+//! must not come is waited for briefly ([`SILENCE`]), shorter than TCP's first retransmission, so
+//! that a dropped SYN is counted once.
+
+pub mod icmp;
+pub mod raw;
+pub mod tcp;
+pub mod udp;
+
+use std::{io, time::Duration};
+
+pub const PATIENCE: Duration = Duration::from_secs(4);
+pub const SILENCE: Duration = Duration::from_millis(400);
+
+/// What came of a probe.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// An answer came back.
+    Passed,
+    /// Nothing came back.
+    Silent,
+    /// The other side (or a router) said no.
+    Refused,
+}
+
+impl Outcome {
+    #[track_caller]
+    pub fn passed(self) {
+        assert_eq!(self, Self::Passed);
+    }
+
+    #[track_caller]
+    pub fn dropped(self) {
+        assert_eq!(self, Self::Silent);
+    }
+}
+
+/// Sorts the errors of a socket; panics at those that no packet explains.
+#[track_caller]
+fn outcome_of(error: &io::Error) -> Outcome {
+    use io::ErrorKind::{ConnectionRefused, ConnectionReset, TimedOut, WouldBlock};
+    match error.kind() {
+        TimedOut | WouldBlock => Outcome::Silent,
+        ConnectionRefused | ConnectionReset => Outcome::Refused,
+        _ => panic!("a probe failed: {error}"),
+    }
+}

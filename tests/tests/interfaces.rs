@@ -1,0 +1,166 @@
+//! Interfaces come, go and change their names.
+
+use sg_agent::api::InterfaceStatus;
+use sg_tests::{
+    Datapath, FAMILIES, Role, V4, V6, World, eventually, matrix,
+    probe::tcp,
+    topology::{connect, number},
+};
+
+const WEB: &str = r#"
+[[security_group]]
+name = "web"
+ingress = [{ protocol = "tcp", ports = 80, cidrs = ["10.9.0.0/24", "fd09::/64"] }]
+"#;
+
+fn find(world: &World, name: &str) -> Option<InterfaceStatus> {
+    world.ctl().status().interfaces.into_iter().find(|entry| entry.name == name)
+}
+
+/// Port 80 is open, 81 is not.
+#[track_caller]
+fn is_filtered(world: &World) {
+    for at in FAMILIES {
+        tcp::passes(&world.remote, at.remote, at.instance_port(80));
+        tcp::is_dropped(&world.remote, at.remote, at.instance_port(81));
+    }
+}
+
+/// Servers on both ports, in both families.
+fn serve(world: &World) -> Vec<tcp::Server> {
+    let ports = [80, 81];
+    let at = |port| FAMILIES.map(|at| tcp::serve(&world.instance, at.instance_port(port)));
+    ports.into_iter().flat_map(at).collect()
+}
+
+matrix! {
+    /// `status` tells role, data path and groups as they are.
+    fn status_tells_the_attachment(world) {
+        world.apply(&["web"], WEB);
+        let status = find(world, world.interface()).expect("it is filtered");
+        let role = if world.role == Role::Host { "host" } else { "port" };
+        assert_eq!((status.role.as_str(), status.groups.as_slice()), (role, &["web".to_owned()][..]));
+        match world.datapath {
+            Datapath::Xdp => assert_eq!(status.datapath, "xdp", "{status:?}"),
+            Datapath::Tc => assert!(["tcx", "tc"].contains(&status.datapath.as_str()), "{status:?}"),
+        }
+        assert!(!status.datapath_reason.is_empty());
+        let sysfs = format!("/sys/class/net/{}/ifindex", world.interface());
+        // sysfs shows the namespace of its mounter, so ask through `ip netns exec`, which remounts.
+        let args = ["netns", "exec", world.host().name(), "cat", &sysfs];
+        let output = std::process::Command::new("ip").args(args).output().expect("ip");
+        let ifindex = String::from_utf8_lossy(&output.stdout).trim().parse();
+        assert_eq!(Ok(status.ifindex), ifindex, "{output:?}");
+    }
+
+    /// An interface that goes and comes again is filtered again, without an apply.
+    fn recreated(world) {
+        let _servers = serve(world);
+        world.apply(&["web"], WEB);
+        is_filtered(world);
+        world.instance.ip("link del dev nic0");
+        eventually("it is gone", || find(world, world.interface()).is_none());
+        match world.role {
+            Role::Host => {
+                connect(&world.remote, "up0", &world.instance, "nic0");
+                number(&world.remote, "up0", &[V4.remote, V6.remote]);
+                world.remote.ip("-4 route add 10.1.0.0/24 dev up0
+                    -6 route add fd01::/64 dev up0");
+                world.instance.ip("-4 route add 10.9.0.0/24 dev nic0
+                    -6 route add fd09::/64 dev nic0");
+            }
+            Role::Port => {
+                let router = world.host();
+                connect(router, "port0", &world.instance, "nic0");
+                router.ip("address add 10.1.0.1/32 dev port0
+                    address add fe80::1/64 dev port0 nodad
+                    -4 route add 10.1.0.0/24 dev port0
+                    -6 route add fd01::/64 dev port0");
+                world.instance.ip("-4 route add 10.9.0.0/24 dev nic0 via 10.1.0.1 onlink
+                    -6 route add fd09::/64 dev nic0 via fe80::1");
+            }
+        }
+        number(&world.instance, "nic0", &[V4.instance, V6.instance]);
+        eventually("it is filtered", || find(world, world.interface()).is_some());
+        is_filtered(world);
+    }
+
+    /// A renamed interface follows its new name: unknown, it is no longer filtered, with a warning;
+    /// known again, it is.
+    fn renamed(world) {
+        let _servers = serve(world);
+        world.apply(&["web"], WEB);
+        let name = world.interface();
+        // A live rename, which keeps routes and addresses; kernels before 6.2 refuse it.
+        let rename = |from: &str, to: &str| world.host().ip(&format!("link set dev {from} name {to}"));
+        rename(name, "stranger");
+        eventually("it is not filtered", || world.ctl().status().interfaces.is_empty());
+        for at in FAMILIES {
+            tcp::passes(&world.remote, at.remote, at.instance_port(81));
+        }
+        let log = world.agent.log();
+        assert!(log.contains("WARN") && log.contains("stranger"), "{log}");
+        rename("stranger", name);
+        eventually("it is filtered", || find(world, name).is_some());
+        is_filtered(world);
+    }
+
+    /// An entry that goes takes the filter with it.
+    fn entry_removed(world) {
+        let _servers = serve(world);
+        world.apply(&["web"], WEB);
+        is_filtered(world);
+        world.ctl().apply(WEB, &[]);
+        assert_eq!(world.ctl().status().interfaces.len(), 0);
+        for at in FAMILIES {
+            tcp::passes(&world.remote, at.remote, at.instance_port(81));
+        }
+    }
+}
+
+/// A glob filters what appears under it; an exact name goes before it.
+#[test]
+fn glob() {
+    let world = World::new(Role::Host, Datapath::Tc);
+    world.ctl().apply(
+        r#"
+        [[security_group]]
+        name = "any"
+        [[security_group]]
+        name = "exact"
+        [[interface]]
+        name = "hot*"
+        groups = ["any"]
+        [[interface]]
+        name = "hot1"
+        groups = ["exact"]
+        "#,
+        &[],
+    );
+    assert_eq!(world.ctl().status().interfaces.len(), 0);
+    for (name, group) in [("hot0", "any"), ("hot1", "exact"), ("hot22", "any")] {
+        connect(&world.instance, name, &world.remote, &format!("far{name}"));
+        eventually("it is filtered", || find(&world, name).is_some());
+        assert_eq!(find(&world, name).expect("just seen").groups, [group]);
+    }
+    world.instance.ip("link del dev hot0");
+    eventually("it is gone", || find(&world, "hot0").is_none());
+    assert_eq!(world.ctl().status().interfaces.len(), 2);
+}
+
+/// Where an explicit `xdp` cannot be had (a bridge has no native XDP), TC filters all the same and
+/// `status` says why.
+#[test]
+fn xdp_that_cannot_be_had() {
+    let world = World::new(Role::Host, Datapath::Tc);
+    world.instance.ip("link add name bridge0 type bridge");
+    world.ctl().apply(
+        &format!(
+            "{WEB}\n[[interface]]\nname = \"bridge0\"\ngroups = [\"web\"]\ndatapath = \"xdp\"\n"
+        ),
+        &[],
+    );
+    let status = find(&world, "bridge0").expect("it is filtered all the same");
+    assert!(["tcx", "tc"].contains(&status.datapath.as_str()), "{status:?}");
+    assert!(status.datapath_reason.to_lowercase().contains("xdp"), "{status:?}");
+}
