@@ -1,1 +1,26 @@
-fn main() {}
+//! The daemon; see [`sg_agent::agent`].
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+use sg_agent::{
+    agent,
+    config::{Cli, Command, Config},
+    logging,
+};
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    logging::start();
+    let done = Config::load(&cli).and_then(|config| match cli.command {
+        Some(Command::Detach) => agent::detach(&config),
+        None => agent::run(&config),
+    });
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!("{error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

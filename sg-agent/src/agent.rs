@@ -1,0 +1,146 @@
+//! The daemon from start to end.
+
+use std::{future::Future, path::Path, time::Duration};
+
+use anyhow::Context as _;
+use sd_notify::NotifyState;
+use tokio::{
+    runtime::Runtime,
+    signal::unix::{SignalKind, signal},
+    sync::oneshot,
+};
+use tracing::{error, info, warn};
+
+use crate::{
+    clock,
+    config::Config,
+    datapath::{self, Datapath},
+    lock, metrics,
+    netlink::Watch,
+    owner::{
+        self, Owner, Stored,
+        mailbox::{Mailbox, mailbox},
+    },
+    server,
+    store::Store,
+};
+
+/// Answers under way have this long to get out at the end.
+const DRAIN: Duration = Duration::from_secs(2);
+
+/// Runs until a signal or `detach` ends it. The filter goes on without the process.
+///
+/// # Errors
+/// Something that the agent cannot do without; what is pinned goes on enforcing.
+pub fn run(config: &Config) -> anyhow::Result<()> {
+    let _runtime_lock = lock::acquire(&config.runtime_dir)?;
+    let _state_lock = lock::acquire(&config.state_dir)?;
+    // The state first: without it nothing in the kernel is touched.
+    let store = Store::open(&config.state_dir)?;
+    let stored = Stored::load(&store)?;
+    let runtime = runtime()?;
+    let _entered = runtime.enter();
+    let watch = runtime.block_on(Watch::open())?;
+    let dataplane = Datapath::open(&datapath::Options {
+        bpffs: config.bpffs.clone(),
+        max_flows: config.max_flows,
+        max_interfaces: config.max_interfaces,
+    })?;
+    let options = owner::Options {
+        max_interfaces: config.max_interfaces,
+        bpffs: config.bpffs.clone(),
+        boot_id: clock::boot_id().context("cannot read the boot id")?,
+        compiler: sg_policy::compile::compile,
+    };
+    let mut owner = Owner::start(dataplane, store, stored, watch.view().clone(), options)?;
+    let (agent, inbox) = mailbox();
+    runtime.spawn(follow(watch, agent.clone()));
+    runtime.spawn(stop_on_signal(agent.clone())?);
+    serve_metrics(config, &runtime, &agent)?;
+    let listener = server::bind(&config.runtime_dir)?;
+    let (ended, shutdown) = oneshot::channel::<()>();
+    let shutdown = async move {
+        let _ = shutdown.await;
+    };
+    let server = runtime.spawn(server::serve(listener, agent, shutdown));
+    notify(NotifyState::Ready);
+    info!(state = %config.state_dir.display(), socket = %config.runtime_dir.display(), "ready");
+    let why = inbox.run(&mut owner);
+    notify(NotifyState::Stopping);
+    let _ = ended.send(());
+    let drained = runtime.block_on(async { tokio::time::timeout(DRAIN, server).await });
+    if drained.is_err() {
+        warn!("some requests were left unanswered");
+    }
+    runtime.shutdown_background();
+    info!("ended; what is attached goes on filtering");
+    why
+}
+
+/// `sg-agent detach`: for when no agent runs.
+pub fn detach(config: &Config) -> anyhow::Result<()> {
+    let _lock = lock::acquire(&config.runtime_dir).context("use `sgctl detach --yes`")?;
+    Datapath::remove(Path::new(&config.bpffs))?;
+    Ok(())
+}
+
+/// One worker is enough for what is not the owner's; it keeps the process small.
+fn runtime() -> anyhow::Result<Runtime> {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .max_blocking_threads(2)
+        .enable_all()
+        .build()
+        .context("cannot start the runtime")
+}
+
+async fn follow(mut watch: Watch, agent: Mailbox<Datapath>) {
+    loop {
+        let view = match watch.changed().await {
+            Ok(view) => view.clone(),
+            // Without its eyes the agent is no good: systemd starts another.
+            Err(error) => return agent.stop(Err(error.context("cannot follow the interfaces"))),
+        };
+        if agent.links(view).is_err() {
+            return;
+        }
+    }
+}
+
+fn stop_on_signal(
+    agent: Mailbox<Datapath>,
+) -> anyhow::Result<impl Future<Output = ()> + Send + 'static> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        agent.stop(Ok(()));
+    })
+}
+
+fn serve_metrics(
+    config: &Config,
+    runtime: &Runtime,
+    agent: &Mailbox<Datapath>,
+) -> anyhow::Result<()> {
+    let Some(address) = config.metrics else { return Ok(()) };
+    let listener = runtime
+        .block_on(tokio::net::TcpListener::bind(address))
+        .with_context(|| format!("cannot serve metrics on {address}"))?;
+    let agent = agent.clone();
+    runtime.spawn(async move {
+        if let Err(error) = metrics::serve(listener, agent).await {
+            error!(%error, "metrics are no longer served");
+        }
+    });
+    Ok(())
+}
+
+fn notify(state: NotifyState<'_>) {
+    if let Err(error) = sd_notify::notify(&[state]) {
+        warn!(%error, "cannot tell systemd");
+    }
+}

@@ -1,0 +1,188 @@
+//! Settings of the agent: flags over `/etc/sg/agent.toml` over the defaults.
+
+use std::{
+    io,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
+
+use anyhow::Context as _;
+use clap::{Args, Parser, Subcommand};
+use serde::Deserialize;
+
+const CONFIG: &str = "/etc/sg/agent.toml";
+
+/// EC2-style security groups for any Linux host: the daemon.
+#[derive(Clone, Debug, Parser)]
+#[command(name = "sg-agent", version)]
+pub struct Cli {
+    /// Agent settings [default: /etc/sg/agent.toml, absent is fine]
+    #[arg(long, value_name = "FILE", global = true)]
+    pub config: Option<PathBuf>,
+    #[command(flatten)]
+    pub options: Options,
+    #[command(subcommand)]
+    pub command: Option<Command>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Subcommand)]
+pub enum Command {
+    /// Remove every program, link and pin; nothing is filtered afterwards
+    Detach,
+}
+
+/// What can be said by a flag and by a key of the file, under the same name.
+#[derive(Args, Clone, Debug, Default, Deserialize, PartialEq, Eq)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Options {
+    /// Last applied ruleset and revision history [default: /var/lib/sg]
+    #[arg(long, value_name = "DIR", global = true)]
+    #[serde(alias = "state_dir")]
+    pub state_dir: Option<PathBuf>,
+    /// Where the socket agent.sock is [default: /run/sg]
+    #[arg(long, value_name = "DIR", global = true)]
+    #[serde(alias = "runtime_dir")]
+    pub runtime_dir: Option<PathBuf>,
+    /// Pinned links and maps; a bpffs is mounted when there is none [default: /sys/fs/bpf/sg]
+    #[arg(long, value_name = "DIR", global = true)]
+    pub bpffs: Option<PathBuf>,
+    /// Prometheus over HTTP, 127.0.0.1:9790 say [default: off]
+    #[arg(long, value_name = "ADDR", global = true)]
+    pub metrics: Option<SocketAddr>,
+    /// Flow table capacity per address family; rounded up to a power of two [default: 262144]
+    #[arg(long, value_name = "N", global = true)]
+    #[serde(alias = "max_flows")]
+    pub max_flows: Option<u32>,
+    /// Interfaces filtered at once [default: 1024]
+    #[arg(long, value_name = "N", global = true)]
+    #[serde(alias = "max_interfaces")]
+    pub max_interfaces: Option<u16>,
+}
+
+/// The settings that hold.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    pub state_dir: PathBuf,
+    pub runtime_dir: PathBuf,
+    pub bpffs: PathBuf,
+    pub metrics: Option<SocketAddr>,
+    /// A power of two.
+    pub max_flows: u32,
+    pub max_interfaces: u16,
+}
+
+/// Largest flow table per family: 2 GiB (IPv4) and 4 GiB (IPv6).
+const MAX_FLOWS: u32 = 1 << 26;
+
+impl Config {
+    /// # Errors
+    /// The file cannot be read or has a key or value that makes no sense.
+    pub fn load(cli: &Cli) -> anyhow::Result<Self> {
+        let file = read(cli.config.as_deref())?;
+        Self::resolve(cli.options.clone(), file)
+    }
+
+    fn resolve(flags: Options, file: Options) -> anyhow::Result<Self> {
+        let max_flows = flags.max_flows.or(file.max_flows).unwrap_or(262_144);
+        anyhow::ensure!(
+            (1..=MAX_FLOWS).contains(&max_flows),
+            "max-flows is {max_flows}, it can be 1 to {MAX_FLOWS}"
+        );
+        let max_interfaces = flags.max_interfaces.or(file.max_interfaces).unwrap_or(1024);
+        anyhow::ensure!(max_interfaces > 0, "max-interfaces is 0, it can be 1 to 65535");
+        let directory = |flag: Option<PathBuf>, key: Option<PathBuf>, default: &str| {
+            flag.or(key).unwrap_or_else(|| default.into())
+        };
+        Ok(Self {
+            state_dir: directory(flags.state_dir, file.state_dir, "/var/lib/sg"),
+            runtime_dir: directory(flags.runtime_dir, file.runtime_dir, "/run/sg"),
+            bpffs: directory(flags.bpffs, file.bpffs, "/sys/fs/bpf/sg"),
+            metrics: flags.metrics.or(file.metrics),
+            max_flows: max_flows.next_power_of_two(),
+            max_interfaces,
+        })
+    }
+}
+
+/// A file that was asked for has to be there; the default one need not.
+fn read(asked: Option<&Path>) -> anyhow::Result<Options> {
+    let path = asked.unwrap_or(Path::new(CONFIG));
+    let text = match std::fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(error) if asked.is_none() && error.kind() == io::ErrorKind::NotFound => {
+            return Ok(Options::default());
+        }
+        Err(error) => {
+            return Err(error).with_context(|| format!("cannot read {}", path.display()));
+        }
+    };
+    toml::from_str(&text).with_context(|| format!("{} is not right", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn load(args: &[&str], file: &str) -> anyhow::Result<Config> {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("agent.toml");
+        std::fs::write(&path, file).unwrap();
+        let path = path.to_str().unwrap();
+        let args = [&["sg-agent", "--config", path], args].concat();
+        Config::load(&Cli::try_parse_from(args)?)
+    }
+
+    #[test]
+    fn defaults_are_those_of_the_interface() {
+        let config = load(&[], "").unwrap();
+        let expected = Config {
+            state_dir: "/var/lib/sg".into(),
+            runtime_dir: "/run/sg".into(),
+            bpffs: "/sys/fs/bpf/sg".into(),
+            metrics: None,
+            max_flows: 262_144,
+            max_interfaces: 1024,
+        };
+        assert_eq!(config, expected);
+    }
+
+    #[test]
+    fn a_flag_wins_over_its_key() {
+        let file = "state-dir = '/a'\nmax-flows = 1000\nmetrics = '127.0.0.1:1'\nbpffs = '/b'";
+        let config = load(&["--max-flows", "5000", "--bpffs", "/c"], file).unwrap();
+        assert_eq!(config.state_dir, Path::new("/a"));
+        assert_eq!(config.bpffs, Path::new("/c"));
+        assert_eq!(config.max_flows, 8192);
+        assert_eq!(config.metrics, Some("127.0.0.1:1".parse().unwrap()));
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_named() {
+        for (file, named) in [
+            ("state_dri = '/a'", "state_dri"),
+            ("max-flows = 0", "max-flows is 0"),
+            ("max-flows = 'many'", "max-flows"),
+            ("max-interfaces = 0", "max-interfaces is 0"),
+            ("max-interfaces = 70000", "70000"),
+            ("metrics = 'here'", "metrics"),
+            ("= 1", "line 1"),
+        ] {
+            let error = format!("{:#}", load(&[], file).unwrap_err());
+            assert!(error.contains(named), "{file}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_file_that_was_asked_for_must_be_there() {
+        let cli = Cli::try_parse_from(["sg-agent", "--config", "/nonexistent/agent.toml"]).unwrap();
+        let error = Config::load(&cli).unwrap_err().to_string();
+        assert_eq!(error, "cannot read /nonexistent/agent.toml");
+    }
+
+    #[test]
+    fn detach_takes_the_same_flags() {
+        let cli = Cli::try_parse_from(["sg-agent", "detach", "--bpffs", "/b"]).unwrap();
+        assert_eq!(cli.command, Some(Command::Detach));
+        assert_eq!(cli.options.bpffs.as_deref(), Some(Path::new("/b")));
+    }
+}

@@ -1,0 +1,52 @@
+//! One agent for a set of directories.
+
+use std::{fs::File, io, path::Path};
+
+use anyhow::Context as _;
+use nix::{
+    errno::Errno,
+    fcntl::{Flock, FlockArg},
+};
+
+/// Held for the life of the process; the kernel gives it back however that ends.
+#[derive(Debug)]
+pub struct DirectoryLock(#[expect(dead_code, reason = "held, not read")] Flock<File>);
+
+/// Creates `directory` if need be and locks it.
+///
+/// # Errors
+/// Another agent holds it, or it is not a directory that can be written.
+pub fn acquire(directory: &Path) -> anyhow::Result<DirectoryLock> {
+    std::fs::create_dir_all(directory)
+        .with_context(|| format!("cannot create {}", directory.display()))?;
+    let path = directory.join("lock");
+    let file = File::options()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(&path)
+        .with_context(|| format!("cannot open {}", path.display()))?;
+    match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+        Ok(lock) => Ok(DirectoryLock(lock)),
+        Err((_, Errno::EWOULDBLOCK)) => {
+            anyhow::bail!("another sg-agent runs on {}", directory.display())
+        }
+        Err((_, error)) => {
+            Err(io::Error::from(error)).with_context(|| format!("cannot lock {}", path.display()))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn a_second_lock_is_refused_while_the_first_is_held() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("deep/er");
+        let first = super::acquire(&path).unwrap();
+        let error = super::acquire(&path).unwrap_err().to_string();
+        assert_eq!(error, format!("another sg-agent runs on {}", path.display()));
+        drop(first);
+        super::acquire(&path).unwrap();
+    }
+}

@@ -1,0 +1,195 @@
+//! Apply, confirm, roll back: the ways from one revision to another.
+
+use std::time::{Duration, Instant};
+
+use sg_policy::{DesiredState, plan};
+use tracing::{error, info, warn};
+
+use super::{Error, Outstanding, Owner, Ruleset, Target, enforce::Cause, load};
+use crate::{
+    api::Applied,
+    clock::unix_now,
+    dataplane::Dataplane,
+    store::{NewRevision, Pending, Store},
+};
+
+/// Longest time that a change may wait for its confirmation, in seconds.
+const MAX_CONFIRM: u32 = 86_400;
+/// What could not be done is tried again after this.
+const RETRY: Duration = Duration::from_secs(5);
+
+/// A rules file that is valid.
+#[derive(Clone, Debug)]
+pub struct Proposal {
+    pub rules: DesiredState,
+    pub text: String,
+    /// The file's name, or `rollback to N`.
+    pub origin: String,
+}
+
+impl<D: Dataplane> Owner<D> {
+    /// Puts `proposal` in force on all interfaces, or changes nothing. `since` is when it was asked
+    /// for.
+    pub fn apply(
+        &mut self,
+        proposal: Proposal,
+        confirm: Option<u32>,
+        since: Instant,
+    ) -> Result<Applied, Error> {
+        if confirm.is_some_and(|seconds| !(1..=MAX_CONFIRM).contains(&seconds)) {
+            let text = format!("a change can wait 1 to {MAX_CONFIRM} seconds to be confirmed");
+            return Err(Error::Request(text));
+        }
+        self.refuse_while_outstanding()?;
+        if plan::diff(self.rules(), &proposal.rules).is_empty() {
+            return Ok(self.applied(false, since));
+        }
+        let Proposal { rules, text, origin } = proposal;
+        let new = NewRevision {
+            text: &text,
+            origin: &origin,
+            rules: count_rules(&rules),
+            groups: rules.groups.len(),
+        };
+        let outstanding = confirm.map(|seconds| Outstanding {
+            previous: self.target.active.clone(),
+            deadline: self.ticks().after(seconds),
+            until: unix_now() + u64::from(seconds),
+        });
+        let pending = outstanding.as_ref().map(|outstanding| Pending {
+            previous: outstanding.previous.revision,
+            deadline: outstanding.deadline,
+            boot_id: self.options.boot_id.clone(),
+            until: outstanding.until,
+        });
+        let active = Ruleset::new(self.store.next_revision(), rules);
+        let revision = active.revision;
+        self.enforce(Target { active, outstanding }, Cause::Apply, |store| {
+            store.record(new, pending).map(drop)
+        })?;
+        info!(revision, origin, "applied");
+        Ok(self.applied(true, since))
+    }
+
+    /// The change that waits stays.
+    pub fn confirm(&mut self, since: Instant) -> Result<Applied, Error> {
+        self.expire();
+        if self.target.outstanding.is_none() {
+            return Err(Error::Conflict("no change waits to be confirmed".to_owned()));
+        }
+        let target = Target { outstanding: None, ..self.target.clone() };
+        self.enforce(target, Cause::Confirm, Store::confirm)?;
+        info!(revision = self.target.active.revision, "confirmed");
+        Ok(self.applied(false, since))
+    }
+
+    /// Back to `revision`, or to the one before the present one. A change that waits for its
+    /// confirmation is taken back as if it had run out; anything else makes a new revision.
+    pub fn rollback(&mut self, revision: Option<u64>, since: Instant) -> Result<Applied, Error> {
+        self.expire();
+        if let Some(outstanding) = &self.target.outstanding {
+            let previous = outstanding.previous.revision;
+            if revision.is_some_and(|revision| revision != previous) {
+                self.refuse_while_outstanding()?;
+            }
+            self.take_back()?;
+            return Ok(self.applied(true, since));
+        }
+        let ledger = self.store.ledger();
+        let Some(revision) = revision.or_else(|| ledger.before_current()) else {
+            return Err(Error::Conflict("there is no revision to go back to".to_owned()));
+        };
+        if ledger.entry(revision).is_none() {
+            return Err(Error::Conflict(format!("there is no revision {revision}")));
+        }
+        let text = self.store.text(revision)?;
+        let ruleset =
+            load(&self.store, revision).map_err(|error| Error::Refused(format!("{error:#}")))?;
+        let rules = (*ruleset.rules).clone();
+        let proposal = Proposal { rules, text, origin: format!("rollback to {revision}") };
+        self.apply(proposal, None, since)
+    }
+
+    /// Makes a rollback that the data path has done by itself a fact.
+    pub(super) fn expire(&mut self) {
+        let ticks = self.ticks();
+        let due = |outstanding: &Outstanding| ticks.has_passed(outstanding.deadline);
+        if !self.target.outstanding.as_ref().is_some_and(due) {
+            return;
+        }
+        let revision = self.target.active.revision;
+        match self.take_back() {
+            Ok(()) => warn!(revision, "not confirmed in time: rolled back"),
+            // The data path is back already, and after a restart the store is read as expired.
+            Err(error) => error!(revision, %error, "the rollback cannot be recorded"),
+        }
+    }
+
+    fn take_back(&mut self) -> Result<(), Error> {
+        let Some(outstanding) = &self.target.outstanding else { return Ok(()) };
+        let mut active = outstanding.previous.clone();
+        active.recheck_since = None;
+        let target = Target { active, outstanding: None };
+        self.enforce(target, Cause::Expiry, Store::roll_back)
+    }
+
+    /// Tries again what could not be done, or what time has brought about.
+    pub(super) fn wake(&mut self) {
+        self.expire();
+        if self.unsettled {
+            self.settle();
+        }
+    }
+
+    /// How long the owner may sleep.
+    pub(super) fn sleep(&self) -> Option<Duration> {
+        let retry = self.unsettled.then_some(RETRY);
+        let deadline = self.target.outstanding.as_ref().map(|outstanding| {
+            let left = self.ticks().until(outstanding.deadline);
+            // Past due: the rollback could not be recorded.
+            if left.is_zero() { RETRY } else { left }
+        });
+        retry.into_iter().chain(deadline).min()
+    }
+
+    /// Takes in how the interfaces are now.
+    pub fn follow(&mut self, view: crate::links::View) {
+        self.view = view;
+        self.settle();
+    }
+
+    fn settle(&mut self) {
+        if let Err(error) = self.enforce(self.target.clone(), Cause::Links, |_| Ok(())) {
+            error!(%error, "cannot follow the interfaces");
+            self.unsettled = true;
+        }
+    }
+
+    fn refuse_while_outstanding(&mut self) -> Result<(), Error> {
+        self.expire();
+        if self.target.outstanding.is_none() {
+            return Ok(());
+        }
+        let revision = self.target.active.revision;
+        Err(Error::Conflict(format!(
+            "revision {revision} waits to be confirmed; confirm it or roll it back first"
+        )))
+    }
+
+    fn applied(&self, changed: bool, since: Instant) -> Applied {
+        let filtered = self.filtered.values();
+        Applied {
+            revision: self.target.active.revision,
+            changed,
+            interfaces: filtered
+                .filter(|held| held.entry.is_some() && held.attachment.is_ok())
+                .count(),
+            took_us: u64::try_from(since.elapsed().as_micros()).unwrap_or(u64::MAX),
+            confirm_until: self.target.outstanding.as_ref().map(|outstanding| outstanding.until),
+        }
+    }
+}
+
+pub(super) fn count_rules(rules: &DesiredState) -> usize {
+    rules.groups.iter().map(|group| group.ingress.len() + group.egress.len()).sum()
+}

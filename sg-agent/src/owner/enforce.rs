@@ -1,0 +1,312 @@
+//! The one way in which anything comes into force. See [`super`] for the order and why.
+
+use std::collections::BTreeMap;
+
+use sg_common::flow::Tick;
+use sg_policy::{
+    compile::{Image, Parameters},
+    model::{DatapathChoice, LiveInterface, OnRevoke},
+};
+use tracing::{error, info, warn};
+
+use super::{Error, Filtered, Outstanding, Owner, Ruleset, Target, situation::Situation};
+use crate::{
+    datapath::{self, Attachment},
+    dataplane::Dataplane,
+    store::{self, Ledger, Store},
+};
+
+/// What something is enforced for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Cause {
+    Start,
+    /// New rules, or earlier ones again, because somebody said so.
+    Apply,
+    Confirm,
+    /// A change that was not confirmed.
+    Expiry,
+    /// Interfaces or addresses came and went.
+    Links,
+    /// The same rules with other times in them.
+    Flush,
+}
+
+impl Cause {
+    /// Whether an interface that cannot be attached is a reason to change nothing at all. Only
+    /// somebody who is told can do better.
+    fn is_strict(self) -> bool {
+        self == Self::Apply
+    }
+
+    pub(super) fn ends_pickup(self) -> bool {
+        matches!(self, Self::Apply | Self::Expiry)
+    }
+}
+
+/// How interfaces are attached after the attempt, and how to take it back.
+#[derive(Debug, Default)]
+struct Attempt {
+    attachments: BTreeMap<u32, Result<Attachment, String>>,
+    /// Interfaces with the choice that they were attached by before.
+    undo: Vec<(u32, Option<DatapathChoice>)>,
+}
+
+impl<D: Dataplane> Owner<D> {
+    /// Makes `target` so, durably where `commit` stores it. On error everything is as it was.
+    pub(super) fn enforce(
+        &mut self,
+        mut target: Target,
+        cause: Cause,
+        commit: impl FnOnce(&mut Store) -> Result<(), store::Error>,
+    ) -> Result<(), Error> {
+        let situation = self.situation(&target, cause);
+        if cause.is_strict() && !situation.left_out.is_empty() {
+            return Err(Error::Refused(self.no_slot()));
+        }
+        let live = situation.live(&self.view);
+        let live_fallback = situation.live_fallback(&self.view);
+        let publishes =
+            cause != Cause::Links || live != self.live || live_fallback != self.live_fallback;
+        stamp_recheck(&mut target.active, self.dataplane.now());
+        let images =
+            if publishes { Some(self.compile(&target, &live, &live_fallback)?) } else { None };
+        // Somebody who asked hears that an interface cannot be had before anything has changed.
+        let attempt = if cause.is_strict() { Some(self.attach(&situation, cause)?) } else { None };
+        if let Some(images) = images {
+            if let Err(error) = self.commit(commit, &images) {
+                if let Some(attempt) = &attempt {
+                    self.undo(attempt);
+                }
+                return Err(error);
+            }
+            self.target = target;
+            self.live = live;
+            self.live_fallback = live_fallback;
+        }
+        let attempt = match attempt {
+            Some(attempt) => attempt,
+            None => self.attach(&situation, cause)?,
+        };
+        self.settled(&situation, attempt);
+        Ok(())
+    }
+
+    /// Stores, then flips; takes the first back if the second fails.
+    fn commit(
+        &mut self,
+        commit: impl FnOnce(&mut Store) -> Result<(), store::Error>,
+        images: &Images,
+    ) -> Result<(), Error> {
+        let before = self.store.ledger().clone();
+        commit(&mut self.store)?;
+        publish(&mut self.dataplane, images)
+            .map_err(|error| put_back(&mut self.store, before, error))
+    }
+
+    fn compile(
+        &self,
+        target: &Target,
+        live: &[LiveInterface],
+        live_fallback: &[LiveInterface],
+    ) -> Result<Images, Error> {
+        let active = self.image(&target.active, live)?;
+        let fallback = match &target.outstanding {
+            Some(Outstanding { previous, deadline, .. }) => {
+                // The fallback's rules count from the moment at which they are in force again.
+                let mut previous = previous.clone();
+                stamp_recheck(&mut previous, *deadline);
+                Some((self.image(&previous, live_fallback)?, *deadline))
+            }
+            None => None,
+        };
+        Ok(Images { active, fallback })
+    }
+
+    pub(super) fn image(&self, ruleset: &Ruleset, live: &[LiveInterface]) -> Result<Image, Error> {
+        let parameters = Parameters {
+            ticks_per_1000s: self.dataplane.ticks_per_1000s(),
+            revision: ruleset.revision,
+            recheck_since: ruleset.recheck_since,
+        };
+        (self.options.compiler)(&ruleset.rules, live, &parameters)
+            .map_err(|error| Error::Refused(error.to_string()))
+    }
+
+    /// Attaches what is not attached yet as it should be. Where the image in force has no record of
+    /// an interface, that changes nothing for its packets.
+    ///
+    /// # Errors
+    /// With a strict cause, the interface that cannot be attached; nothing is attached then.
+    fn attach(&mut self, situation: &Situation, cause: Cause) -> Result<Attempt, Error> {
+        let mut attempt = Attempt::default();
+        for (&ifindex, wanted) in &situation.wanted {
+            let Some(link) = self.view.get(&ifindex) else { continue };
+            let (name, held) = (link.name.clone(), self.kept(ifindex, link.generation).cloned());
+            let before = held.as_ref().filter(|held| held.attachment.is_ok());
+            if let Some(before) = before.filter(|before| before.choice == wanted.choice) {
+                attempt.attachments.insert(ifindex, before.attachment.clone());
+                continue;
+            }
+            let was_a_problem = held.is_some() && before.is_none();
+            let result = match self.attach_one(ifindex, &name, wanted.choice, held.is_some()) {
+                Ok(attachment) => {
+                    info!(interface = %name, hook = ?attachment.hook, "filtered: {}", attachment.reason);
+                    attempt.undo.push((ifindex, before.map(|before| before.choice)));
+                    Ok(attachment)
+                }
+                Err(error) if !self.dataplane.exists(ifindex) => {
+                    warn!(interface = %name, "gone before it could be filtered");
+                    Err(error.to_string())
+                }
+                // One that was a problem before the change must not stand in its way.
+                Err(error) if cause.is_strict() && !was_a_problem => {
+                    attempt.undo.push((ifindex, before.map(|before| before.choice)));
+                    self.undo(&attempt);
+                    return Err(Error::Refused(format!("cannot filter {name}: {error}")));
+                }
+                Err(error) => {
+                    let reason = error.to_string();
+                    if held.and_then(|held| held.attachment.err()).as_ref() != Some(&reason) {
+                        error!(interface = %name, "is NOT filtered: {reason}");
+                    }
+                    Err(reason)
+                }
+            };
+            attempt.attachments.insert(ifindex, result);
+        }
+        Ok(attempt)
+    }
+
+    fn attach_one(
+        &mut self,
+        ifindex: u32,
+        name: &str,
+        choice: DatapathChoice,
+        is_kept: bool,
+    ) -> Result<Attachment, datapath::Error> {
+        if !is_kept && self.filtered.contains_key(&ifindex) {
+            // Links of an earlier interface of this number would pass for this one's.
+            self.dataplane.detach(ifindex)?;
+        }
+        self.dataplane.attach(ifindex, name, choice)
+    }
+
+    fn undo(&mut self, attempt: &Attempt) {
+        for &(ifindex, choice) in attempt.undo.iter().rev() {
+            let name = self.view.get(&ifindex).map(|link| link.name.clone()).unwrap_or_default();
+            let undone = match choice {
+                Some(choice) => self.dataplane.attach(ifindex, &name, choice).map(drop),
+                None => self.dataplane.detach(ifindex),
+            };
+            if let Err(error) = undone {
+                error!(interface = %name, %error, "cannot be put back as it was attached");
+            }
+        }
+    }
+
+    /// Takes in what the flip has made true, and clears away what is not used any more.
+    fn settled(&mut self, situation: &Situation, mut attempt: Attempt) {
+        let mut filtered = BTreeMap::new();
+        for (&ifindex, wanted) in &situation.wanted {
+            let Some(link) = self.view.get(&ifindex) else { continue };
+            let missing = || Err("not attached".to_owned());
+            let held = Filtered {
+                name: link.name.clone(),
+                generation: link.generation,
+                slot: wanted.slot,
+                pickup_until: wanted.pickup_until,
+                choice: wanted.choice,
+                entry: wanted.entry,
+                ethernet: link.ethernet,
+                attachment: attempt.attachments.remove(&ifindex).unwrap_or_else(missing),
+            };
+            filtered.insert(ifindex, held);
+        }
+        let before = std::mem::replace(&mut self.filtered, filtered);
+        self.unsettled = !situation.left_out.is_empty()
+            || self.filtered.values().any(|held| held.attachment.is_err());
+        self.detach_unwanted();
+        self.release(&before);
+        self.note_left_out(situation);
+    }
+
+    fn detach_unwanted(&mut self) {
+        for ifindex in self.dataplane.attached() {
+            if self.filtered.contains_key(&ifindex) {
+                continue;
+            }
+            if let Some(link) = self.view.get(&ifindex) {
+                warn!(interface = %link.name, "no entry matches it any more: it is no longer filtered");
+            }
+            if let Err(error) = self.dataplane.detach(ifindex) {
+                error!(ifindex, %error, "cannot be detached");
+                self.unsettled = true;
+            }
+        }
+    }
+
+    /// Slots are free for others once no image in force names them.
+    fn release(&mut self, before: &BTreeMap<u32, Filtered>) {
+        for (ifindex, held) in before {
+            let still = self.filtered.get(ifindex).is_some_and(|now| now.slot == held.slot);
+            if !still && held.slot < self.options.max_interfaces {
+                self.dataplane.release(held.slot);
+            }
+        }
+    }
+
+    fn note_left_out(&mut self, situation: &Situation) {
+        let reason = self.no_slot();
+        for ifindex in &situation.left_out {
+            if !self.left_out.contains_key(ifindex)
+                && let Some(link) = self.view.get(ifindex)
+            {
+                error!(interface = %link.name, "is NOT filtered: {reason}");
+            }
+        }
+        let all = situation.left_out.iter().map(|&ifindex| (ifindex, reason.clone()));
+        self.left_out = all.collect();
+    }
+
+    fn no_slot(&self) -> String {
+        format!(
+            "no more than {} interfaces can be filtered at once (max-interfaces)",
+            self.options.max_interfaces
+        )
+    }
+}
+
+struct Images {
+    active: Image,
+    fallback: Option<(Image, Tick)>,
+}
+
+fn publish(dataplane: &mut impl Dataplane, images: &Images) -> Result<(), datapath::Error> {
+    match &images.fallback {
+        Some((fallback, deadline)) => dataplane.publish_until(&images.active, fallback, *deadline),
+        None => dataplane.publish(&images.active),
+    }
+}
+
+/// With "cut", every image has the flows that were there before it held against its rules. That
+/// costs each of them one more look at the rules, and no source of change can be forgotten.
+fn stamp_recheck(ruleset: &mut Ruleset, since: Tick) {
+    if ruleset.rules.settings.on_revoke == OnRevoke::Cut {
+        ruleset.recheck_since = Some(since);
+    }
+}
+
+/// The kernel did not take what is stored already.
+fn put_back(store: &mut Store, before: Ledger, error: datapath::Error) -> Error {
+    if *store.ledger() != before
+        && let Err(also) = store.restore(before)
+    {
+        return Error::Conflict(format!(
+            "{error}; the rules before are in force, but after a restart the new ones will be: {also}"
+        ));
+    }
+    match error {
+        datapath::Error::TooLarge(what) => Error::Refused(what),
+        error => Error::Datapath(error),
+    }
+}

@@ -1,0 +1,259 @@
+//! The flow table: listing, counting, forgetting.
+
+use std::{collections::BTreeMap, net::IpAddr, time::Duration};
+
+use ipnet::IpNet;
+use sg_common::flow::{ICMP, ICMPV6, TCP, Timeout, UDP};
+use sg_policy::{
+    describe,
+    explain::{Detail, Traffic, rules_allowing},
+    model::Tracking,
+};
+
+use super::{Error, Filtered, Owner, enforce::Cause};
+use crate::{
+    api::{Flow, FlushRequest, Flushed},
+    clock::Ticks,
+    datapath::FlowEntry,
+    dataplane::Dataplane,
+};
+
+impl<D: Dataplane> Owner<D> {
+    /// Tracked flows, of one interface or of all, that have not idled out.
+    pub fn flows(&self, interface: Option<&str>) -> Result<Vec<Flow>, Error> {
+        let only = match interface {
+            Some(name) => Some(self.filtered_by_name(name)?.1.slot),
+            None => None,
+        };
+        let by_slot = self.by_slot();
+        let ticks = self.ticks();
+        let mut flows = Vec::new();
+        self.dataplane.for_each_flow(&mut |flow| {
+            if only.is_some_and(|slot| slot != flow.slot) {
+                return;
+            }
+            if let Some(&(held, tracking)) = by_slot.get(&flow.slot)
+                && let Some(shown) = shown(flow, held, tracking, ticks)
+            {
+                flows.push(shown);
+            }
+        });
+        Ok(flows)
+    }
+
+    pub(super) fn shown_flow(&self, flow: &FlowEntry) -> Option<Flow> {
+        let by_slot = self.by_slot();
+        let &(held, tracking) = by_slot.get(&flow.slot)?;
+        shown(flow, held, tracking, self.ticks())
+    }
+
+    /// Live flows by slot, in one pass over the table.
+    pub(super) fn live_flows(&self) -> BTreeMap<u16, u64> {
+        let by_slot = self.by_slot();
+        let ticks = self.ticks();
+        let mut used = BTreeMap::new();
+        self.dataplane.for_each_flow(&mut |flow| {
+            if let Some(&(_, tracking)) = by_slot.get(&flow.slot)
+                && left(flow, tracking, ticks).is_some()
+            {
+                *used.entry(flow.slot).or_insert(0) += 1;
+            }
+        });
+        used
+    }
+
+    /// Forgets flows, or with `denied` ends those that the rules would not allow to be opened.
+    ///
+    /// Forgetting all opens the pickup time anew, so that what the rules allow goes on. Ending the
+    /// denied ones is the data path's work, on each flow's next packet; only with further filters
+    /// are they forgotten here and now.
+    pub fn flush(&mut self, request: &FlushRequest) -> Result<Flushed, Error> {
+        let filter = self.filter(request)?;
+        if request.denied {
+            return self.flush_denied(&filter);
+        }
+        if filter.is_everything() {
+            let until: Vec<_> = self
+                .filtered
+                .iter()
+                .filter_map(|(&ifindex, held)| {
+                    let tracking = &self.rules().interfaces[held.entry?].tracking;
+                    Some((ifindex, self.pickup(tracking.pickup)))
+                })
+                .collect();
+            for (ifindex, until) in until {
+                if let Some(held) = self.filtered.get_mut(&ifindex) {
+                    held.pickup_until = until;
+                }
+            }
+            self.enforce(self.target.clone(), Cause::Flush, |_| Ok(()))?;
+        }
+        let flows = self.dataplane.flush(&mut |flow| filter.matches(flow));
+        Ok(Flushed { flows })
+    }
+
+    fn flush_denied(&mut self, filter: &Filter) -> Result<Flushed, Error> {
+        let by_slot = self.by_slot();
+        let ticks = self.ticks();
+        let mut denied = |flow: &FlowEntry| {
+            let Some(&(held, tracking)) = by_slot.get(&flow.slot) else { return false };
+            filter.matches(flow)
+                && flow.state != "cut"
+                && left(flow, tracking, ticks).is_some()
+                && !self.would_open(flow, held)
+        };
+        if !filter.is_everything() {
+            return Ok(Flushed { flows: self.dataplane.flush(&mut denied) });
+        }
+        let mut flows = 0;
+        self.dataplane.for_each_flow(&mut |flow| flows += u64::from(denied(flow)));
+        let mut target = self.target.clone();
+        target.active.recheck_since = Some(ticks.now);
+        self.enforce(target, Cause::Flush, |_| Ok(()))?;
+        Ok(Flushed { flows })
+    }
+
+    /// Whether the rules allow the packet that opened the flow.
+    fn would_open(&self, flow: &FlowEntry, held: &Filtered) -> bool {
+        let Some(entry) = held.entry else { return true };
+        let traffic = Traffic {
+            direction: flow.direction,
+            protocol: flow.protocol,
+            peer: match flow.direction {
+                sg_common::Direction::Ingress => flow.src,
+                sg_common::Direction::Egress => flow.dst,
+            },
+            detail: match flow.protocol {
+                TCP | UDP => Detail::Port(flow.dport),
+                ICMP | ICMPV6 => Detail::Icmp { kind: flow.dport as u8, code: 0 },
+                _ => Detail::None,
+            },
+        };
+        !rules_allowing(self.rules(), &self.live, entry, &traffic).is_empty()
+    }
+
+    fn by_slot(&self) -> BTreeMap<u16, (&Filtered, &Tracking)> {
+        let entries = &self.rules().interfaces;
+        let filtered = self.filtered.values();
+        filtered
+            .filter_map(|held| Some((held.slot, (held, &entries[held.entry?].tracking))))
+            .collect()
+    }
+
+    fn filter(&self, request: &FlushRequest) -> Result<Filter, Error> {
+        let slot = match &request.interface {
+            Some(name) => Some(self.filtered_by_name(name)?.1.slot),
+            None => None,
+        };
+        Ok(Filter {
+            slot,
+            protocol: request.protocol.as_deref().map(protocol_number).transpose()?,
+            src: request.src.as_deref().map(network).transpose()?,
+            dst: request.dst.as_deref().map(network).transpose()?,
+            sport: request.sport,
+            dport: request.dport,
+        })
+    }
+}
+
+/// What is absent does not restrict.
+#[derive(Clone, Copy, Debug)]
+struct Filter {
+    slot: Option<u16>,
+    protocol: Option<u8>,
+    src: Option<IpNet>,
+    dst: Option<IpNet>,
+    sport: Option<u16>,
+    dport: Option<u16>,
+}
+
+impl Filter {
+    fn is_everything(&self) -> bool {
+        let Self { slot, protocol, src, dst, sport, dport } = self;
+        slot.is_none()
+            && protocol.is_none()
+            && src.is_none()
+            && dst.is_none()
+            && sport.is_none()
+            && dport.is_none()
+    }
+
+    fn matches(&self, flow: &FlowEntry) -> bool {
+        self.slot.is_none_or(|slot| slot == flow.slot)
+            && self.protocol.is_none_or(|protocol| protocol == flow.protocol)
+            && self.src.is_none_or(|net| net.contains(&flow.src))
+            && self.dst.is_none_or(|net| net.contains(&flow.dst))
+            && self.sport.is_none_or(|port| port == flow.sport)
+            && self.dport.is_none_or(|port| port == flow.dport)
+    }
+}
+
+/// A CIDR or an address.
+fn network(text: &str) -> Result<IpNet, Error> {
+    let address = || text.parse::<IpAddr>().map(IpNet::from);
+    text.parse::<IpNet>()
+        .or_else(|_| address())
+        .map_err(|_| Error::Request(format!("\"{text}\" is neither an address nor a CIDR")))
+}
+
+/// As in rules.toml, but one protocol only.
+pub(super) fn protocol_number(text: &str) -> Result<u8, Error> {
+    let number = match text.to_ascii_lowercase().as_str() {
+        "tcp" => Some(TCP),
+        "udp" => Some(UDP),
+        "icmp" => Some(ICMP),
+        "icmpv6" => Some(ICMPV6),
+        other => other.parse().ok(),
+    };
+    number.ok_or_else(|| {
+        Error::Request(format!("\"{text}\" is no protocol: tcp, udp, icmp, icmpv6 or 0-255"))
+    })
+}
+
+fn protocol_name(number: u8) -> String {
+    match number {
+        TCP => "tcp".to_owned(),
+        UDP => "udp".to_owned(),
+        ICMP => "icmp".to_owned(),
+        ICMPV6 => "icmpv6".to_owned(),
+        other => other.to_string(),
+    }
+}
+
+fn shown(flow: &FlowEntry, held: &Filtered, tracking: &Tracking, ticks: Ticks) -> Option<Flow> {
+    let expires_s = left(flow, tracking, ticks)?.as_secs();
+    Some(Flow {
+        interface: held.name.clone(),
+        direction: describe::direction(flow.direction).to_owned(),
+        protocol: protocol_name(flow.protocol),
+        src: flow.src,
+        sport: flow.sport,
+        dst: flow.dst,
+        dport: flow.dport,
+        state: flow.state.to_owned(),
+        idle_s: ticks.since(flow.seen).as_secs(),
+        expires_s,
+        packets: flow.packets,
+        bytes: flow.bytes,
+    })
+}
+
+/// Time until the flow idles out; `None` if it has.
+fn left(flow: &FlowEntry, tracking: &Tracking, ticks: Ticks) -> Option<Duration> {
+    let timeout = Duration::from_secs(u64::from(timeout(flow.timeout, tracking)));
+    timeout.checked_sub(ticks.since(flow.seen)).filter(|left| !left.is_zero())
+}
+
+/// Idle timeouts in seconds (semantics.md, "State").
+fn timeout(which: Timeout, tracking: &Tracking) -> u32 {
+    match which {
+        Timeout::TcpOpening => 60,
+        Timeout::TcpEstablished => tracking.tcp_established,
+        Timeout::TcpClosing => 120,
+        Timeout::TcpReset => 10,
+        Timeout::Udp => tracking.udp,
+        Timeout::UdpStream => tracking.udp_stream,
+        Timeout::Icmp | Timeout::Fragment => 30,
+        Timeout::Other => 600,
+    }
+}

@@ -1,0 +1,236 @@
+//! The one owner of the desired state. Everything that changes what is in force is a call that
+//! runs here, one after the other: [`mailbox::Mailbox`] brings them from other tasks.
+//!
+//! Every change, whatever its source, goes the same way ([`enforce`]): which interfaces are to be
+//! filtered -> compile -> store -> publish -> attach new ones -> detach old ones. What has no record
+//! in the image in force passes, so detaching after the flip changes nothing for any packet: the
+//! flip alone does. New rules attach new interfaces before they are stored, so that one that cannot
+//! be had leaves everything as it was, and the flip starts to filter all of them at one instant.
+
+pub mod change;
+mod enforce;
+mod explain;
+mod flows;
+pub mod mailbox;
+mod queries;
+mod situation;
+#[cfg(test)]
+mod tests;
+
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
+
+use sg_common::flow::Tick;
+use sg_policy::{
+    DesiredState,
+    compile::{CompileError, Image, Parameters},
+    model::{DatapathChoice, LiveInterface},
+};
+
+use crate::{
+    clock::Ticks,
+    datapath::{self, Attachment},
+    dataplane::Dataplane,
+    links::View,
+    store::{self, Store},
+};
+
+/// Why something was not done.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The question or request makes no sense.
+    #[error("{0}")]
+    Request(String),
+    /// The present state does not admit it.
+    #[error("{0}")]
+    Conflict(String),
+    /// The rules are right but do not fit or cannot be had on this host. The old ones are in force.
+    #[error("{0}; nothing was changed")]
+    Refused(String),
+    #[error(transparent)]
+    Store(#[from] store::Error),
+    #[error(transparent)]
+    Datapath(#[from] datapath::Error),
+}
+
+/// [`sg_policy::compile::compile`], or a stand-in.
+pub type Compiler = fn(&DesiredState, &[LiveInterface], &Parameters) -> Result<Image, CompileError>;
+
+#[derive(Clone, Debug)]
+pub struct Options {
+    pub max_interfaces: u16,
+    pub bpffs: PathBuf,
+    pub boot_id: String,
+    pub compiler: Compiler,
+}
+
+/// A revision of the rules.
+#[derive(Clone, Debug)]
+pub struct Ruleset {
+    /// 0 = nothing was ever applied.
+    pub revision: u64,
+    pub rules: Arc<DesiredState>,
+    /// Flows not seen since are held against the rules once more.
+    recheck_since: Option<Tick>,
+}
+
+impl Ruleset {
+    pub fn new(revision: u64, rules: DesiredState) -> Self {
+        Self { revision, rules: Arc::new(rules), recheck_since: None }
+    }
+}
+
+/// What waits for a confirmation.
+#[derive(Clone, Debug)]
+struct Outstanding {
+    /// In force from the deadline on.
+    previous: Ruleset,
+    deadline: Tick,
+    /// The deadline for people, Unix time in seconds.
+    until: u64,
+}
+
+/// What is to be in force.
+#[derive(Clone, Debug)]
+struct Target {
+    active: Ruleset,
+    outstanding: Option<Outstanding>,
+}
+
+/// An interface that is attached, or should be.
+#[derive(Clone, Debug)]
+struct Filtered {
+    name: String,
+    generation: u64,
+    slot: u16,
+    pickup_until: Tick,
+    choice: DatapathChoice,
+    /// Index of the active rules' entry. `None`: only the rules to fall back to filter it.
+    entry: Option<usize>,
+    ethernet: bool,
+    /// Or why it could not be attached.
+    attachment: Result<Attachment, String>,
+}
+
+#[derive(Debug)]
+pub struct Owner<D> {
+    dataplane: D,
+    store: Store,
+    options: Options,
+    view: View,
+    target: Target,
+    filtered: BTreeMap<u32, Filtered>,
+    /// Interfaces that match an entry and got no slot, with the reason.
+    left_out: BTreeMap<u32, String>,
+    /// What the image in force was compiled for, and the one to fall back to.
+    live: Vec<LiveInterface>,
+    live_fallback: Vec<LiveInterface>,
+    /// Something is not as it should be and is tried again.
+    unsettled: bool,
+    stopping: bool,
+}
+
+/// The rules that the state directory holds, read and parsed before the kernel is touched.
+#[derive(Debug)]
+pub struct Stored {
+    current: Ruleset,
+    previous: Option<Ruleset>,
+}
+
+impl Stored {
+    /// # Errors
+    /// A file cannot be read, is not what was written, or is not taken by this version.
+    pub fn load(store: &Store) -> anyhow::Result<Self> {
+        let ledger = store.ledger();
+        let previous = ledger.pending.as_ref().map(|pending| load(store, pending.previous));
+        Ok(Self { current: load(store, ledger.current)?, previous: previous.transpose()? })
+    }
+}
+
+fn load(store: &Store, revision: u64) -> anyhow::Result<Ruleset> {
+    if revision == 0 {
+        return Ok(Ruleset::new(0, DesiredState::default()));
+    }
+    let text = store.text(revision)?;
+    let rules = sg_policy::rules::parse(&format!("revision {revision}"), text.as_bytes())
+        .map_err(|faults| anyhow::anyhow!("the stored rules are not valid:\n{faults}"))?;
+    Ok(Ruleset::new(revision, rules))
+}
+
+impl<D: Dataplane> Owner<D> {
+    /// Puts what is stored in force, taking over what an earlier agent left: same slots, so same
+    /// flows and counters, and no moment without rules.
+    ///
+    /// # Errors
+    /// The rules cannot be compiled or published, or an expired change cannot be taken back; what
+    /// was in force before stays so.
+    pub fn start(
+        dataplane: D,
+        mut store: Store,
+        stored: Stored,
+        view: View,
+        options: Options,
+    ) -> Result<Self, Error> {
+        if let Some(inherited) = dataplane.inherited() {
+            store.rise_above(inherited.revision);
+        }
+        let ticks = ticks(&dataplane);
+        let target = resume(&mut store, stored, ticks, &options.boot_id)?;
+        let mut owner = Self {
+            dataplane,
+            store,
+            options,
+            view,
+            target: target.clone(),
+            filtered: BTreeMap::new(),
+            left_out: BTreeMap::new(),
+            live: Vec::new(),
+            live_fallback: Vec::new(),
+            unsettled: false,
+            stopping: false,
+        };
+        owner.take_over();
+        owner.enforce(target, enforce::Cause::Start, |_| Ok(()))?;
+        Ok(owner)
+    }
+
+    fn ticks(&self) -> Ticks {
+        ticks(&self.dataplane)
+    }
+
+    fn rules(&self) -> &DesiredState {
+        &self.target.active.rules
+    }
+
+    /// Removes the filter altogether; the agent ends after this.
+    pub fn detach(&mut self) -> Result<(), Error> {
+        self.dataplane.remove(&self.options.bpffs)?;
+        tracing::warn!("detached: nothing is filtered any more");
+        self.stopping = true;
+        Ok(())
+    }
+}
+
+fn ticks(dataplane: &impl Dataplane) -> Ticks {
+    Ticks { now: dataplane.now(), per_1000s: dataplane.ticks_per_1000s() }
+}
+
+/// An unconfirmed change goes on waiting only in the boot that it was made in: its deadline counts
+/// in that boot's ticks, and after a reboot nothing of it is in force.
+fn resume(store: &mut Store, stored: Stored, ticks: Ticks, boot_id: &str) -> Result<Target, Error> {
+    let Stored { current, previous } = stored;
+    let (Some(previous), Some(pending)) = (previous, store.ledger().pending.clone()) else {
+        return Ok(Target { active: current, outstanding: None });
+    };
+    if pending.boot_id == boot_id && !ticks.has_passed(pending.deadline) {
+        let outstanding =
+            Outstanding { previous, deadline: pending.deadline, until: pending.until };
+        return Ok(Target { active: current, outstanding: Some(outstanding) });
+    }
+    tracing::warn!(
+        revision = current.revision,
+        back_to = previous.revision,
+        "the change was not confirmed in time and is rolled back"
+    );
+    store.roll_back()?;
+    Ok(Target { active: previous, outstanding: None })
+}

@@ -1,0 +1,236 @@
+//! What is in force, as people and scripts want to see it.
+
+use sg_common::{
+    Direction, Reason,
+    counter::{self, CounterRow},
+};
+use sg_policy::{
+    describe,
+    model::{DatapathChoice, Interface, Role, Rule, members},
+};
+
+use super::{Error, Owner, change::count_rules};
+use crate::{
+    api::{
+        self, Counters, FlowUse, InterfaceStatus, Revision, Shown, ShownEntry, ShownGroup,
+        ShownInterface, ShownPrefixList, ShownRule, Status,
+    },
+    datapath::Hook,
+    dataplane::Dataplane,
+};
+
+impl<D: Dataplane> Owner<D> {
+    pub fn status(&self) -> Status {
+        let used = self.live_flows();
+        let capacity = self.dataplane.capacity();
+        let filtered = self.filtered.iter().filter_map(|(&ifindex, held)| {
+            let entry = &self.rules().interfaces[held.entry?];
+            let row = self.dataplane.counters(held.slot);
+            let (datapath, datapath_reason) = match &held.attachment {
+                Ok(attachment) => (hook(attachment.hook), attachment.reason.clone()),
+                Err(reason) => ("none", format!("NOT filtered: {reason}")),
+            };
+            Some(InterfaceStatus {
+                ingress: counters(&row, Direction::Ingress),
+                egress: counters(&row, Direction::Egress),
+                flows: FlowUse { used: used.get(&held.slot).copied().unwrap_or(0), capacity },
+                ..status_of(&held.name, ifindex, entry, datapath, datapath_reason)
+            })
+        });
+        let left_out = self.left_out.iter().filter_map(|(&ifindex, reason)| {
+            let name = &self.view.get(&ifindex)?.name;
+            let entry = &self.rules().interfaces[self.rules().entry_for(name)?];
+            let reason = format!("NOT filtered: {reason}");
+            Some(InterfaceStatus {
+                flows: FlowUse { used: 0, capacity },
+                ..status_of(name, ifindex, entry, "none", reason)
+            })
+        });
+        let mut interfaces: Vec<_> = filtered.chain(left_out).collect();
+        interfaces.sort_by(|a, b| a.name.cmp(&b.name));
+        Status {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            pid: std::process::id(),
+            revision: self.target.active.revision,
+            kernel: kernel(),
+            confirm_until: self.target.outstanding.as_ref().map(|outstanding| outstanding.until),
+            rules: count_rules(self.rules()),
+            interfaces,
+        }
+    }
+
+    /// The present rules, for `plan` and `export`, which need no owner to work on them.
+    pub fn present(&self) -> std::sync::Arc<sg_policy::DesiredState> {
+        self.target.active.rules.clone()
+    }
+
+    pub fn history(&self) -> Vec<Revision> {
+        let ledger = self.store.ledger();
+        let state = |entry: &crate::store::Entry| match entry {
+            entry if entry.rolled_back => "rolled_back",
+            entry if entry.revision != ledger.current => "past",
+            _ if ledger.pending.is_some() => "unconfirmed",
+            _ => "current",
+        };
+        let revisions = ledger.revisions.iter().map(|entry| Revision {
+            revision: entry.revision,
+            applied_at: entry.applied_at,
+            state: state(entry).to_owned(),
+            rules: entry.rules,
+            groups: entry.groups,
+            origin: entry.origin.clone(),
+        });
+        revisions.collect()
+    }
+
+    pub fn show(&self) -> Shown {
+        let rules = self.rules();
+        Shown {
+            groups: rules
+                .groups
+                .iter()
+                .map(|group| ShownGroup {
+                    name: group.name.clone(),
+                    description: group.description.clone(),
+                    ingress_rules: group.ingress.len(),
+                    egress_rules: group.egress.len(),
+                    members: members(rules, &self.live, &group.name),
+                })
+                .collect(),
+            rules: rules
+                .groups
+                .iter()
+                .flat_map(|group| {
+                    Direction::BOTH.into_iter().flat_map(move |direction| {
+                        let rules = group.rules(direction).iter();
+                        rules.map(move |rule| shown_rule(&group.name, direction, rule))
+                    })
+                })
+                .collect(),
+            prefix_lists: rules
+                .prefix_lists
+                .iter()
+                .map(|list| ShownPrefixList {
+                    name: list.name.clone(),
+                    description: list.description.clone(),
+                    max_entries: list.max_entries,
+                    entries: list
+                        .entries
+                        .iter()
+                        .map(|entry| ShownEntry {
+                            cidr: entry.cidr.to_string(),
+                            description: entry.description.clone(),
+                        })
+                        .collect(),
+                })
+                .collect(),
+            interfaces: rules
+                .interfaces
+                .iter()
+                .enumerate()
+                .map(|(at, entry)| ShownInterface {
+                    name: entry.name.clone(),
+                    role: role(entry.role).to_owned(),
+                    groups: entry.groups.clone(),
+                    addresses: entry.addresses.clone(),
+                    mac: entry.mac.map(|mac| mac.map(|byte| format!("{byte:02x}")).join(":")),
+                    source_check: entry.source_check,
+                    datapath: choice(entry.datapath).to_owned(),
+                    matches: self
+                        .view
+                        .values()
+                        .filter(|link| rules.entry_for(&link.name) == Some(at))
+                        .map(|link| link.name.clone())
+                        .collect(),
+                })
+                .collect(),
+        }
+    }
+
+    /// The interface of this name, if the rules in force filter it.
+    pub(super) fn filtered_by_name(&self, name: &str) -> Result<(u32, &super::Filtered), Error> {
+        let found =
+            self.filtered.iter().find(|(_, held)| held.name == name && held.entry.is_some());
+        found.map(|(&ifindex, held)| (ifindex, held)).ok_or_else(|| {
+            let there = self.view.values().any(|link| link.name == name);
+            Error::Request(match there {
+                true => format!("no entry of the rules matches interface \"{name}\""),
+                false => format!("there is no interface \"{name}\""),
+            })
+        })
+    }
+}
+
+pub(super) fn shown_rule(group: &str, direction: Direction, rule: &Rule) -> ShownRule {
+    ShownRule {
+        id: rule.id.to_string(),
+        group: group.to_owned(),
+        direction: describe::direction(direction).to_owned(),
+        protocol: rule.services.protocol().into_owned(),
+        ports: rule.services.ports(),
+        peer: rule.peer.to_string(),
+        description: rule.description.clone(),
+    }
+}
+
+fn status_of(
+    name: &str,
+    ifindex: u32,
+    entry: &Interface,
+    datapath: &str,
+    datapath_reason: String,
+) -> InterfaceStatus {
+    InterfaceStatus {
+        name: name.to_owned(),
+        ifindex,
+        role: role(entry.role).to_owned(),
+        datapath: datapath.to_owned(),
+        datapath_reason,
+        groups: entry.groups.clone(),
+        ingress: Counters::default(),
+        egress: Counters::default(),
+        flows: FlowUse::default(),
+    }
+}
+
+fn counters(row: &CounterRow, direction: Direction) -> Counters {
+    let mut counters = Counters::default();
+    for &reason in Reason::ALL {
+        let counter = row.0[counter::index(direction, reason)];
+        if counter.packets == 0 {
+            continue;
+        }
+        let count = api::Count { packets: counter.packets, bytes: counter.bytes };
+        let side = if reason.allowed() { &mut counters.allowed } else { &mut counters.dropped };
+        side.insert(reason.name().to_owned(), count);
+    }
+    counters
+}
+
+fn role(role: Role) -> &'static str {
+    match role {
+        Role::Port => "port",
+        Role::Host => "host",
+    }
+}
+
+fn choice(choice: DatapathChoice) -> &'static str {
+    match choice {
+        DatapathChoice::Auto => "auto",
+        DatapathChoice::Xdp => "xdp",
+        DatapathChoice::Tc => "tc",
+    }
+}
+
+fn hook(hook: Hook) -> &'static str {
+    match hook {
+        Hook::Xdp => "xdp",
+        Hook::Tcx => "tcx",
+        Hook::Tc => "tc",
+    }
+}
+
+fn kernel() -> String {
+    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    release.trim().to_owned()
+}

@@ -1,0 +1,376 @@
+//! The owner over a data path that only keeps a diary.
+
+mod fake;
+
+use std::time::Instant;
+
+use sg_common::{Direction, flow::Timeout};
+
+use self::fake::{Fixture, link, view};
+use super::*;
+use crate::links::{Link, View};
+use crate::{api::FlushRequest, datapath::FlowEntry};
+
+/// Rules that filter the interfaces named.
+fn rules(interfaces: &[&str]) -> String {
+    let mut text = "[[security_group]]\nname = \"web\"\n".to_owned();
+    for name in interfaces {
+        text += &format!("[[interface]]\nname = \"{name}\"\ngroups = [\"web\"]\n");
+    }
+    text
+}
+
+fn with_cut(rules: &str) -> String {
+    format!("[settings]\non_revoke = \"cut\"\n{rules}")
+}
+
+#[test]
+fn an_apply_attaches_then_flips_then_detaches() {
+    let mut host = Fixture::new(view([link(2, "tap0"), link(3, "tap1"), link(4, "eth0")]));
+    let applied = host.apply(&rules(&["tap0"])).unwrap();
+    assert_eq!((applied.revision, applied.changed, applied.interfaces), (1, true, 1));
+    assert_eq!(host.diary(), ["attach 2 Auto", "publish 1: 2=0"]);
+    let applied = host.apply(&rules(&["tap1"])).unwrap();
+    assert_eq!((applied.revision, applied.interfaces), (2, 1));
+    assert_eq!(host.diary(), ["attach 3 Auto", "publish 2: 3=1", "detach 2", "release 0"]);
+}
+
+#[test]
+fn an_apply_that_changes_nothing_does_nothing() {
+    let mut host = Fixture::new(view([link(2, "tap0")]));
+    host.apply(&rules(&["tap0"])).unwrap();
+    host.diary();
+    let applied = host.apply(&rules(&["tap0"])).unwrap();
+    assert_eq!((applied.revision, applied.changed), (1, false));
+    assert_eq!(host.diary(), [""; 0]);
+    assert_eq!(host.owner.history().len(), 1);
+}
+
+#[test]
+fn a_new_interface_is_in_force_before_it_is_attached_and_a_lost_one_after() {
+    let mut host = Fixture::new(view([link(2, "tap0")]));
+    host.apply(&rules(&["tap*"])).unwrap();
+    host.diary();
+    host.owner.follow(view([link(2, "tap0"), link(7, "tap1"), link(8, "eth0")]));
+    assert_eq!(host.diary(), ["publish 1: 2=0 7=1", "attach 7 Auto"]);
+    host.owner.follow(view([link(7, "tap1"), link(8, "eth0")]));
+    assert_eq!(host.diary(), ["publish 1: 7=1", "detach 2", "release 0"]);
+    // What filters nothing changes nothing.
+    host.owner.follow(view([link(7, "tap1")]));
+    assert_eq!(host.diary(), [""; 0]);
+}
+
+#[test]
+fn a_rename_keeps_the_slot_while_an_entry_matches() {
+    let mut host = Fixture::new(view([link(2, "tap0"), link(3, "tap1")]));
+    host.apply(&rules(&["tap0", "tap1", "tap2"])).unwrap();
+    host.diary();
+    host.owner.follow(view([link(2, "tap0"), link(3, "tap2")]));
+    assert_eq!(host.diary(), ["publish 1: 2=0 3=1"]);
+    host.owner.follow(view([link(2, "tap0"), link(3, "other")]));
+    assert_eq!(host.diary(), ["publish 1: 2=0", "detach 3", "release 1"]);
+}
+
+#[test]
+fn another_interface_of_the_same_number_starts_afresh() {
+    let mut host = Fixture::new(view([link(2, "tap0")]));
+    host.apply(&rules(&["tap0"])).unwrap();
+    host.diary();
+    let again = Link { generation: 99, ..link(2, "tap0").1 };
+    host.owner.follow(View::from([(2, again)]));
+    assert_eq!(host.diary(), ["publish 1: 2=1", "detach 2", "attach 2 Auto", "release 0"]);
+}
+
+#[test]
+fn an_interface_that_cannot_be_attached_leaves_everything_as_it_was() {
+    let mut host = Fixture::new(view([link(2, "tap0"), link(3, "tap1"), link(4, "tap2")]));
+    host.apply(&rules(&["tap0"])).unwrap();
+    host.diary();
+    host.kernel().broken.insert(4);
+    let error = host.apply(&rules(&["tap1", "tap2"])).unwrap_err();
+    assert!(matches!(error, Error::Refused(_)));
+    assert_eq!(error.to_string(), "cannot filter tap2: no; nothing was changed");
+    assert_eq!(host.diary(), ["attach 3 Auto", "attach 4 Auto", "detach 4", "detach 3"]);
+    assert_eq!(host.stored(), (1, 1));
+    assert_eq!(host.owner.status().interfaces.len(), 1);
+}
+
+#[test]
+fn an_interface_that_is_gone_does_not_stop_an_apply() {
+    let mut host = Fixture::new(view([link(2, "tap0"), link(3, "tap1")]));
+    host.kernel().broken.insert(3);
+    host.kernel().gone.insert(3);
+    let applied = host.apply(&rules(&["tap*"])).unwrap();
+    assert_eq!((applied.revision, applied.interfaces), (1, 1));
+}
+
+#[test]
+fn what_the_kernel_refuses_is_not_stored() {
+    let mut host = Fixture::new(view([link(2, "tap0"), link(3, "tap1")]));
+    host.apply(&rules(&["tap0"])).unwrap();
+    host.diary();
+    host.kernel().refuses_images = true;
+    let error = host.apply(&rules(&["tap1"])).unwrap_err();
+    assert!(matches!(error, Error::Datapath(_)), "{error}");
+    assert_eq!(host.diary(), ["attach 3 Auto", "publish 2: 3=1", "detach 3"]);
+    // In force is what was, and the number is used up.
+    assert_eq!(host.stored(), (1, 2));
+    host.kernel().refuses_images = false;
+    assert_eq!(host.apply(&rules(&["tap1"])).unwrap().revision, 3);
+}
+
+#[test]
+fn rules_that_do_not_fit_touch_nothing() {
+    let mut host = Fixture::new(view([link(2, "tap0")]));
+    let error = host.apply(&rules(&["tap0", fake::TOO_LARGE])).unwrap_err();
+    assert!(matches!(error, Error::Refused(_)), "{error}");
+    assert_eq!(host.diary(), [""; 0]);
+    assert_eq!(host.stored(), (0, 0));
+}
+
+#[test]
+fn what_cannot_be_stored_is_not_in_force() {
+    let mut host = Fixture::new(view([link(2, "tap0")]));
+    std::fs::create_dir(host.directory.path().join(".state.json.new")).unwrap();
+    let error = host.apply(&rules(&["tap0"])).unwrap_err();
+    assert!(matches!(error, Error::Store(_)), "{error}");
+    assert_eq!(host.diary(), ["attach 2 Auto", "detach 2"]);
+}
+
+#[test]
+fn an_unconfirmed_change_carries_its_fallback_and_attaches_for_both() {
+    let mut host = Fixture::new(view([link(2, "tap0"), link(3, "tap1")]));
+    host.apply(&rules(&["tap0"])).unwrap();
+    host.diary();
+    let applied = host.apply_until(&rules(&["tap1"]), 60).unwrap();
+    assert!(applied.confirm_until.is_some());
+    // tap0 stays attached: the data path may fall back without an agent.
+    assert_eq!(host.diary(), ["attach 3 Auto", "publish 2: 3=1 until 2200 1: 2=0"]);
+    assert_eq!(host.owner.status().interfaces.len(), 1);
+    let refused = host.apply(&rules(&["tap0", "tap1"])).unwrap_err();
+    assert!(matches!(refused, Error::Conflict(_)), "{refused}");
+    host.owner.follow(view([link(2, "tap0"), link(3, "tap1"), link(4, "eth0")]));
+    assert_eq!(host.diary(), [""; 0]);
+    let confirmed = host.owner.confirm(Instant::now()).unwrap();
+    assert_eq!((confirmed.revision, confirmed.confirm_until), (2, None));
+    assert_eq!(host.diary(), ["publish 2: 3=1", "detach 2", "release 0"]);
+    assert!(matches!(host.owner.confirm(Instant::now()), Err(Error::Conflict(_))));
+}
+
+#[test]
+fn interfaces_that_come_while_a_change_waits_are_in_both_images() {
+    let mut host = Fixture::new(view([link(2, "tap0")]));
+    host.apply(&rules(&["tap*"])).unwrap();
+    host.apply_until(&rules(&["tap*", "eth*"]), 60).unwrap();
+    host.diary();
+    host.owner.follow(view([link(2, "tap0"), link(3, "tap1"), link(4, "eth0")]));
+    let published = "publish 2: 2=0 3=1 4=2 until 2200 1: 2=0 3=1";
+    assert_eq!(host.diary(), [published, "attach 3 Auto", "attach 4 Auto"]);
+}
+
+#[test]
+fn at_the_deadline_the_previous_rules_are_a_fact() {
+    let mut host = Fixture::new(view([link(2, "tap0"), link(3, "tap1")]));
+    host.apply(&rules(&["tap0"])).unwrap();
+    host.apply_until(&rules(&["tap1"]), 60).unwrap();
+    host.diary();
+    host.kernel().now = 2199;
+    host.owner.expire();
+    assert_eq!(host.diary(), [""; 0]);
+    assert!(host.owner.sleep().is_some());
+    host.kernel().now = 2200;
+    host.owner.expire();
+    assert_eq!(host.diary(), ["publish 1: 2=0", "detach 3", "release 1"]);
+    assert_eq!(host.stored(), (1, 2));
+    assert_eq!(host.owner.sleep(), None);
+    let states: Vec<_> = host.owner.history().into_iter().map(|entry| entry.state).collect();
+    assert_eq!(states, ["current", "rolled_back"]);
+    assert!(matches!(host.owner.confirm(Instant::now()), Err(Error::Conflict(_))));
+    assert_eq!(host.apply(&rules(&["tap1"])).unwrap().revision, 3);
+}
+
+#[test]
+fn a_rollback_is_a_revision_of_its_own() {
+    let mut host = Fixture::new(view([link(2, "tap0"), link(3, "tap1")]));
+    assert!(matches!(host.owner.rollback(None, Instant::now()), Err(Error::Conflict(_))));
+    host.apply(&rules(&["tap0"])).unwrap();
+    host.apply(&rules(&["tap1"])).unwrap();
+    host.diary();
+    let applied = host.owner.rollback(None, Instant::now()).unwrap();
+    assert_eq!((applied.revision, applied.changed), (3, true));
+    assert_eq!(host.diary(), ["attach 2 Auto", "publish 3: 2=0", "detach 3", "release 1"]);
+    assert_eq!(host.owner.history()[2].origin, "rollback to 1");
+    let missing = host.owner.rollback(Some(9), Instant::now()).unwrap_err();
+    assert_eq!(missing.to_string(), "there is no revision 9");
+}
+
+#[test]
+fn a_rollback_of_what_waits_takes_it_back() {
+    let mut host = Fixture::new(view([link(2, "tap0")]));
+    host.apply_until(&rules(&["tap0"]), 60).unwrap();
+    host.diary();
+    let elsewhere = host.owner.rollback(Some(7), Instant::now()).unwrap_err();
+    assert!(matches!(elsewhere, Error::Conflict(_)));
+    let applied = host.owner.rollback(None, Instant::now()).unwrap();
+    assert_eq!((applied.revision, applied.confirm_until), (0, None));
+    assert_eq!(host.diary(), ["publish 0:", "detach 2", "release 0"]);
+    assert_eq!(host.stored(), (0, 1));
+}
+
+#[test]
+fn a_restart_keeps_slots_and_publishes_before_it_attaches() {
+    let links = view([link(2, "tap0"), link(3, "tap1")]);
+    let mut host = Fixture::new(links.clone());
+    host.apply(&rules(&["tap*"])).unwrap();
+    host.apply_until(&rules(&["tap1"]), 60).unwrap();
+    host.diary();
+    host.kernel().now = 1500;
+    // Slots as an earlier agent gave them, and an interface that is gone.
+    host.kernel().inherit(2, &[(5, 3, 1600), (4, 2, 0), (9, 77, 0)]);
+    host.restart(links.clone());
+    let published = "publish 2: 3=5 until 2200 1: 2=4 3=5";
+    assert_eq!(
+        host.diary(),
+        [published, "attach 2 Auto", "attach 3 Auto", "detach 77", "release 9"]
+    );
+    assert_eq!(host.kernel().published[0].pickup, [(3, 1600)]);
+    // Past the deadline the same state directory means the rules before.
+    host.kernel().now = 2300;
+    host.restart(links);
+    assert_eq!(host.diary()[0], "publish 1: 2=4 3=5");
+    assert_eq!(host.stored(), (1, 2));
+}
+
+#[test]
+fn after_a_reboot_nothing_of_an_unconfirmed_change_is_in_force() {
+    let links = view([link(2, "tap0")]);
+    let mut host = Fixture::new(links.clone());
+    host.apply_until(&rules(&["tap0"]), 60).unwrap();
+    host.diary();
+    host.boot_id = "another".to_owned();
+    host.kernel().attached.clear();
+    host.restart(links);
+    assert_eq!(host.diary(), ["publish 0:"]);
+    assert_eq!(host.stored(), (0, 1));
+}
+
+#[test]
+fn a_failed_attachment_is_shown_and_tried_again() {
+    let mut host = Fixture::new(View::new());
+    host.apply(&rules(&["tap*"])).unwrap();
+    host.kernel().broken.insert(2);
+    host.owner.follow(view([link(2, "tap0")]));
+    let status = host.owner.status();
+    assert_eq!(status.interfaces[0].datapath, "none");
+    assert_eq!(status.interfaces[0].datapath_reason, "NOT filtered: no");
+    assert!(host.owner.sleep().is_some());
+    host.diary();
+    // It was a problem before: new rules need not wait for it.
+    host.apply(&with_cut(&rules(&["tap*"]))).unwrap();
+    host.kernel().broken.clear();
+    host.diary();
+    host.owner.wake();
+    assert_eq!(host.diary(), ["attach 2 Auto"]);
+    assert_eq!(host.owner.status().interfaces[0].datapath, "tcx");
+    assert_eq!(host.owner.sleep(), None);
+}
+
+#[test]
+fn interfaces_beyond_the_limit_are_said_or_refused() {
+    let mut host = Fixture::new(view([link(2, "tap0"), link(3, "tap1")]));
+    host.owner.options.max_interfaces = 1;
+    let error = host.apply(&rules(&["tap*"])).unwrap_err();
+    assert!(error.to_string().starts_with("no more than 1 interfaces"), "{error}");
+    host.apply(&rules(&["tap0", "tap9"])).unwrap();
+    host.owner.follow(view([link(2, "tap0"), link(9, "tap9")]));
+    let shown: Vec<_> =
+        host.owner.status().interfaces.into_iter().map(|it| (it.name, it.datapath)).collect();
+    assert_eq!(shown, [("tap0".into(), "tcx".into()), ("tap9".into(), "none".into())]);
+    host.owner.follow(view([link(9, "tap9")]));
+    host.owner.wake();
+    assert_eq!(host.owner.status().interfaces[0].datapath, "tcx");
+}
+
+#[test]
+fn pickup_ends_with_the_next_change_and_a_flush_opens_it_anew() {
+    let mut host = Fixture::new(view([link(2, "tap0")]));
+    host.apply(&rules(&["tap*"])).unwrap();
+    // 30 s at 20 ticks a second.
+    assert_eq!(host.kernel().last().pickup, [(2, 1600)]);
+    host.owner.follow(view([link(2, "tap0"), link(3, "tap1")]));
+    assert_eq!(host.kernel().last().pickup, [(2, 1600), (3, 1600)]);
+    host.kernel().now = 1100;
+    host.apply(&rules(&["tap*", "eth0"])).unwrap();
+    assert_eq!(host.kernel().last().pickup, [(2, 0), (3, 0)]);
+    host.owner.flush(&FlushRequest::default()).unwrap();
+    assert_eq!(host.kernel().last().pickup, [(2, 1700), (3, 1700)]);
+    assert_eq!(host.diary().pop().as_deref(), Some("flush"));
+    let only = FlushRequest { interface: Some("tap0".into()), ..FlushRequest::default() };
+    host.owner.flush(&only).unwrap();
+    assert_eq!(host.diary(), ["flush"]);
+}
+
+#[test]
+fn flows_are_rechecked_after_a_cut_and_never_with_keep() {
+    let mut host = Fixture::new(view([link(2, "tap0")]));
+    host.apply(&rules(&["tap0"])).unwrap();
+    assert_eq!(host.kernel().last().recheck_since, None);
+    host.apply_until(&with_cut(&rules(&["tap0"])), 60).unwrap();
+    assert_eq!(host.kernel().last().recheck_since, Some(1000));
+    assert_eq!(host.kernel().last().fallback_recheck, None);
+    host.owner.confirm(Instant::now()).unwrap();
+    host.kernel().now = 1200;
+    host.apply_until(&rules(&["tap0", "tap1"]), 60).unwrap();
+    assert_eq!(host.kernel().last().recheck_since, None);
+    assert_eq!(host.kernel().last().fallback_recheck, Some(2400));
+}
+
+fn flow(dport: u16, seen: u32) -> FlowEntry {
+    FlowEntry {
+        slot: 0,
+        protocol: sg_common::flow::TCP,
+        direction: Direction::Ingress,
+        src: "192.0.2.1".parse().unwrap(),
+        dst: "10.0.0.1".parse().unwrap(),
+        sport: 40000,
+        dport,
+        state: "established",
+        timeout: Timeout::TcpOpening,
+        seen,
+        packets: 1,
+        bytes: 60,
+    }
+}
+
+#[test]
+fn denied_flows_are_counted_and_left_to_the_data_path() {
+    let mut host = Fixture::new(view([link(2, "tap0")]));
+    let open = "ingress = [{ protocol = \"tcp\", ports = 443, cidrs = [\"192.0.2.0/24\"] }]\n";
+    let text = rules(&["tap0"]).replacen("[[interface]]", &format!("{open}[[interface]]"), 1);
+    host.apply(&text).unwrap();
+    host.kernel().now = 3000;
+    // Allowed; denied; denied but idled out after 60 s; of a slot that is nobody's.
+    host.kernel().flows = vec![
+        flow(443, 2999),
+        flow(22, 2999),
+        flow(22, 1000),
+        FlowEntry { slot: 9, ..flow(22, 2999) },
+    ];
+    host.diary();
+    let denied = FlushRequest { denied: true, ..FlushRequest::default() };
+    assert_eq!(host.owner.flush(&denied).unwrap().flows, 1);
+    assert_eq!(host.diary(), ["publish 1: 2=0"]);
+    assert_eq!(host.kernel().last().recheck_since, Some(3000));
+    // A mere interface event keeps it.
+    host.owner.follow(view([link(2, "tap0"), link(3, "tap1")]));
+    assert_eq!(host.kernel().last().recheck_since, Some(3000));
+    let narrow = FlushRequest { dport: Some(22), ..denied };
+    assert_eq!(host.owner.flush(&narrow).unwrap().flows, 1);
+    let status = host.owner.status();
+    assert_eq!(status.interfaces[0].flows.used, 2);
+    let shown = host.owner.flows(Some("tap0")).unwrap();
+    assert_eq!(shown.len(), 2);
+    assert_eq!((shown[0].dport, shown[0].idle_s, shown[0].expires_s), (443, 0, 59));
+    let wrong = FlushRequest { src: Some("nowhere".into()), ..FlushRequest::default() };
+    assert!(matches!(host.owner.flush(&wrong), Err(Error::Request(_))));
+}

@@ -1,0 +1,309 @@
+//! A data path that keeps a diary of what is done to it.
+
+use std::{
+    cell::{RefCell, RefMut},
+    collections::BTreeSet,
+    io,
+    path::Path,
+    rc::Rc,
+    time::Instant,
+};
+
+use sg_common::{
+    Direction,
+    counter::{Counter, CounterRow},
+    flow::Tick,
+    reason::REASONS,
+};
+use sg_policy::{
+    DesiredState,
+    compile::{CompileError, Image, Parameters},
+    model::{DatapathChoice, LiveInterface},
+};
+use tempfile::TempDir;
+
+use super::super::{Error, Options, Owner, Stored, change::Proposal};
+use crate::{
+    api::Applied,
+    datapath::{self, Attachment, FlowEntry, Hook, Inherited, InheritedInterface, ProbeAnswer},
+    dataplane::Dataplane,
+    links::{Link, View},
+    store::Store,
+};
+
+/// An entry of this name makes rules that do not fit.
+pub(super) const TOO_LARGE: &str = "toolarge";
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Published {
+    pub(super) recheck_since: Option<u32>,
+    pub(super) fallback_recheck: Option<u32>,
+    /// By ifindex.
+    pub(super) pickup: Vec<(u32, u32)>,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Kernel {
+    pub(super) now: Tick,
+    pub(super) diary: Vec<String>,
+    pub(super) published: Vec<Published>,
+    pub(super) attached: BTreeSet<u32>,
+    /// Cannot be attached.
+    pub(super) broken: BTreeSet<u32>,
+    pub(super) gone: BTreeSet<u32>,
+    pub(super) refuses_images: bool,
+    pub(super) flows: Vec<FlowEntry>,
+    inherited: Option<Inherited>,
+}
+
+impl Kernel {
+    pub(super) fn last(&self) -> &Published {
+        self.published.last().expect("something was published")
+    }
+
+    /// Interfaces as slot, ifindex, pickup.
+    pub(super) fn inherit(&mut self, revision: u64, interfaces: &[(u16, u32, u32)]) {
+        self.published.clear();
+        self.attached.extend(interfaces.iter().map(|&(_, ifindex, _)| ifindex));
+        let interfaces = interfaces.iter().map(|&(slot, ifindex, pickup_until)| {
+            InheritedInterface { slot, ifindex, pickup_until }
+        });
+        let interfaces = interfaces.collect();
+        self.inherited = Some(Inherited { revision, deadline: None, interfaces });
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct Fake {
+    kernel: Rc<RefCell<Kernel>>,
+    inherited: Option<Inherited>,
+}
+
+fn no() -> datapath::Error {
+    datapath::Error::Other("no".to_owned())
+}
+
+impl Fake {
+    fn published(&self, what: String, published: Published) -> Result<(), datapath::Error> {
+        let mut kernel = self.kernel.borrow_mut();
+        kernel.diary.push(what);
+        if kernel.refuses_images {
+            let source = io::ErrorKind::OutOfMemory.into();
+            return Err(datapath::Error::Kernel { what: "publishing".to_owned(), source });
+        }
+        kernel.published.push(published);
+        Ok(())
+    }
+}
+
+impl Dataplane for Fake {
+    fn now(&self) -> Tick {
+        self.kernel.borrow().now
+    }
+
+    fn ticks_per_1000s(&self) -> u32 {
+        20_000
+    }
+
+    fn inherited(&self) -> Option<&Inherited> {
+        self.inherited.as_ref()
+    }
+
+    fn publish(&mut self, image: &Image) -> Result<(), datapath::Error> {
+        let read = read(image);
+        self.published(format!("publish {}", read.text), read.published)
+    }
+
+    fn publish_until(
+        &mut self,
+        image: &Image,
+        fallback: &Image,
+        deadline: Tick,
+    ) -> Result<(), datapath::Error> {
+        let (active, fallback) = (read(image), read(fallback));
+        let what = format!("publish {} until {deadline} {}", active.text, fallback.text);
+        let fallback_recheck = fallback.published.recheck_since;
+        self.published(what, Published { fallback_recheck, ..active.published })
+    }
+
+    fn attach(
+        &mut self,
+        ifindex: u32,
+        _name: &str,
+        choice: DatapathChoice,
+    ) -> Result<Attachment, datapath::Error> {
+        let mut kernel = self.kernel.borrow_mut();
+        kernel.diary.push(format!("attach {ifindex} {choice:?}"));
+        if kernel.broken.contains(&ifindex) {
+            return Err(no());
+        }
+        kernel.attached.insert(ifindex);
+        Ok(Attachment { hook: Hook::Tcx, reason: "fake".to_owned() })
+    }
+
+    fn detach(&mut self, ifindex: u32) -> Result<(), datapath::Error> {
+        let mut kernel = self.kernel.borrow_mut();
+        kernel.diary.push(format!("detach {ifindex}"));
+        kernel.attached.remove(&ifindex);
+        Ok(())
+    }
+
+    fn attached(&self) -> Vec<u32> {
+        self.kernel.borrow().attached.iter().copied().collect()
+    }
+
+    fn counters(&self, _slot: u16) -> CounterRow {
+        CounterRow([Counter::default(); 2 * REASONS])
+    }
+
+    fn release(&mut self, slot: u16) {
+        self.kernel.borrow_mut().diary.push(format!("release {slot}"));
+    }
+
+    fn for_each_flow(&self, each: &mut dyn FnMut(&FlowEntry)) {
+        self.kernel.borrow().flows.iter().for_each(each);
+    }
+
+    fn flush(&self, which: &mut dyn FnMut(&FlowEntry) -> bool) -> u64 {
+        let count = self.kernel.borrow().flows.iter().filter(|flow| which(flow)).count();
+        self.kernel.borrow_mut().diary.push("flush".to_owned());
+        count as u64
+    }
+
+    fn capacity(&self) -> u64 {
+        1024
+    }
+
+    fn probe(&self, _: u32, _: Direction, _: &[u8]) -> Result<ProbeAnswer, datapath::Error> {
+        Err(no())
+    }
+
+    fn remove(&mut self, _bpffs: &Path) -> Result<(), datapath::Error> {
+        self.kernel.borrow_mut().diary.push("remove".to_owned());
+        Ok(())
+    }
+
+    fn exists(&self, ifindex: u32) -> bool {
+        !self.kernel.borrow().gone.contains(&ifindex)
+    }
+}
+
+/// Writes down what it was given: revision, recheck, then ifindex, slot and pickup of each.
+fn compile(
+    state: &DesiredState,
+    live: &[LiveInterface],
+    parameters: &Parameters,
+) -> Result<Image, CompileError> {
+    if state.interfaces.iter().any(|entry| entry.name == TOO_LARGE) {
+        return Err(CompileError::TooLarge { needed: 2, limit: 1 });
+    }
+    let mut words = vec![parameters.revision as u32];
+    words.extend([u32::from(parameters.recheck_since.is_some())]);
+    words.extend([parameters.recheck_since.unwrap_or(0)]);
+    for interface in live {
+        words.extend([interface.ifindex, u32::from(interface.slot), interface.pickup_until]);
+    }
+    Ok(Image { words })
+}
+
+struct Read {
+    text: String,
+    published: Published,
+}
+
+fn read(image: &Image) -> Read {
+    let words = &image.words;
+    let mut text = format!("{}:", words[0]);
+    let mut published =
+        Published { recheck_since: (words[1] == 1).then_some(words[2]), ..Published::default() };
+    for interface in words[3..].chunks_exact(3) {
+        text += &format!(" {}={}", interface[0], interface[1]);
+        published.pickup.push((interface[0], interface[2]));
+    }
+    Read { text, published }
+}
+
+pub(super) fn link(ifindex: u32, name: &str) -> (u32, Link) {
+    let link = Link {
+        name: name.to_owned(),
+        generation: u64::from(ifindex),
+        ethernet: true,
+        addresses: BTreeSet::new(),
+    };
+    (ifindex, link)
+}
+
+pub(super) fn view<const N: usize>(links: [(u32, Link); N]) -> View {
+    View::from(links)
+}
+
+/// An owner on a state directory of its own.
+pub(super) struct Fixture {
+    pub(super) owner: Owner<Fake>,
+    pub(super) directory: TempDir,
+    pub(super) boot_id: String,
+    kernel: Rc<RefCell<Kernel>>,
+}
+
+impl Fixture {
+    pub(super) fn new(view: View) -> Self {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let kernel = Rc::new(RefCell::new(Kernel { now: 1000, ..Kernel::default() }));
+        let owner = start(&directory, &kernel, "boot", view);
+        let mut fixture = Self { owner, directory, boot_id: "boot".to_owned(), kernel };
+        assert_eq!(fixture.diary(), ["publish 0:"]);
+        fixture
+    }
+
+    /// A new agent on what the old one left.
+    pub(super) fn restart(&mut self, view: View) {
+        self.owner = start(&self.directory, &self.kernel, &self.boot_id, view);
+    }
+
+    pub(super) fn kernel(&self) -> RefMut<'_, Kernel> {
+        self.kernel.borrow_mut()
+    }
+
+    /// What was done since the last look.
+    pub(super) fn diary(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.kernel.borrow_mut().diary)
+    }
+
+    pub(super) fn apply(&mut self, text: &str) -> Result<Applied, Error> {
+        self.owner.apply(proposal(text), None, Instant::now())
+    }
+
+    pub(super) fn apply_until(&mut self, text: &str, seconds: u32) -> Result<Applied, Error> {
+        self.owner.apply(proposal(text), Some(seconds), Instant::now())
+    }
+
+    /// Current revision and highest number, as a restart would read them.
+    pub(super) fn stored(&self) -> (u64, u64) {
+        let store = Store::open(self.directory.path()).expect("a whole state directory");
+        (store.ledger().current, store.ledger().last)
+    }
+}
+
+fn proposal(text: &str) -> Proposal {
+    let rules = sg_policy::rules::parse("rules.toml", text.as_bytes()).expect("valid rules");
+    Proposal { rules, text: text.to_owned(), origin: "rules.toml".to_owned() }
+}
+
+fn start(
+    directory: &TempDir,
+    kernel: &Rc<RefCell<Kernel>>,
+    boot_id: &str,
+    view: View,
+) -> Owner<Fake> {
+    let inherited = kernel.borrow().inherited.clone();
+    let fake = Fake { kernel: kernel.clone(), inherited };
+    let store = Store::open(directory.path()).expect("a state directory");
+    let stored = Stored::load(&store).expect("whole rules");
+    let options = Options {
+        max_interfaces: 64,
+        bpffs: "/nonexistent".into(),
+        boot_id: boot_id.to_owned(),
+        compiler: compile,
+    };
+    Owner::start(fake, store, stored, view, options).expect("a start")
+}

@@ -1,0 +1,16 @@
+//! The end of the filter.
+
+use axum::{Json, extract::State};
+use serde_json::{Value, json};
+
+use super::answer::Answer;
+use crate::{
+    dataplane::Dataplane,
+    owner::{Owner, mailbox::Mailbox},
+};
+
+/// The agent ends once this is answered.
+pub(super) async fn detach<D: Dataplane>(State(agent): State<Mailbox<D>>) -> Answer<Value> {
+    agent.ask(Owner::detach).await??;
+    Ok(Json(json!({})))
+}

@@ -1,0 +1,91 @@
+//! The API of [`crate::api`] on a unix socket. Handlers only translate; the owner does the work.
+
+mod answer;
+mod flows;
+mod lifecycle;
+mod peer;
+mod queries;
+mod rules;
+
+use std::{
+    fs::{self, Permissions},
+    io,
+    os::unix::{fs::PermissionsExt as _, net::UnixListener},
+    path::Path,
+};
+
+use anyhow::Context as _;
+use axum::{
+    Router,
+    extract::DefaultBodyLimit,
+    middleware::from_fn,
+    routing::{get, post},
+};
+
+use crate::{
+    api::{MAX_FILE, SOCKET},
+    dataplane::Dataplane,
+    owner::mailbox::Mailbox,
+};
+
+/// A rules file inside JSON takes some more for its escapes.
+const MAX_BODY: usize = (MAX_FILE + MAX_FILE / 4) as usize;
+
+/// Opens the socket for root and, where there is one, the group `sg`. Connections wait in its queue
+/// until [`serve`] takes them.
+///
+/// The caller holds the lock of the directory, so a socket that is there is a dead agent's.
+pub fn bind(runtime_dir: &Path) -> anyhow::Result<UnixListener> {
+    fs::set_permissions(runtime_dir, Permissions::from_mode(0o755))
+        .with_context(|| format!("cannot open up {}", runtime_dir.display()))?;
+    let path = runtime_dir.join(SOCKET);
+    match fs::remove_file(&path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            return Err(error).with_context(|| format!("cannot replace {}", path.display()));
+        }
+        _ => {}
+    }
+    let listener = UnixListener::bind(&path)
+        .with_context(|| format!("cannot listen on {}", path.display()))?;
+    if let Some(group) = peer::group() {
+        nix::unistd::chown(&path, None, Some(group))
+            .with_context(|| format!("cannot give {} to the group sg", path.display()))?;
+    }
+    fs::set_permissions(&path, Permissions::from_mode(0o660))
+        .with_context(|| format!("cannot restrict {}", path.display()))?;
+    listener.set_nonblocking(true)?;
+    Ok(listener)
+}
+
+/// Serves until `shutdown` is done and the answers under way are out.
+pub async fn serve<D: Dataplane>(
+    listener: UnixListener,
+    agent: Mailbox<D>,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+) -> anyhow::Result<()> {
+    let listener = tokio::net::UnixListener::from_std(listener)?;
+    let service = router(agent).into_make_service_with_connect_info::<peer::Peer>();
+    axum::serve(listener, service).with_graceful_shutdown(shutdown).await?;
+    Ok(())
+}
+
+fn router<D: Dataplane>(agent: Mailbox<D>) -> Router {
+    Router::new()
+        .route("/v1/status", get(queries::status::<D>))
+        .route("/v1/show", get(queries::show::<D>))
+        .route("/v1/explain", post(queries::explain::<D>))
+        .route("/v1/plan", post(rules::plan::<D>))
+        .route("/v1/apply", post(rules::apply::<D>))
+        .route("/v1/confirm", post(rules::confirm::<D>))
+        .route("/v1/rollback", post(rules::rollback::<D>))
+        .route("/v1/history", get(rules::history::<D>))
+        .route("/v1/export", get(rules::export::<D>))
+        .route("/v1/flows", get(flows::list::<D>))
+        .route("/v1/flows/flush", post(flows::flush::<D>))
+        .route("/v1/detach", post(lifecycle::detach::<D>))
+        .fallback(answer::no_such_request)
+        .method_not_allowed_fallback(answer::no_such_request)
+        .layer(DefaultBodyLimit::max(MAX_BODY))
+        .layer(from_fn(peer::admit))
+        .with_state(agent)
+}

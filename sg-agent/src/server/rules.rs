@@ -1,0 +1,105 @@
+//! Rules in and out: plan, apply, confirm, rollback, history, export.
+
+use std::time::Instant;
+
+use axum::{Json, extract::State, http::StatusCode};
+use sg_policy::{DesiredState, plan};
+
+use super::answer::{Answer, Input, Refusal};
+use crate::{
+    api::{Applied, ApplyRequest, Change, MAX_FILE, Plan, Revision, RollbackRequest, RulesFile},
+    dataplane::Dataplane,
+    owner::{change::Proposal, mailbox::Mailbox},
+};
+
+pub(super) async fn plan<D: Dataplane>(
+    State(agent): State<Mailbox<D>>,
+    Input(file): Input<RulesFile>,
+) -> Answer<Plan> {
+    let present = agent.ask(|owner| owner.present()).await?;
+    let planned = blocking(move || {
+        let (new, _) = parse(file)?;
+        let changes = plan::diff(&present, &new);
+        let interfaces = plan::reached(&present, &new, &changes);
+        let changes = changes.into_iter().map(|change| Change {
+            op: change.op.sign().to_owned(),
+            kind: change.kind.name().to_owned(),
+            id: change.id,
+            text: change.text,
+        });
+        Ok(Plan { changes: changes.collect(), interfaces })
+    });
+    Ok(Json(planned.await?))
+}
+
+pub(super) async fn apply<D: Dataplane>(
+    State(agent): State<Mailbox<D>>,
+    Input(request): Input<ApplyRequest>,
+) -> Answer<Applied> {
+    let since = Instant::now();
+    let ApplyRequest { rules, confirm } = request;
+    let origin = rules.file.clone();
+    let (rules, text) = blocking(move || parse(rules)).await?;
+    let proposal = Proposal { rules, text, origin };
+    let applied = agent.ask(move |owner| owner.apply(proposal, confirm, since)).await??;
+    give_back_memory();
+    Ok(Json(applied))
+}
+
+pub(super) async fn confirm<D: Dataplane>(State(agent): State<Mailbox<D>>) -> Answer<Applied> {
+    let since = Instant::now();
+    Ok(Json(agent.ask(move |owner| owner.confirm(since)).await??))
+}
+
+pub(super) async fn rollback<D: Dataplane>(
+    State(agent): State<Mailbox<D>>,
+    Input(request): Input<RollbackRequest>,
+) -> Answer<Applied> {
+    let since = Instant::now();
+    let applied = agent.ask(move |owner| owner.rollback(request.revision, since)).await??;
+    give_back_memory();
+    Ok(Json(applied))
+}
+
+pub(super) async fn history<D: Dataplane>(
+    State(agent): State<Mailbox<D>>,
+) -> Answer<Vec<Revision>> {
+    Ok(Json(agent.ask(|owner| owner.history()).await?))
+}
+
+pub(super) async fn export<D: Dataplane>(
+    State(agent): State<Mailbox<D>>,
+) -> Result<String, Refusal> {
+    let present = agent.ask(|owner| owner.present()).await?;
+    blocking(move || Ok(sg_policy::export::to_toml(&present))).await
+}
+
+fn parse(file: RulesFile) -> Result<(DesiredState, String), Refusal> {
+    let RulesFile { file, text } = file;
+    if text.len() as u64 > MAX_FILE {
+        let text = format!("{file} is longer than the {} MiB that are taken", MAX_FILE >> 20);
+        return Err(Refusal(StatusCode::PAYLOAD_TOO_LARGE, text));
+    }
+    match sg_policy::rules::parse(&file, text.as_bytes()) {
+        Ok(rules) => Ok((rules, text)),
+        Err(faults) => Err(Refusal(StatusCode::UNPROCESSABLE_ENTITY, faults.render(false))),
+    }
+}
+
+/// Runs what may take long where it keeps no other request waiting.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Refusal> + Send + 'static,
+) -> Result<T, Refusal> {
+    tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| {
+        Err(Refusal(StatusCode::INTERNAL_SERVER_ERROR, format!("the request failed: {error}")))
+    })
+}
+
+/// A large ruleset leaves many freed pages behind, which glibc would keep.
+fn give_back_memory() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: takes no pointers; safe to call at any time and from any thread (malloc_trim(3)).
+    unsafe {
+        libc::malloc_trim(0);
+    }
+}

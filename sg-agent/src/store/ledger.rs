@@ -1,0 +1,86 @@
+//! Which revision is in force, which one it may fall back to, and what there was before.
+
+use serde::{Deserialize, Serialize};
+use sg_common::flow::Tick;
+
+/// Revisions kept for `history` and `rollback`.
+pub(super) const KEPT: usize = 100;
+
+/// The one file that decides: replacing it is what makes a change durable.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Ledger {
+    /// Highest number ever given out. Numbers only rise, also past changes that were undone.
+    pub last: u64,
+    /// In force; 0 = nothing was ever applied.
+    pub current: u64,
+    /// Set while `current` waits for its confirmation.
+    pub pending: Option<Pending>,
+    /// By rising number.
+    pub revisions: Vec<Entry>,
+}
+
+/// An unconfirmed change.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Pending {
+    /// In force again unless the change is confirmed; 0 = nothing.
+    pub previous: u64,
+    /// The deadline as the data path carries it. It says more than the wall clock, which may be
+    /// set, but only during the same boot.
+    pub deadline: Tick,
+    pub boot_id: String,
+    /// The deadline for people, Unix time in seconds.
+    pub until: u64,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Entry {
+    pub revision: u64,
+    /// Unix time in seconds.
+    pub applied_at: u64,
+    pub rules: usize,
+    pub groups: usize,
+    pub origin: String,
+    /// Of the rules file, in hex.
+    pub sha256: String,
+    #[serde(default)]
+    pub rolled_back: bool,
+}
+
+impl Ledger {
+    pub fn entry(&self, revision: u64) -> Option<&Entry> {
+        self.revisions.iter().find(|entry| entry.revision == revision)
+    }
+
+    /// The revision that a rollback without a number goes to.
+    pub fn before_current(&self) -> Option<u64> {
+        let earlier = |entry: &&Entry| entry.revision < self.current && !entry.rolled_back;
+        self.revisions.iter().rev().find(earlier).map(|entry| entry.revision)
+    }
+
+    /// Makes `entry` the revision in force.
+    pub(super) fn record(&mut self, entry: Entry, pending: Option<Pending>) {
+        self.last = entry.revision;
+        self.current = entry.revision;
+        self.pending = pending;
+        self.revisions.push(entry);
+        let keep = [Some(self.current), self.pending.as_ref().map(|pending| pending.previous)];
+        while self.revisions.len() > KEPT {
+            let oldest = self.revisions.iter().position(|old| !keep.contains(&Some(old.revision)));
+            let Some(oldest) = oldest else { break };
+            self.revisions.remove(oldest);
+        }
+    }
+
+    /// Makes the previous revision the one in force again.
+    pub(super) fn roll_back(&mut self) {
+        let Some(pending) = self.pending.take() else { return };
+        let undone = self.current;
+        self.current = pending.previous;
+        for entry in &mut self.revisions {
+            entry.rolled_back |= entry.revision == undone;
+        }
+    }
+}

@@ -1,0 +1,171 @@
+//! The state directory: the rules last applied, the revisions before, an unconfirmed change.
+//!
+//! ```text
+//! state.json           the ledger; replaced as a whole, last
+//! revisions/N.toml     the rules file of revision N as it was applied
+//! ```
+//!
+//! A revision counts only once the ledger names it, so a crash between the two files leaves the
+//! old state; the stray file is overwritten by the next change of that number.
+
+mod files;
+mod ledger;
+#[cfg(test)]
+mod tests;
+
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
+
+use sha2::{Digest as _, Sha256};
+
+pub use ledger::{Entry, Ledger, Pending};
+
+const LEDGER: &str = "state.json";
+const REVISIONS: &str = "revisions";
+
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("cannot read {}: {source}", path.display())]
+    Read { path: PathBuf, source: io::Error },
+    #[error("cannot write {}: {source}", path.display())]
+    Write { path: PathBuf, source: io::Error },
+    /// Not what was written; nothing is guessed from it.
+    #[error("{} is corrupted: {what}", path.display())]
+    Corrupted { path: PathBuf, what: String },
+    #[error("there is no revision {0}")]
+    NoSuchRevision(u64),
+}
+
+/// A change about to be made durable.
+#[derive(Clone, Copy, Debug)]
+pub struct NewRevision<'a> {
+    pub text: &'a str,
+    /// The file's name, or `rollback to N`.
+    pub origin: &'a str,
+    pub rules: usize,
+    pub groups: usize,
+}
+
+#[derive(Debug)]
+pub struct Store {
+    directory: PathBuf,
+    ledger: Ledger,
+}
+
+impl Store {
+    /// Reads the ledger; an empty directory is a host where nothing was ever applied.
+    ///
+    /// # Errors
+    /// The directory cannot be read, or its ledger is not whole.
+    pub fn open(directory: &Path) -> Result<Self, Error> {
+        let revisions = directory.join(REVISIONS);
+        std::fs::create_dir_all(&revisions)
+            .map_err(|source| Error::Write { path: revisions, source })?;
+        let path = directory.join(LEDGER);
+        let ledger = match std::fs::read(&path) {
+            Ok(text) => serde_json::from_slice(&text)
+                .map_err(|error| Error::Corrupted { path, what: error.to_string() })?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ledger::default(),
+            Err(source) => return Err(Error::Read { path, source }),
+        };
+        Ok(Self { directory: directory.to_owned(), ledger })
+    }
+
+    pub fn ledger(&self) -> &Ledger {
+        &self.ledger
+    }
+
+    /// The number that the next change gets.
+    pub fn next_revision(&self) -> u64 {
+        self.ledger.last + 1
+    }
+
+    /// Numbers from here on are above `revision`: the kernel may know of more than a state directory
+    /// that was put back from a backup.
+    pub fn rise_above(&mut self, revision: u64) {
+        self.ledger.last = self.ledger.last.max(revision);
+    }
+
+    /// The rules file of a revision.
+    pub fn text(&self, revision: u64) -> Result<String, Error> {
+        let entry = self.ledger.entry(revision).ok_or(Error::NoSuchRevision(revision))?;
+        let path = self.revision_path(revision);
+        let text =
+            std::fs::read(&path).map_err(|source| Error::Read { path: path.clone(), source })?;
+        if digest(&text) != entry.sha256 {
+            let what = "it is not the file that was applied (SHA-256 differs)".to_owned();
+            return Err(Error::Corrupted { path, what });
+        }
+        String::from_utf8(text).map_err(|error| Error::Corrupted { path, what: error.to_string() })
+    }
+
+    /// Makes a new revision the current one, durably.
+    pub fn record(&mut self, new: NewRevision<'_>, pending: Option<Pending>) -> Result<u64, Error> {
+        let revision = self.next_revision();
+        let directory = self.directory.join(REVISIONS);
+        files::replace(&directory, &format!("{revision}.toml"), new.text.as_bytes())
+            .map_err(|source| Error::Write { path: self.revision_path(revision), source })?;
+        let entry = Entry {
+            revision,
+            applied_at: crate::clock::unix_now(),
+            rules: new.rules,
+            groups: new.groups,
+            origin: new.origin.to_owned(),
+            sha256: digest(new.text.as_bytes()),
+            rolled_back: false,
+        };
+        self.change(|ledger| ledger.record(entry, pending))?;
+        Ok(revision)
+    }
+
+    /// The current revision needs no confirmation any more.
+    pub fn confirm(&mut self) -> Result<(), Error> {
+        self.change(|ledger| ledger.pending = None)
+    }
+
+    /// The unconfirmed revision is taken back. No change where none is unconfirmed.
+    pub fn roll_back(&mut self) -> Result<(), Error> {
+        self.change(Ledger::roll_back)
+    }
+
+    /// Back to an earlier ledger, after what it was changed for failed. Numbers stay used.
+    pub fn restore(&mut self, before: Ledger) -> Result<(), Error> {
+        let last = self.ledger.last;
+        self.change(|ledger| *ledger = Ledger { last, ..before })
+    }
+
+    fn change(&mut self, change: impl FnOnce(&mut Ledger)) -> Result<(), Error> {
+        let mut ledger = self.ledger.clone();
+        change(&mut ledger);
+        let path = self.directory.join(LEDGER);
+        let text = serde_json::to_vec_pretty(&ledger)
+            .map_err(|error| Error::Write { path: path.clone(), source: error.into() })?;
+        files::replace(&self.directory, LEDGER, &text)
+            .map_err(|source| Error::Write { path, source })?;
+        let dropped = std::mem::replace(&mut self.ledger, ledger);
+        self.prune(&dropped);
+        Ok(())
+    }
+
+    /// Removes the files of revisions that the ledger has dropped.
+    fn prune(&self, before: &Ledger) {
+        for old in &before.revisions {
+            if self.ledger.entry(old.revision).is_none() {
+                let path = self.revision_path(old.revision);
+                if let Err(error) = std::fs::remove_file(&path) {
+                    tracing::debug!(path = %path.display(), %error, "old revision stays");
+                }
+            }
+        }
+    }
+
+    fn revision_path(&self, revision: u64) -> PathBuf {
+        self.directory.join(REVISIONS).join(format!("{revision}.toml"))
+    }
+}
+
+fn digest(text: &[u8]) -> String {
+    Sha256::digest(text).iter().map(|byte| format!("{byte:02x}")).collect()
+}

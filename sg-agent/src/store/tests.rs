@@ -1,0 +1,132 @@
+use std::{fs, os::unix::fs::PermissionsExt as _, path::Path};
+
+use super::*;
+
+fn new(text: &str) -> NewRevision<'_> {
+    NewRevision { text, origin: "rules.toml", rules: 1, groups: 1 }
+}
+
+fn pending(previous: u64) -> Pending {
+    Pending { previous, deadline: 1000, boot_id: "b".into(), until: 7 }
+}
+
+fn open(directory: &Path) -> Store {
+    Store::open(directory).unwrap()
+}
+
+#[test]
+fn what_was_recorded_is_there_after_a_restart() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut store = open(directory.path());
+    assert_eq!(store.ledger().current, 0);
+    assert_eq!(store.record(new("one"), None).unwrap(), 1);
+    assert_eq!(store.record(new("two"), Some(pending(1))).unwrap(), 2);
+    let again = open(directory.path());
+    assert_eq!(again.ledger(), store.ledger());
+    assert_eq!(again.ledger().pending, Some(pending(1)));
+    assert_eq!(again.text(1).unwrap(), "one");
+    assert_eq!(again.text(2).unwrap(), "two");
+    assert!(matches!(again.text(3), Err(Error::NoSuchRevision(3))));
+}
+
+#[test]
+fn a_crash_before_the_ledger_leaves_the_old_state() {
+    let directory = tempfile::tempdir().unwrap();
+    open(directory.path()).record(new("one"), None).unwrap();
+    // What a crash at each step of the next change leaves behind.
+    fs::write(directory.path().join("revisions/.2.toml.new"), "tw").unwrap();
+    assert_eq!(open(directory.path()).ledger().current, 1);
+    fs::write(directory.path().join("revisions/2.toml"), "two").unwrap();
+    assert_eq!(open(directory.path()).ledger().current, 1);
+    fs::write(directory.path().join(".state.json.new"), "{").unwrap();
+    let mut store = open(directory.path());
+    assert_eq!(store.ledger().current, 1);
+    assert_eq!(store.record(new("other two"), None).unwrap(), 2);
+    assert_eq!(open(directory.path()).text(2).unwrap(), "other two");
+}
+
+#[test]
+fn numbers_rise_past_a_change_that_was_undone() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut store = open(directory.path());
+    store.record(new("one"), None).unwrap();
+    let before = store.ledger().clone();
+    store.record(new("two"), None).unwrap();
+    store.restore(before.clone()).unwrap();
+    assert_eq!(*store.ledger(), Ledger { last: 2, ..before });
+    assert_eq!(open(directory.path()).next_revision(), 3);
+    store.rise_above(9);
+    assert_eq!(store.next_revision(), 10);
+}
+
+#[test]
+fn an_unconfirmed_change_goes_back_or_stays() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut store = open(directory.path());
+    store.record(new("one"), None).unwrap();
+    store.record(new("two"), Some(pending(1))).unwrap();
+    store.roll_back().unwrap();
+    let ledger = store.ledger();
+    assert_eq!((ledger.current, ledger.last, &ledger.pending), (1, 2, &None));
+    let undone: Vec<_> = ledger.revisions.iter().map(|entry| entry.rolled_back).collect();
+    assert_eq!(undone, [false, true]);
+    store.record(new("three"), Some(pending(1))).unwrap();
+    assert_eq!(store.ledger().before_current(), Some(1));
+    store.confirm().unwrap();
+    assert_eq!((store.ledger().current, &store.ledger().pending), (3, &None));
+}
+
+#[test]
+fn a_damaged_file_is_named() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut store = open(directory.path());
+    store.record(new("[settings]\n"), None).unwrap();
+    let revision = directory.path().join("revisions/1.toml");
+    fs::write(&revision, "").unwrap();
+    let error = store.text(1).unwrap_err().to_string();
+    assert!(error.starts_with(&format!("{} is corrupted", revision.display())), "{error}");
+    fs::remove_file(&revision).unwrap();
+    let error = store.text(1).unwrap_err().to_string();
+    assert!(error.starts_with(&format!("cannot read {}", revision.display())), "{error}");
+    let ledger = directory.path().join("state.json");
+    fs::write(&ledger, b"{\"last\": 1").unwrap();
+    let error = Store::open(directory.path()).unwrap_err().to_string();
+    assert!(error.starts_with(&format!("{} is corrupted", ledger.display())), "{error}");
+}
+
+#[test]
+fn a_failed_write_changes_nothing() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut store = open(directory.path());
+    store.record(new("one"), None).unwrap();
+    // A directory in the way of the ledger's temporary file: this fails for root too.
+    fs::create_dir(directory.path().join(".state.json.new")).unwrap();
+    let error = store.record(new("two"), None).unwrap_err();
+    assert!(matches!(error, Error::Write { .. }), "{error}");
+    assert_eq!((store.ledger().current, store.next_revision()), (1, 2));
+    assert_eq!(open(directory.path()).ledger(), store.ledger());
+}
+
+#[test]
+fn old_revisions_go_but_never_the_one_to_fall_back_to() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut store = open(directory.path());
+    for _ in 0..ledger::KEPT + 5 {
+        store.record(new("x"), Some(pending(1))).unwrap();
+    }
+    assert_eq!(store.ledger().revisions.len(), ledger::KEPT);
+    assert_eq!(store.text(1).unwrap(), "x");
+    assert!(matches!(store.text(2), Err(Error::NoSuchRevision(2))));
+    let files = fs::read_dir(directory.path().join("revisions")).unwrap().count();
+    assert_eq!(files, ledger::KEPT);
+}
+
+#[test]
+fn a_file_where_the_directory_should_be_is_named() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("state");
+    fs::write(&path, "").unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+    let error = Store::open(&path).unwrap_err().to_string();
+    assert!(error.contains(&path.display().to_string()), "{error}");
+}
