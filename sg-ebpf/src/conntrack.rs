@@ -6,7 +6,7 @@
 //! addresses and tag again, so it never acts on half of one flow and half of another. x86 keeps
 //! loads and stores in that order. Counts of one flow on two CPUs at once may lose a packet.
 
-use core::{arch::asm, intrinsics, ptr};
+use core::{arch::asm, intrinsics, mem::MaybeUninit, ptr};
 
 use sg_common::{
     Direction, Reason,
@@ -22,7 +22,7 @@ use crate::{
     judge::Context,
     maps::{Arena, Image, Table},
     net::{Net, V4, V6},
-    transport::Transport,
+    packet::Packet,
 };
 
 /// What a packet is looked up by, and what its flow starts with. The global functions below take
@@ -31,26 +31,26 @@ use crate::{
 pub(crate) struct Key<N: Net> {
     tag: Tag,
     hash: u64,
-    bytes: u64,
+    bytes: u32,
     /// Bits of [`kind`].
-    kind: u64,
+    kind: u32,
     pub(crate) addresses: N::Addresses,
 }
 
 /// A [`Key`] as the verifier sees it.
-type Request4 = [u64; 5];
-type Request6 = [u64; 8];
+type Request4 = [u64; 4];
+type Request6 = [u64; 7];
 
 const _: () = assert!(size_of::<Key<V4>>() == size_of::<Request4>());
 const _: () = assert!(size_of::<Key<V6>>() == size_of::<Request6>());
 
 mod kind {
     /// Fragments of a datagram, not a flow.
-    pub(super) const FRAGMENTS: u64 = 1;
+    pub(super) const FRAGMENTS: u32 = 1;
     /// A packet like this opens no flow: a reply to an ICMP query.
-    pub(super) const REPLY: u64 = 2;
+    pub(super) const REPLY: u32 = 2;
     /// ICMP that is neither query nor reply.
-    pub(super) const UNTRACKED: u64 = 4;
+    pub(super) const UNTRACKED: u32 = 4;
 }
 
 impl<N: Net> Key<N> {
@@ -59,10 +59,10 @@ impl<N: Net> Key<N> {
     pub(crate) fn of(
         context: &Context,
         direction: Direction,
-        ip: &Ip<N::Address>,
-        transport: &Transport,
+        packet: &Packet<N>,
         bytes: u32,
     ) -> Self {
+        let Packet { ip, transport } = packet;
         let protocol = ip.chain.protocol;
         let mut kind = 0;
         let ports = if protocol == TCP || protocol == UDP {
@@ -100,9 +100,9 @@ impl<N: Net> Key<N> {
     }
 
     #[inline(always)]
-    fn new(context: &Context, tag: Tag, addresses: N::Addresses, kind: u64, bytes: u32) -> Self {
+    fn new(context: &Context, tag: Tag, addresses: N::Addresses, kind: u32, bytes: u32) -> Self {
         let hash = addresses.hash(tag.0, &context.rules.image.control().seed);
-        Self { tag, hash, bytes: bytes as u64, kind, addresses }
+        Self { tag, hash, bytes, kind, addresses }
     }
 
     #[inline(always)]
@@ -310,13 +310,27 @@ const CLAIM_TRIES: usize = 2;
 
 /// Opens a flow, or keeps the verdict on a first fragment, in the state that the key has; `false` if
 /// there is no room.
-#[inline(never)]
-pub(crate) fn open<N: Net>(context: &Context, key: &Key<N>) -> bool {
-    let Some(table) = key.table() else { return false };
+#[inline(always)]
+pub(crate) fn keep<N: Net>(context: &Context, key: &Key<N>) -> bool {
     // The lane that it had before, if it is still there: a key must not stand in two.
+    match reopen::<N>(context, key) {
+        GONE => N::insert(key),
+        reopened => reopened == REOPENED,
+    }
+}
+
+const GONE: u32 = 0;
+const REOPENED: u32 = 1;
+const LOST: u32 = 2;
+
+#[inline(never)]
+fn reopen<N: Net>(context: &Context, key: &Key<N>) -> u32 {
+    let Some(table) = key.table() else { return LOST };
     match find::<N>(&table, context, key) {
-        Some(mut found) => found.restart(context.now, key.tag.state(), key.bytes as u32),
-        None => N::insert(key),
+        Some(mut found) => {
+            if found.restart(context.now, key.tag.state(), key.bytes) { REOPENED } else { LOST }
+        }
+        None => GONE,
     }
 }
 
@@ -359,7 +373,7 @@ fn claim<N: Net>(key: &Key<N>) -> u32 {
             (*bucket).seen[lane] = arena.now();
             (*bucket).packets[lane] = 1;
             (*bucket).body[lane].addresses = key.addresses;
-            (*bucket).body[lane].volume = key.bytes;
+            (*bucket).body[lane].volume = key.bytes as u64;
             ptr::write_volatile(tag, key.tag.0);
         }
         return 1;
@@ -488,15 +502,24 @@ fn is_still_allowed<N: Net>(context: &Context, tag: Tag, addresses: &N::Addresse
 
 /// What is known of a packet's flow: 0 if nothing, else its number above a [`Reason`]. `Flow`: it
 /// passes and is counted; `FlowCut`: it is refused; `Rule`: a SYN on a five-tuple whose flow is
-/// ending or was cut, for the rules to say.
+/// ending or was cut, for the rules to say. Writes the packet's key.
 #[inline(never)]
-pub(crate) fn known<N: Net>(context: &Context, key: &Key<N>, tcp_flags: u8) -> u64 {
+pub(crate) fn known<N: Net>(
+    context: &Context,
+    packet: &Packet<N>,
+    bytes: u32,
+    key: &mut MaybeUninit<Key<N>>,
+) -> u64 {
+    let key = key.write(Key::of(context, context.direction, packet, bytes));
+    if !key.is_tracked() {
+        return 0;
+    }
     let Some(table) = N::flows() else { return 0 };
     let Some(mut found) = find::<N>(&table, context, key) else { return 0 };
     if found.is_over(context) {
         return 0;
     }
-    let reason = hit::<N>(context, key, &mut found, tcp_flags);
+    let reason = hit::<N>(context, key, &mut found, packet.transport.tcp_flags);
     (found.number() as u64) << 32 | reason as u64
 }
 
@@ -527,7 +550,7 @@ fn hit<N: Net>(
     }
     if context.leaves_traces {
         let state = state.after(protocol, context.direction, tcp_flags);
-        found.touch(context.now, state, key.bytes as u32);
+        found.touch(context.now, state, key.bytes);
     }
     Reason::Flow
 }

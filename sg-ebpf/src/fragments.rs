@@ -1,4 +1,6 @@
-//! Later fragments go where the first one went. Functions of their own: few packets come here.
+//! Verdicts on first fragments, kept for those that follow.
+
+use core::mem::MaybeUninit;
 
 use sg_common::flow::{State, Timeout};
 
@@ -9,25 +11,37 @@ use crate::{
     net::Net,
 };
 
-/// Whether a later fragment passes: with its first, or because the rules allow its peer the whole
-/// protocol.
+/// No first fragment is known.
+pub(crate) const UNKNOWN: u32 = 0;
+pub(crate) const ALLOWED: u32 = 1;
+pub(crate) const DENIED: u32 = 2;
+
+/// The verdict on the first fragment of a later one. `key` is room to work in.
 #[inline(never)]
-pub(crate) fn follows<N: Net>(context: &Context, ip: &Ip<N::Address>) -> bool {
-    let key = Key::<N>::of_fragments(context, ip);
-    if let Some(table) = N::fragments()
-        && let Some(first) = conntrack::find::<N>(&table, context, &key)
-        && !first.is_older(context, Timeout::Fragment)
-    {
-        return !first.tag.state().is_denied();
+pub(crate) fn verdict<N: Net>(
+    context: &Context,
+    ip: &Ip<N::Address>,
+    key: &mut MaybeUninit<Key<N>>,
+) -> u32 {
+    let key = key.write(Key::of_fragments(context, ip));
+    let Some(table) = N::fragments() else { return UNKNOWN };
+    match conntrack::find::<N>(&table, context, key) {
+        Some(first) if !first.is_older(context, Timeout::Fragment) => {
+            if first.tag.state().is_denied() { DENIED } else { ALLOWED }
+        }
+        _ => UNKNOWN,
     }
-    let (_, peer) = N::sides(context.direction, ip.source, ip.destination);
-    context.rules.allow_all::<N>(context.direction, peer, ip.chain.protocol)
 }
 
-/// Keeps the verdict on a first fragment for those that follow; `false` if there is no room.
-#[inline(never)]
-pub(crate) fn remember<N: Net>(context: &Context, ip: &Ip<N::Address>, allowed: bool) -> bool {
-    let mut key = Key::<N>::of_fragments(context, ip);
+/// The entry of a first fragment.
+#[inline(always)]
+pub(crate) fn key<'a, N: Net>(
+    context: &Context,
+    ip: &Ip<N::Address>,
+    allowed: bool,
+    key: &'a mut MaybeUninit<Key<N>>,
+) -> &'a Key<N> {
+    let key = key.write(Key::of_fragments(context, ip));
     key.set_state(State::first_fragment(allowed));
-    conntrack::open::<N>(context, &key)
+    key
 }

@@ -107,16 +107,16 @@ pub(crate) fn opaque(pointer: usize) -> usize {
     copy
 }
 
-pub(crate) struct XdpFrame<'a>(&'a XdpContext);
+pub(crate) struct XdpFrame(XdpContext);
 
-impl<'a> XdpFrame<'a> {
+impl XdpFrame {
     #[inline(always)]
-    pub(crate) fn new(ctx: &'a XdpContext) -> Self {
-        Self(ctx)
+    pub(crate) fn new(ctx: &XdpContext) -> Self {
+        Self(XdpContext::new(ctx.ctx))
     }
 }
 
-impl Frame for XdpFrame<'_> {
+impl Frame for XdpFrame {
     #[inline(always)]
     fn start(&self) -> usize {
         self.0.data()
@@ -155,16 +155,16 @@ impl Frame for XdpFrame<'_> {
     }
 }
 
-pub(crate) struct SkbFrame<'a>(&'a TcContext);
+pub(crate) struct SkbFrame(TcContext);
 
-impl<'a> SkbFrame<'a> {
+impl SkbFrame {
     #[inline(always)]
-    pub(crate) fn new(ctx: &'a TcContext) -> Self {
-        Self(ctx)
+    pub(crate) fn new(ctx: &TcContext) -> Self {
+        Self(TcContext::new(ctx.skb.skb))
     }
 }
 
-impl Frame for SkbFrame<'_> {
+impl Frame for SkbFrame {
     #[inline(always)]
     fn start(&self) -> usize {
         self.0.data()

@@ -1,11 +1,13 @@
 //! IPv4 and IPv6 headers, with options and extension headers (RFC 791, RFC 8200).
 
+use core::mem::MaybeUninit;
+
 use sg_common::{Reason, flow::TCP};
 
 use crate::{
     frame::{Frame, Scratch},
     conntrack::not_unrolled,
-    judge::Length,
+    judge::Notes,
     maps,
     net::{Net, V4, V6},
 };
@@ -48,122 +50,176 @@ pub(crate) struct Chain {
 /// The largest datagram that fragments may add up to.
 const MAX_DATAGRAM: u32 = 65535;
 
-/// A family's header.
+/// A family's header. Written where it will stay, since there is no stack for a second one.
 pub(crate) trait Header: Net + Sized {
-    /// Reads the header at `at` and what leads from it to the transport header.
+    /// Reads the header at `notes.ip` and what leads from it to the transport header.
     fn read<F: Frame>(
         frame: &F,
-        at: u32,
-        length: &mut Length,
-    ) -> Result<Ip<Self::Address>, Reason>;
+        notes: &mut Notes,
+        ip: &mut MaybeUninit<Ip<Self::Address>>,
+    ) -> Result<(), Reason>;
 
     /// The same for a packet that an ICMP error quotes: of its end, only `end` is known.
-    fn quoted<F: Frame>(frame: &F, at: u32, end: u32) -> Result<Ip<Self::Address>, Reason>;
+    fn quoted<F: Frame>(
+        frame: &F,
+        at: u32,
+        end: u32,
+        ip: &mut MaybeUninit<Ip<Self::Address>>,
+    ) -> Result<(), Reason>;
+}
+
+/// Reads and checks an IP header; 0, or the number of the reason to drop.
+#[inline(never)]
+pub(crate) fn parse<N: Header, F: Frame>(
+    frame: &F,
+    notes: &mut Notes,
+    ip: &mut MaybeUninit<Ip<N::Address>>,
+) -> u32 {
+    match N::read(frame, notes, ip) {
+        Ok(()) => 0,
+        Err(reason) => reason as u32,
+    }
 }
 
 impl Header for V4 {
     #[inline(always)]
-    fn read<F: Frame>(frame: &F, at: u32, length: &mut Length) -> Result<Ip<u32>, Reason> {
-        let mut ip = Self::quoted(frame, at, 0)?;
+    fn read<F: Frame>(
+        frame: &F,
+        notes: &mut Notes,
+        to: &mut MaybeUninit<Ip<u32>>,
+    ) -> Result<(), Reason> {
+        let at = notes.ip;
+        let Fixed4 { mut ip, fragment_offset } = fixed4(frame, at)?;
         let header = ip.chain.transport - at;
         let mut total = ip.end;
         if total == 0 && frame.is_gso() {
             total = frame.len().wrapping_sub(at);
         }
-        if total < header || !length.reaches(frame, at + total) {
+        if total < header || !notes.reaches(frame, at + total) {
             return Err(Reason::Malformed);
         }
         ip.end = at + total;
         if ip.chain.part == Part::Later {
-            // Here the field holds the fragment's offset until it has been judged.
-            let offset = ip.chain.identification >> 16;
-            check_later(ip.chain.protocol, offset, total - header)?;
+            check_later(ip.chain.protocol, fragment_offset, total - header)?;
         }
-        ip.chain.identification &= 0xffff;
-        Ok(ip)
+        to.write(ip);
+        Ok(())
     }
 
-    /// `end` of the result is the total length field; the fragment's offset in units of 8 bytes is
-    /// in the upper half of `identification`.
     #[inline(always)]
-    fn quoted<F: Frame>(frame: &F, at: u32, _end: u32) -> Result<Ip<u32>, Reason> {
-        let mut scratch = Scratch::new();
-        let header = frame.header::<20>(at, &mut scratch).ok_or(Reason::Malformed)?;
-        let first = header.byte(0);
-        let length = (first & 15) as u32 * 4;
-        if first >> 4 != 4 || length < 20 {
-            return Err(Reason::Malformed);
-        }
-        let fragment = header.half(6) as u32;
-        let part = match (fragment & 0x1fff, fragment & 0x2000) {
-            (0, 0) => Part::Whole,
-            (0, _) => Part::First,
-            _ => Part::Later,
-        };
-        let protocol = header.byte(9);
-        Ok(Ip {
-            source: header.word(12),
-            destination: header.word(16),
-            hop_limit: header.byte(8),
-            chain: Chain {
-                protocol,
-                part,
-                fragment_protocol: protocol,
-                identification: (fragment & 0x1fff) << 16 | header.half(4) as u32,
-                transport: at + length,
-            },
-            end: header.half(2) as u32,
-        })
+    fn quoted<F: Frame>(
+        frame: &F,
+        at: u32,
+        end: u32,
+        ip: &mut MaybeUninit<Ip<u32>>,
+    ) -> Result<(), Reason> {
+        ip.write(Ip { end, ..fixed4(frame, at)?.ip });
+        Ok(())
     }
+}
+
+/// An IPv4 header up to its options.
+struct Fixed4 {
+    /// `end` is the total length field.
+    ip: Ip<u32>,
+    /// In units of 8 bytes.
+    fragment_offset: u32,
+}
+
+#[inline(always)]
+fn fixed4<F: Frame>(frame: &F, at: u32) -> Result<Fixed4, Reason> {
+    let mut scratch = Scratch::new();
+    let header = frame.header::<20>(at, &mut scratch).ok_or(Reason::Malformed)?;
+    let first = header.byte(0);
+    let length = (first & 15) as u32 * 4;
+    if first >> 4 != 4 || length < 20 {
+        return Err(Reason::Malformed);
+    }
+    let fragment = header.half(6) as u32;
+    let (fragment_offset, more) = (fragment & 0x1fff, fragment & 0x2000);
+    let part = match (fragment_offset, more) {
+        (0, 0) => Part::Whole,
+        (0, _) => Part::First,
+        _ => Part::Later,
+    };
+    let protocol = header.byte(9);
+    let chain = Chain {
+        protocol,
+        part,
+        fragment_protocol: protocol,
+        identification: header.half(4) as u32,
+        transport: at + length,
+    };
+    let ip = Ip {
+        source: header.word(12),
+        destination: header.word(16),
+        hop_limit: header.byte(8),
+        chain,
+        end: header.half(2) as u32,
+    };
+    Ok(Fixed4 { ip, fragment_offset })
 }
 
 impl Header for V6 {
     #[inline(always)]
-    fn read<F: Frame>(frame: &F, at: u32, length: &mut Length) -> Result<Ip<(u64, u64)>, Reason> {
-        let mut ip = fixed(frame, at)?;
+    fn read<F: Frame>(
+        frame: &F,
+        notes: &mut Notes,
+        ip: &mut MaybeUninit<Ip<(u64, u64)>>,
+    ) -> Result<(), Reason> {
+        let at = notes.ip;
+        let ip = fixed6(frame, at, ip)?;
         let mut end = at + 40 + ip.end;
         if ip.end == 0 && frame.is_gso() {
             end = frame.len();
         }
-        if !length.reaches(frame, end) {
+        if !notes.reaches(frame, end) {
             return Err(Reason::Malformed);
         }
         ip.end = end;
-        extend(frame, &mut ip)?;
-        Ok(ip)
+        extend(frame, ip)
     }
 
     #[inline(always)]
-    fn quoted<F: Frame>(frame: &F, at: u32, end: u32) -> Result<Ip<(u64, u64)>, Reason> {
-        let mut ip = fixed(frame, at)?;
+    fn quoted<F: Frame>(
+        frame: &F,
+        at: u32,
+        end: u32,
+        ip: &mut MaybeUninit<Ip<(u64, u64)>>,
+    ) -> Result<(), Reason> {
+        let ip = fixed6(frame, at, ip)?;
         ip.end = end;
-        extend(frame, &mut ip)?;
-        Ok(ip)
+        extend(frame, ip)
     }
 }
 
 /// The fixed IPv6 header; `end` is its payload length field.
 #[inline(always)]
-fn fixed<F: Frame>(frame: &F, at: u32) -> Result<Ip<(u64, u64)>, Reason> {
+fn fixed6<'a, F: Frame>(
+    frame: &F,
+    at: u32,
+    ip: &'a mut MaybeUninit<Ip<(u64, u64)>>,
+) -> Result<&'a mut Ip<(u64, u64)>, Reason> {
     let mut scratch = Scratch::new();
     let header = frame.header::<40>(at, &mut scratch).ok_or(Reason::Malformed)?;
     if header.byte(0) >> 4 != 6 {
         return Err(Reason::Malformed);
     }
     let protocol = header.byte(6);
-    Ok(Ip {
+    let chain = Chain {
+        protocol,
+        part: Part::Whole,
+        fragment_protocol: protocol,
+        identification: 0,
+        transport: at + 40,
+    };
+    Ok(ip.write(Ip {
         source: header.pair(8),
         destination: header.pair(24),
         hop_limit: header.byte(7),
-        chain: Chain {
-            protocol,
-            part: Part::Whole,
-            fragment_protocol: protocol,
-            identification: 0,
-            transport: at + 40,
-        },
+        chain,
         end: header.half(4) as u32,
-    })
+    }))
 }
 
 const HOP_BY_HOP: u8 = 0;

@@ -1,30 +1,22 @@
-//! The core: what a packet gets, in the order of semantics.md.
-//!
-//! Headers, source check, always-pass, untracked, flow, fragments, related, rules; then counted.
-
-use core::mem::MaybeUninit;
+//! From a frame on a hook to a verdict that is counted. What IP packets get is in
+//! [`crate::packet`].
 
 use sg_common::{
     Direction, Reason,
-    flow::{State, TCP, Tick, UDP, tcp},
+    flow::Tick,
     image::{self, flags, header, record},
     interval::Words,
     probe::NO_FLOW,
 };
 
 use crate::{
-    conntrack::{self, Key},
     counters,
-    exempt::is_exempt,
-    fragments,
-    frame::{Frame, Scratch, opaque},
-    ip::{Header, Ip, Part},
+    frame::{Frame, Scratch},
     maps::Arena,
-    net::{Net, V4, V6},
-    related,
+    net::{V4, V6},
+    packet::{Judgement, packet},
     rules::Rules,
-    source::{self, SourceCheck},
-    transport::{self, Transport},
+    source,
 };
 
 /// Where a program sits, from the kernel's point of view.
@@ -75,20 +67,29 @@ impl Context {
     }
 }
 
-/// What a packet gets: the reason to pass, or the reason to drop.
-type Judgement = Result<Reason, Reason>;
+/// What is learnt of a packet besides the verdict.
+pub(crate) struct Notes {
+    /// Length of the frame, as far as it had to be known: the linear part, or all of it.
+    pub(crate) length: u32,
+    /// Offset of the IP header.
+    pub(crate) ip: u32,
+    /// Number of the packet's flow, for a probe.
+    pub(crate) flow: u32,
+}
 
-/// Length of the frame, as far as it had to be known: the linear part, or all of it.
-pub(crate) struct Length(pub(crate) u32);
+impl Notes {
+    #[inline(always)]
+    pub(crate) fn on<F: Frame>(frame: &F) -> Self {
+        Self { length: frame.linear(), ip: 0, flow: NO_FLOW }
+    }
 
-impl Length {
     /// Whether the frame reaches as far as `end`.
     #[inline(always)]
     pub(crate) fn reaches<F: Frame>(&mut self, frame: &F, end: u32) -> bool {
-        if end > self.0 {
-            self.0 = frame.len();
+        if end > self.length {
+            self.length = frame.len();
         }
-        end <= self.0
+        end <= self.length
     }
 }
 
@@ -101,10 +102,9 @@ pub(crate) fn enforce<F: Frame>(frame: &F, hook: Hook) -> Verdict {
         (Hook::Receive, true) | (Hook::Send, false) => Direction::Egress,
     };
     let Some(context) = Context::of(frame.ifindex(), direction, true) else { return Verdict::Pass };
-    let mut length = Length(frame.linear());
-    let mut flow = NO_FLOW;
-    let reason = judge(&context, frame, &mut length, &mut flow);
-    counters::count(context.slot, context.direction, reason, length.0);
+    let mut notes = Notes::on(frame);
+    let reason = judge(&context, frame, &mut notes);
+    counters::count(context.slot, context.direction, reason, notes.length);
     if reason.allowed() { Verdict::Pass } else { Verdict::Drop }
 }
 
@@ -151,24 +151,16 @@ impl Link {
     }
 }
 
-// The steps that follow are functions of their own, so that none holds more on the stack than it
-// needs: all that call each other share 512 bytes.
-
-/// Judges a frame. The reason says both verdict and cause; `flow` is for a probe.
+/// Judges a frame. The reason says both verdict and cause.
 #[inline(always)]
-pub(crate) fn judge<F: Frame>(
-    context: &Context,
-    frame: &F,
-    length: &mut Length,
-    flow: &mut u32,
-) -> Reason {
+pub(crate) fn judge<F: Frame>(context: &Context, frame: &F, notes: &mut Notes) -> Reason {
     let link = link(context, frame);
-    let at = link & LINK_OFFSET;
+    notes.ip = link & LINK_OFFSET;
     if link & LINK_V4 != 0 {
-        return packet::<V4, F>(context, frame, at, length, flow);
+        return packet::<V4, F>(context, frame, notes);
     }
     if link & LINK_V6 != 0 {
-        return packet::<V6, F>(context, frame, at, length, flow);
+        return packet::<V6, F>(context, frame, notes);
     }
     reason(link)
 }
@@ -179,7 +171,7 @@ const LINK_V6: u32 = 1 << 17;
 
 /// The reason with this number; the steps hand reasons on as numbers.
 #[inline(always)]
-fn reason(number: u32) -> Reason {
+pub(crate) fn reason(number: u32) -> Reason {
     match Reason::from_number(number as u8) {
         Some(reason) => reason,
         None => Reason::Malformed,
@@ -220,173 +212,14 @@ fn not_ip<F: Frame>(context: &Context, frame: &F, link: &Link) -> Judgement {
 impl Context {
     /// Whether this packet comes from an instance that is held to its addresses.
     #[inline(always)]
-    fn checks_source(&self) -> bool {
+    pub(crate) fn checks_source(&self) -> bool {
         matches!(self.direction, Direction::Egress) && self.interface & flags::SOURCE_CHECK != 0
     }
 
     /// Whether TCP is picked up in mid-stream: the interface has only just come under the filter.
     #[inline(always)]
-    fn picks_up(&self) -> bool {
+    pub(crate) fn picks_up(&self) -> bool {
         let until = self.rules.field(record::PICKUP_UNTIL);
         until != 0 && (until.wrapping_sub(self.now) as i32) > 0
-    }
-}
-
-/// Reads and checks IP and transport header; 0, or the number of the reason to drop.
-#[inline(never)]
-fn parse<N: Header, F: Frame>(
-    frame: &F,
-    at: u32,
-    length: &mut Length,
-    packet: &mut MaybeUninit<Packet<N>>,
-) -> u32 {
-    let read = |length: &mut Length| {
-        let ip = N::read(frame, at, length)?;
-        let transport = transport::read::<N, F>(frame, &ip)?;
-        Ok(Packet::<N> { ip, transport })
-    };
-    match read(length) {
-        Ok(read) => {
-            packet.write(read);
-            0
-        }
-        Err::<_, Reason>(reason) => reason as u32,
-    }
-}
-
-/// The headers of a packet, which are in order.
-#[repr(C)]
-struct Packet<N: Net> {
-    ip: Ip<N::Address>,
-    transport: Transport,
-}
-
-#[inline(never)]
-fn packet<N: SourceCheck, F: Frame>(
-    context: &Context,
-    frame: &F,
-    at: u32,
-    length: &mut Length,
-    flow: &mut u32,
-) -> Reason {
-    let mut packet = MaybeUninit::uninit();
-    let refused = parse::<N, F>(frame, at, length, &mut packet);
-    if refused != 0 {
-        return reason(refused);
-    }
-    // SAFETY: written where nothing was refused.
-    let packet: &Packet<N> = unsafe { packet.assume_init_ref() };
-    match packet.judge(context, frame, length.0, flow) {
-        Ok(reason) | Err(reason) => reason,
-    }
-}
-
-impl<N: SourceCheck> Packet<N> {
-    #[inline(always)]
-    fn judge<F: Frame>(
-        &self,
-        context: &Context,
-        frame: &F,
-        bytes: u32,
-        flow: &mut u32,
-    ) -> Judgement {
-        if context.checks_source() {
-            let refused = source::check::<N, F>(context, frame, &self.ip, &self.transport);
-            if refused != 0 {
-                return Err(reason(refused));
-            }
-        }
-        let exempt =
-            is_exempt::<N>(context.settings, context.direction, &self.ip, &self.transport);
-        let part = self.ip.chain.part;
-        if part == Part::Later && !exempt {
-            return if fragments::follows::<N>(context, &self.ip) {
-                Ok(Reason::Fragment)
-            } else {
-                Err(Reason::FragmentUnknown)
-            };
-        }
-        let judgement =
-            if exempt { Ok(Reason::Exempt) } else { self.stateful(context, frame, bytes, flow) };
-        if part == Part::First && context.leaves_traces {
-            // A refusal only where the rules alone would let the others through.
-            let refused = matches!(
-                judgement,
-                Err(Reason::NotSyn | Reason::AllowanceExceeded | Reason::FlowCut)
-            );
-            if judgement.is_ok() || refused {
-                // The result is of no use here, but it has to be used: a function whose result LLVM
-                // drops may leave a stack pointer in its register, which the verifier refuses.
-                opaque(fragments::remember::<N>(context, &self.ip, !refused) as usize);
-            }
-        }
-        judgement
-    }
-
-    #[inline(always)]
-    fn stateful<F: Frame>(
-        &self,
-        context: &Context,
-        frame: &F,
-        bytes: u32,
-        flow: &mut u32,
-    ) -> Judgement {
-        let protocol = self.ip.chain.protocol;
-        if protocol == TCP || protocol == UDP {
-            let (local, remote) = self.transport.ports(context.direction);
-            if context.rules.untracked::<N>(protocol, local, remote) {
-                return Ok(Reason::Untracked);
-            }
-        }
-        let tcp_flags = self.transport.tcp_flags;
-        let mut key = Key::<N>::of(context, context.direction, &self.ip, &self.transport, bytes);
-        if key.is_tracked() {
-            let known = conntrack::known::<N>(context, &key, tcp_flags);
-            if known != 0 {
-                *flow = (known >> 32) as u32;
-                match reason(known as u32) {
-                    Reason::Flow => return Ok(Reason::Flow),
-                    Reason::FlowCut => return Err(Reason::FlowCut),
-                    // The rules have to say whether it starts over.
-                    _ => {}
-                }
-            }
-        } else if context.settings & image::settings::RELATED_ICMP != 0
-            && self.ip.chain.part == Part::Whole
-            && N::is_error(self.transport.icmp_type())
-        {
-            let related = related::is_related::<N, F>(context, frame, &self.ip);
-            if related != 0 {
-                *flow = (related - 1) as u32;
-                return Ok(Reason::Related);
-            }
-        }
-        if !context.rules.allow::<N>(context.direction, &key.addresses, self.service()) {
-            return Err(Reason::NoRule);
-        }
-        // Other ICMP than queries, and replies to queries, leave no state.
-        if !key.may_open() {
-            return Ok(Reason::Rule);
-        }
-        if protocol == TCP && !tcp::opens(tcp_flags) && !context.picks_up() {
-            return Err(Reason::NotSyn);
-        }
-        if !context.leaves_traces {
-            return Ok(Reason::Rule);
-        }
-        key.set_state(State::first(protocol, context.direction, tcp_flags));
-        if conntrack::open::<N>(context, &key) {
-            Ok(Reason::Rule)
-        } else {
-            Err(Reason::AllowanceExceeded)
-        }
-    }
-
-    /// The service that the packet goes to, as rules name it.
-    #[inline(always)]
-    fn service(&self) -> u32 {
-        let (source, destination) = self.transport.loaded();
-        let protocol = self.ip.chain.protocol;
-        image::service(protocol, if protocol == N::ICMP { source } else { destination })
     }
 }

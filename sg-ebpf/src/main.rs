@@ -23,6 +23,7 @@ mod ip;
 mod judge;
 mod maps;
 mod net;
+mod packet;
 mod probe;
 mod related;
 mod rules;
@@ -73,7 +74,7 @@ fn sg_probe(ctx: XdpContext) -> u32 {
 fn tc_action(verdict: Verdict) -> i32 {
     match verdict {
         Verdict::Pass => TC_ACT_UNSPEC,
-        Verdict::Drop => TC_ACT_SHOT as i32,
+        Verdict::Drop => TC_ACT_SHOT,
     }
 }
 

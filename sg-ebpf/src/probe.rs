@@ -9,8 +9,8 @@ use sg_common::{
 };
 
 use crate::{
-    frame::{Frame, XdpFrame},
-    judge::{Context, Length, judge},
+    frame::XdpFrame,
+    judge::{Context, Notes, judge},
 };
 
 /// Judges the packet that follows a [`Question`] and puts an [`Answer`] over its first bytes.
@@ -21,17 +21,18 @@ pub(crate) fn answer(ctx: &XdpContext) {
         return;
     }
     // SAFETY: the bounds were checked just now.
-    let question = unsafe { *(meta as *const Question) };
-    let direction = |_| if question.direction == 0 { Direction::Ingress } else { Direction::Egress };
-    let mut answer = Answer { magic: MAGIC, reason: 0, flow: NO_FLOW };
-    if let Some(context) = Context::of(question.ifindex, direction, false) {
+    let Question { ifindex, direction } = unsafe { *(meta as *const Question) };
+    let direction = |_| if direction == 0 { Direction::Ingress } else { Direction::Egress };
+    let (mut reason, mut flow) = (0, NO_FLOW);
+    if let Some(context) = Context::of(ifindex, direction, false) {
         let frame = XdpFrame::new(ctx);
-        let mut length = Length(frame.linear());
-        answer.reason = judge(&context, &frame, &mut length, &mut answer.flow) as u32;
+        let mut notes = Notes::on(&frame);
+        reason = judge(&context, &frame, &mut notes) as u32;
+        flow = notes.flow;
     }
     let (data, end) = (ctx.data(), ctx.data_end());
     if data + size_of::<Answer>() <= end {
         // SAFETY: the bounds were checked just now.
-        unsafe { *(data as *mut Answer) = answer };
+        unsafe { *(data as *mut Answer) = Answer { magic: MAGIC, reason, flow } };
     }
 }

@@ -12,6 +12,7 @@ use crate::{
     ip::{Header, Ip, Part},
     judge::Context,
     net::{Net, V4, V6},
+    packet::Packet,
     rules::Rules,
     transport::Transport,
 };
@@ -93,9 +94,9 @@ pub(crate) trait SourceCheck: Header {
 pub(crate) fn check<N: SourceCheck, F: Frame>(
     context: &Context,
     frame: &F,
-    ip: &Ip<N::Address>,
-    transport: &Transport,
+    packet: &Packet<N>,
 ) -> u32 {
+    let Packet { ip, transport } = packet;
     let (rules, interface) = (&context.rules, context.interface);
     let checked = ethernet(rules, interface, frame)
         .and_then(|()| N::check(rules, interface, frame, ip, transport));

@@ -1,5 +1,7 @@
 //! TCP, UDP and ICMP headers (RFC 9293, 768, 792, 4443).
 
+use core::mem::MaybeUninit;
+
 use sg_common::{
     Direction, Reason,
     flow::{TCP, UDP},
@@ -48,10 +50,26 @@ impl Transport {
     }
 }
 
+/// Reads and checks the header behind `ip`; 0, or the number of the reason to drop.
+#[inline(never)]
+pub(crate) fn parse<N: Net, F: Frame>(
+    frame: &F,
+    ip: &Ip<N::Address>,
+    transport: &mut MaybeUninit<Transport>,
+) -> u32 {
+    match read::<N, F>(frame, ip) {
+        Ok(read) => {
+            transport.write(read);
+            0
+        }
+        Err(reason) => reason as u32,
+    }
+}
+
 /// Reads and checks the transport header of a whole packet or first fragment; later fragments and
 /// other protocols have none that matters.
 #[inline(always)]
-pub(crate) fn read<N: Net, F: Frame>(frame: &F, ip: &Ip<N::Address>) -> Result<Transport, Reason> {
+fn read<N: Net, F: Frame>(frame: &F, ip: &Ip<N::Address>) -> Result<Transport, Reason> {
     let chain = &ip.chain;
     if chain.part == Part::Later {
         return Ok(Transport::default());
