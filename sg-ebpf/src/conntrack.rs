@@ -6,7 +6,7 @@
 //! addresses and tag again, so it never acts on half of one flow and half of another. x86 keeps
 //! loads and stores in that order. Counts of one flow on two CPUs at once may lose a packet.
 
-use core::{arch::asm, intrinsics, mem::MaybeUninit, ptr};
+use core::{arch::asm, intrinsics, mem, ptr};
 
 use sg_common::{
     Direction, Reason,
@@ -21,12 +21,13 @@ use crate::{
     ip::Ip,
     judge::Context,
     maps::{Arena, Image, Table},
-    net::{Net, V4, V6},
+    net::Net,
     packet::Packet,
+    rules,
+    steps::Steps,
 };
 
-/// What a packet is looked up by, and what its flow starts with. The global functions below take
-/// it as plain numbers: [`Request4`], [`Request6`].
+/// What a packet is looked up by, and what its flow starts with.
 #[repr(C)]
 pub(crate) struct Key<N: Net> {
     tag: Tag,
@@ -36,13 +37,6 @@ pub(crate) struct Key<N: Net> {
     kind: u32,
     pub(crate) addresses: N::Addresses,
 }
-
-/// A [`Key`] as the verifier sees it.
-type Request4 = [u64; 4];
-type Request6 = [u64; 7];
-
-const _: () = assert!(size_of::<Key<V4>>() == size_of::<Request4>());
-const _: () = assert!(size_of::<Key<V6>>() == size_of::<Request6>());
 
 mod kind {
     /// Fragments of a datagram, not a flow.
@@ -54,6 +48,8 @@ mod kind {
 }
 
 impl<N: Net> Key<N> {
+    pub(crate) const EMPTY: Self = unsafe { mem::zeroed() };
+
     /// The key of a packet that goes in `direction`.
     #[inline(always)]
     pub(crate) fn of(
@@ -84,7 +80,7 @@ impl<N: Net> Key<N> {
             0
         };
         let (local, remote) = N::sides(direction, ip.source, ip.destination);
-        let tag = Tag::new(ports, context.slot as u16, protocol, State::FREE);
+        let tag = Tag::new(ports, context.slot, protocol, State::FREE);
         Self::new(context, tag, N::addresses(local, remote), kind, bytes)
     }
 
@@ -94,7 +90,7 @@ impl<N: Net> Key<N> {
         let chain = &ip.chain;
         let (local, remote) = N::sides(context.direction, ip.source, ip.destination);
         // The direction is part of the key: each side counts its own identifications.
-        let slot = context.slot as u16 | (context.direction as u16) << 15;
+        let slot = context.slot | (context.direction as u16) << 15;
         let tag = Tag::new(chain.identification, slot, chain.fragment_protocol, State::FREE);
         Self::new(context, tag, N::addresses(local, remote), kind::FRAGMENTS, 0)
     }
@@ -184,7 +180,8 @@ impl<A: Copy> Found<A> {
         if self.tag.state() != state && !self.exchange(state) {
             // Another CPU was faster with another packet of the flow: once more from what it left.
             // SAFETY: as above.
-            let tag = Tag(unsafe { ptr::read_volatile(&raw const (*self.bucket).tag[self.lane()]) });
+            let tag =
+                Tag(unsafe { ptr::read_volatile(&raw const (*self.bucket).tag[self.lane()]) });
             if tag.identity() == self.tag.identity() && tag.state().is_live() {
                 self.tag = tag;
                 self.exchange(State(tag.state().0 | state.0));
@@ -230,10 +227,7 @@ impl<A: Copy> Found<A> {
         unsafe {
             (*self.bucket).packets[lane] = 1;
             (*self.bucket).body[lane].volume = bytes as u64;
-            ptr::write_volatile(
-                &raw mut (*self.bucket).tag[lane],
-                self.tag.with_state(state).0,
-            );
+            ptr::write_volatile(&raw mut (*self.bucket).tag[lane], self.tag.with_state(state).0);
         }
         true
     }
@@ -267,7 +261,8 @@ pub(crate) fn find<N: Net>(
                 continue;
             }
             // SAFETY: as above.
-            let addresses = unsafe { ptr::read_volatile(&raw const (*bucket).body[lane].addresses) };
+            let addresses =
+                unsafe { ptr::read_volatile(&raw const (*bucket).body[lane].addresses) };
             // SAFETY: as above. The same tag again: the addresses were this flow's.
             let again = Tag(unsafe { ptr::read_volatile(&raw const (*bucket).tag[lane]) });
             if N::equal(&addresses, &key.addresses)
@@ -308,51 +303,28 @@ struct Candidate {
 /// Times that a claim is tried again when another CPU took the lane first.
 const CLAIM_TRIES: usize = 2;
 
-/// Opens a flow, or keeps the verdict on a first fragment, in the state that the key has; `false` if
-/// there is no room.
+pub(crate) const REOPENED: u64 = 1;
+pub(crate) const LOST: u64 = 2;
+
+/// Opens a flow, or keeps the verdict on a first fragment, in the state that the key has, in the
+/// lane that it had before: a key must not stand in two. 0 if there is none.
 #[inline(always)]
-pub(crate) fn keep<N: Net>(context: &Context, key: &Key<N>) -> bool {
-    // The lane that it had before, if it is still there: a key must not stand in two.
-    match reopen::<N>(context, key) {
-        GONE => N::insert(key),
-        reopened => reopened == REOPENED,
-    }
-}
-
-const GONE: u32 = 0;
-const REOPENED: u32 = 1;
-const LOST: u32 = 2;
-
-#[inline(never)]
-fn reopen<N: Net>(context: &Context, key: &Key<N>) -> u32 {
+pub(crate) fn reopen<N: Net>(context: &Context, _: &Packet<N>, key: &mut Key<N>, _: u32) -> u64 {
     let Some(table) = key.table() else { return LOST };
     match find::<N>(&table, context, key) {
+        None => 0,
         Some(mut found) => {
-            if found.restart(context.now, key.tag.state(), key.bytes) { REOPENED } else { LOST }
+            let restarted = found.restart(context.now, key.tag.state(), key.bytes);
+            if restarted { REOPENED } else { LOST }
         }
-        None => GONE,
     }
 }
 
-// Global functions: the verifier checks their loops once, not on each of the ways that lead here.
-
-/// Inserts a [`Key<V4>`]; 0 if there is no room. A free lane first, then one whose flow is over, then
-/// the oldest that has seen no reply: if the rest are established, none.
-#[unsafe(no_mangle)]
-#[inline(never)]
-pub(crate) extern "C" fn sg_insert4(key: *const Request4) -> u32 {
-    // SAFETY: null, or a key on the caller's stack.
-    let Some(key) = (unsafe { key.cast::<Key<V4>>().as_ref() }) else { return 0 };
-    claim(key)
-}
-
-/// [`sg_insert4`] for IPv6.
-#[unsafe(no_mangle)]
-#[inline(never)]
-pub(crate) extern "C" fn sg_insert6(key: *const Request6) -> u32 {
-    // SAFETY: as above.
-    let Some(key) = (unsafe { key.cast::<Key<V6>>().as_ref() }) else { return 0 };
-    claim(key)
+/// Opens what has no lane yet; 0 if there is no room. A free lane first, then one whose flow is
+/// over, then the oldest that has seen no reply: if the rest are established, none.
+#[inline(always)]
+pub(crate) fn insert<N: Net>(_: &Context, _: &Packet<N>, key: &mut Key<N>, _: u32) -> u64 {
+    claim(key) as u64
 }
 
 #[inline(always)]
@@ -382,11 +354,7 @@ fn claim<N: Net>(key: &Key<N>) -> u32 {
 }
 
 #[inline(always)]
-fn candidate<A>(
-    table: &Table<A>,
-    hash: u64,
-    of_fragments: bool,
-) -> Option<Candidate> {
+fn candidate<A>(table: &Table<A>, hash: u64, of_fragments: bool) -> Option<Candidate> {
     // Idle time above the place.
     let (mut best, mut best_tag) = (0, 0);
     for place in 0..not_unrolled(2 * LANES) {
@@ -484,7 +452,12 @@ pub(crate) fn is_to_recheck<A: Copy>(context: &Context, found: &Found<A>) -> Opt
 
 /// Whether the rules would allow the packet that opened a flow.
 #[inline(always)]
-fn is_still_allowed<N: Net>(context: &Context, tag: Tag, addresses: &N::Addresses) -> bool {
+fn is_still_allowed<N: Steps>(
+    context: &Context,
+    packet: &Packet<N>,
+    key: &mut Key<N>,
+    tag: Tag,
+) -> bool {
     let opener = tag.state().opener();
     let (local, remote) = ((tag.ports() >> 16) as u16, tag.ports() as u16);
     let protocol = tag.protocol();
@@ -497,20 +470,24 @@ fn is_still_allowed<N: Net>(context: &Context, tag: Tag, addresses: &N::Addresse
             Direction::Egress => remote,
         }
     };
-    context.rules.allow::<N>(opener, addresses, image::service(protocol, detail))
+    N::allow(context, packet, key, rules::question(opener, image::service(protocol, detail))) != 0
 }
 
-/// What is known of a packet's flow: 0 if nothing, else its number above a [`Reason`]. `Flow`: it
-/// passes and is counted; `FlowCut`: it is refused; `Rule`: a SYN on a five-tuple whose flow is
-/// ending or was cut, for the rules to say. Writes the packet's key.
-#[inline(never)]
-pub(crate) fn known<N: Net>(
+/// What is known of a packet without asking its peer's rules: 0 if nothing, else a [`Reason`] below
+/// the number of its flow. `Untracked`: it passes; `Flow`: it passes and is counted; `FlowCut`: it
+/// is refused; `Rule`: a SYN on a five-tuple whose flow is ending or was cut, for the rules to say.
+/// Writes the packet's key.
+#[inline(always)]
+pub(crate) fn known<N: Steps>(
     context: &Context,
     packet: &Packet<N>,
+    key: &mut Key<N>,
     bytes: u32,
-    key: &mut MaybeUninit<Key<N>>,
 ) -> u64 {
-    let key = key.write(Key::of(context, context.direction, packet, bytes));
+    if context.rules.untracked::<N>(packet, context.direction) {
+        return Reason::Untracked as u64;
+    }
+    *key = Key::of(context, context.direction, packet, bytes);
     if !key.is_tracked() {
         return 0;
     }
@@ -519,22 +496,23 @@ pub(crate) fn known<N: Net>(
     if found.is_over(context) {
         return 0;
     }
-    let reason = hit::<N>(context, key, &mut found, packet.transport.tcp_flags);
+    let reason = hit::<N>(context, packet, key, &mut found);
     (found.number() as u64) << 32 | reason as u64
 }
 
 #[inline(always)]
-fn hit<N: Net>(
+fn hit<N: Steps>(
     context: &Context,
-    key: &Key<N>,
+    packet: &Packet<N>,
+    key: &mut Key<N>,
     found: &mut Found<N::Addresses>,
-    tcp_flags: u8,
 ) -> Reason {
+    let tcp_flags = packet.transport.tcp_flags;
     let state = found.tag.state();
     let mut cut = state.is_cut();
     if !cut
         && let Some(since) = is_to_recheck(context, found)
-        && !is_still_allowed::<N>(context, found.tag, &key.addresses)
+        && !is_still_allowed::<N>(context, packet, key, found.tag)
     {
         cut = true;
         if context.leaves_traces {

@@ -1,29 +1,28 @@
 //! Verdicts on first fragments, kept for those that follow.
 
-use core::mem::MaybeUninit;
-
 use sg_common::flow::{State, Timeout};
 
 use crate::{
     conntrack::{self, Key},
-    ip::Ip,
     judge::Context,
     net::Net,
+    packet::Packet,
 };
 
 /// No first fragment is known.
-pub(crate) const UNKNOWN: u32 = 0;
-pub(crate) const ALLOWED: u32 = 1;
-pub(crate) const DENIED: u32 = 2;
+pub(crate) const UNKNOWN: u64 = 0;
+pub(crate) const ALLOWED: u64 = 1;
+const DENIED: u64 = 2;
 
-/// The verdict on the first fragment of a later one. `key` is room to work in.
-#[inline(never)]
+/// The verdict on the first fragment of a later one. Writes the key.
+#[inline(always)]
 pub(crate) fn verdict<N: Net>(
     context: &Context,
-    ip: &Ip<N::Address>,
-    key: &mut MaybeUninit<Key<N>>,
-) -> u32 {
-    let key = key.write(Key::of_fragments(context, ip));
+    packet: &Packet<N>,
+    key: &mut Key<N>,
+    _: u32,
+) -> u64 {
+    *key = Key::of_fragments(context, &packet.ip);
     let Some(table) = N::fragments() else { return UNKNOWN };
     match conntrack::find::<N>(&table, context, key) {
         Some(first) if !first.is_older(context, Timeout::Fragment) => {
@@ -33,15 +32,15 @@ pub(crate) fn verdict<N: Net>(
     }
 }
 
-/// The entry of a first fragment.
+/// Keeps the verdict on a first fragment, if there is room.
 #[inline(always)]
-pub(crate) fn key<'a, N: Net>(
+pub(crate) fn remember<N: Net>(
     context: &Context,
-    ip: &Ip<N::Address>,
-    allowed: bool,
-    key: &'a mut MaybeUninit<Key<N>>,
-) -> &'a Key<N> {
-    let key = key.write(Key::of_fragments(context, ip));
-    key.set_state(State::first_fragment(allowed));
-    key
+    packet: &Packet<N>,
+    key: &mut Key<N>,
+    allowed: u32,
+) -> u64 {
+    *key = Key::of_fragments(context, &packet.ip);
+    key.set_state(State::first_fragment(allowed != 0));
+    conntrack::reopen::<N>(context, packet, key, 0)
 }

@@ -1,12 +1,10 @@
 //! IPv4 and IPv6 headers, with options and extension headers (RFC 791, RFC 8200).
 
-use core::mem::MaybeUninit;
-
 use sg_common::{Reason, flow::TCP};
 
 use crate::{
-    frame::{Frame, Scratch},
     conntrack::not_unrolled,
+    frame::{Frame, Scratch},
     judge::Notes,
     maps,
     net::{Net, V4, V6},
@@ -56,7 +54,7 @@ pub(crate) trait Header: Net + Sized {
     fn read<F: Frame>(
         frame: &F,
         notes: &mut Notes,
-        ip: &mut MaybeUninit<Ip<Self::Address>>,
+        ip: &mut Ip<Self::Address>,
     ) -> Result<(), Reason>;
 
     /// The same for a packet that an ICMP error quotes: of its end, only `end` is known.
@@ -64,7 +62,7 @@ pub(crate) trait Header: Net + Sized {
         frame: &F,
         at: u32,
         end: u32,
-        ip: &mut MaybeUninit<Ip<Self::Address>>,
+        ip: &mut Ip<Self::Address>,
     ) -> Result<(), Reason>;
 }
 
@@ -73,7 +71,7 @@ pub(crate) trait Header: Net + Sized {
 pub(crate) fn parse<N: Header, F: Frame>(
     frame: &F,
     notes: &mut Notes,
-    ip: &mut MaybeUninit<Ip<N::Address>>,
+    ip: &mut Ip<N::Address>,
 ) -> u32 {
     match N::read(frame, notes, ip) {
         Ok(()) => 0,
@@ -83,11 +81,7 @@ pub(crate) fn parse<N: Header, F: Frame>(
 
 impl Header for V4 {
     #[inline(always)]
-    fn read<F: Frame>(
-        frame: &F,
-        notes: &mut Notes,
-        to: &mut MaybeUninit<Ip<u32>>,
-    ) -> Result<(), Reason> {
+    fn read<F: Frame>(frame: &F, notes: &mut Notes, to: &mut Ip<u32>) -> Result<(), Reason> {
         let at = notes.ip;
         let Fixed4 { mut ip, fragment_offset } = fixed4(frame, at)?;
         let header = ip.chain.transport - at;
@@ -102,18 +96,13 @@ impl Header for V4 {
         if ip.chain.part == Part::Later {
             check_later(ip.chain.protocol, fragment_offset, total - header)?;
         }
-        to.write(ip);
+        *to = ip;
         Ok(())
     }
 
     #[inline(always)]
-    fn quoted<F: Frame>(
-        frame: &F,
-        at: u32,
-        end: u32,
-        ip: &mut MaybeUninit<Ip<u32>>,
-    ) -> Result<(), Reason> {
-        ip.write(Ip { end, ..fixed4(frame, at)?.ip });
+    fn quoted<F: Frame>(frame: &F, at: u32, end: u32, ip: &mut Ip<u32>) -> Result<(), Reason> {
+        *ip = Ip { end, ..fixed4(frame, at)?.ip };
         Ok(())
     }
 }
@@ -162,13 +151,9 @@ fn fixed4<F: Frame>(frame: &F, at: u32) -> Result<Fixed4, Reason> {
 
 impl Header for V6 {
     #[inline(always)]
-    fn read<F: Frame>(
-        frame: &F,
-        notes: &mut Notes,
-        ip: &mut MaybeUninit<Ip<(u64, u64)>>,
-    ) -> Result<(), Reason> {
+    fn read<F: Frame>(frame: &F, notes: &mut Notes, ip: &mut Ip<(u64, u64)>) -> Result<(), Reason> {
         let at = notes.ip;
-        let ip = fixed6(frame, at, ip)?;
+        fixed6(frame, at, ip)?;
         let mut end = at + 40 + ip.end;
         if ip.end == 0 && frame.is_gso() {
             end = frame.len();
@@ -185,9 +170,9 @@ impl Header for V6 {
         frame: &F,
         at: u32,
         end: u32,
-        ip: &mut MaybeUninit<Ip<(u64, u64)>>,
+        ip: &mut Ip<(u64, u64)>,
     ) -> Result<(), Reason> {
-        let ip = fixed6(frame, at, ip)?;
+        fixed6(frame, at, ip)?;
         ip.end = end;
         extend(frame, ip)
     }
@@ -195,11 +180,7 @@ impl Header for V6 {
 
 /// The fixed IPv6 header; `end` is its payload length field.
 #[inline(always)]
-fn fixed6<'a, F: Frame>(
-    frame: &F,
-    at: u32,
-    ip: &'a mut MaybeUninit<Ip<(u64, u64)>>,
-) -> Result<&'a mut Ip<(u64, u64)>, Reason> {
+fn fixed6<F: Frame>(frame: &F, at: u32, ip: &mut Ip<(u64, u64)>) -> Result<(), Reason> {
     let mut scratch = Scratch::new();
     let header = frame.header::<40>(at, &mut scratch).ok_or(Reason::Malformed)?;
     if header.byte(0) >> 4 != 6 {
@@ -213,13 +194,14 @@ fn fixed6<'a, F: Frame>(
         identification: 0,
         transport: at + 40,
     };
-    Ok(ip.write(Ip {
+    *ip = Ip {
         source: header.pair(8),
         destination: header.pair(24),
         hop_limit: header.byte(7),
         chain,
         end: header.half(4) as u32,
-    }))
+    };
+    Ok(())
 }
 
 const HOP_BY_HOP: u8 = 0;

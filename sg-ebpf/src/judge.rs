@@ -1,6 +1,8 @@
 //! From a frame on a hook to a verdict that is counted. What IP packets get is in
 //! [`crate::packet`].
 
+use core::ops::Deref;
+
 use sg_common::{
     Direction, Reason,
     flow::Tick,
@@ -31,39 +33,84 @@ pub(crate) enum Verdict {
     Drop,
 }
 
-/// What the steps need to know besides the packet.
-pub(crate) struct Context {
-    pub(crate) rules: Rules,
+/// What the steps need to know besides the packet. Plain numbers without padding, because the
+/// global functions of [`crate::steps`] take it as such.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub(crate) struct Facts {
+    image: u32,
+    record: u32,
     /// Bits of [`image::settings`].
     pub(crate) settings: u32,
     /// Bits of [`flags`].
     pub(crate) interface: u32,
-    pub(crate) slot: u32,
-    pub(crate) direction: Direction,
     pub(crate) now: Tick,
+    pub(crate) slot: u16,
+    pub(crate) direction: Direction,
     /// False for a probe.
     pub(crate) leaves_traces: bool,
 }
 
-impl Context {
-    /// The context of an interface's packets, or `None` if it is not filtered.
+impl Facts {
+    /// The facts of an interface's packets, or `None` if it is not filtered.
     #[inline(always)]
-    pub(crate) fn of(ifindex: u32, direction: impl Fn(u32) -> Direction, traces: bool) -> Option<Self> {
+    pub(crate) fn of(
+        ifindex: u32,
+        direction: impl Fn(u32) -> Direction,
+        traces: bool,
+    ) -> Option<Self> {
         let arena = Arena::open()?;
         let now = arena.now();
         let image = arena.image(now)?;
         let slot = image::slot_of(&image, ifindex)?;
-        let rules = Rules { image, record: image::record_of(&image, slot) };
-        let interface = rules.field(record::FLAGS);
+        let record = image::record_of(&image, slot);
+        let interface = image.word(record + record::FLAGS);
         Some(Self {
-            rules,
+            image: image.start,
+            record,
             settings: image.word(header::SETTINGS),
             interface,
-            slot,
-            direction: direction(interface),
             now,
+            slot: slot as u16,
+            direction: direction(interface),
             leaves_traces: traces,
         })
+    }
+
+    /// Whether this packet comes from an instance that is held to its addresses.
+    #[inline(always)]
+    pub(crate) fn checks_source(&self) -> bool {
+        matches!(self.direction, Direction::Egress) && self.interface & flags::SOURCE_CHECK != 0
+    }
+
+    #[inline(always)]
+    pub(crate) fn open(&self) -> Option<Context> {
+        let image = Arena::open()?.image_at(self.image);
+        Some(Context { facts: *self, rules: Rules { image, record: self.record } })
+    }
+}
+
+/// [`Facts`] with the rules at hand.
+pub(crate) struct Context {
+    facts: Facts,
+    pub(crate) rules: Rules,
+}
+
+impl Deref for Context {
+    type Target = Facts;
+
+    #[inline(always)]
+    fn deref(&self) -> &Facts {
+        &self.facts
+    }
+}
+
+impl Context {
+    /// Whether TCP is picked up in mid-stream: the interface has only just come under the filter.
+    #[inline(always)]
+    pub(crate) fn picks_up(&self) -> bool {
+        let until = self.rules.field(record::PICKUP_UNTIL);
+        until != 0 && (until.wrapping_sub(self.now) as i32) > 0
     }
 }
 
@@ -101,10 +148,10 @@ pub(crate) fn enforce<F: Frame>(frame: &F, hook: Hook) -> Verdict {
         (Hook::Receive, false) | (Hook::Send, true) => Direction::Ingress,
         (Hook::Receive, true) | (Hook::Send, false) => Direction::Egress,
     };
-    let Some(context) = Context::of(frame.ifindex(), direction, true) else { return Verdict::Pass };
+    let Some(facts) = Facts::of(frame.ifindex(), direction, true) else { return Verdict::Pass };
     let mut notes = Notes::on(frame);
-    let reason = judge(&context, frame, &mut notes);
-    counters::count(context.slot, context.direction, reason, notes.length);
+    let reason = judge(&facts, frame, &mut notes);
+    counters::count(facts.slot, facts.direction, reason, notes.length);
     if reason.allowed() { Verdict::Pass } else { Verdict::Drop }
 }
 
@@ -153,14 +200,14 @@ impl Link {
 
 /// Judges a frame. The reason says both verdict and cause.
 #[inline(always)]
-pub(crate) fn judge<F: Frame>(context: &Context, frame: &F, notes: &mut Notes) -> Reason {
-    let link = link(context, frame);
+pub(crate) fn judge<F: Frame>(facts: &Facts, frame: &F, notes: &mut Notes) -> Reason {
+    let link = link(facts, frame);
     notes.ip = link & LINK_OFFSET;
     if link & LINK_V4 != 0 {
-        return packet::<V4, F>(context, frame, notes);
+        return packet::<V4, F>(facts, frame, notes);
     }
     if link & LINK_V6 != 0 {
-        return packet::<V6, F>(context, frame, notes);
+        return packet::<V6, F>(facts, frame, notes);
     }
     reason(link)
 }
@@ -180,7 +227,8 @@ pub(crate) fn reason(number: u32) -> Reason {
 
 /// Where the IP header is, with its family; or the number of the reason for a frame without one.
 #[inline(never)]
-fn link<F: Frame>(context: &Context, frame: &F) -> u32 {
+fn link<F: Frame>(facts: &Facts, frame: &F) -> u32 {
+    let Some(context) = facts.open() else { return Reason::Malformed as u32 };
     // A zero that the verifier does not know: the rest is checked once, not for every place where
     // an IP header can begin.
     let zero = context.rules.image.zero();
@@ -188,7 +236,7 @@ fn link<F: Frame>(context: &Context, frame: &F) -> u32 {
         Err(reason) => reason as u32,
         Ok(Link { ethertype: IPV4, payload }) => LINK_V4 | payload.wrapping_add(zero),
         Ok(Link { ethertype: IPV6, payload }) => LINK_V6 | payload.wrapping_add(zero),
-        Ok(link) => match not_ip(context, frame, &link) {
+        Ok(link) => match not_ip(&context, frame, &link) {
             Ok(reason) | Err(reason) => reason as u32,
         },
     }
@@ -207,19 +255,4 @@ fn not_ip<F: Frame>(context: &Context, frame: &F, link: &Link) -> Judgement {
         return Err(Reason::NonIp);
     }
     Ok(Reason::Exempt)
-}
-
-impl Context {
-    /// Whether this packet comes from an instance that is held to its addresses.
-    #[inline(always)]
-    pub(crate) fn checks_source(&self) -> bool {
-        matches!(self.direction, Direction::Egress) && self.interface & flags::SOURCE_CHECK != 0
-    }
-
-    /// Whether TCP is picked up in mid-stream: the interface has only just come under the filter.
-    #[inline(always)]
-    pub(crate) fn picks_up(&self) -> bool {
-        let until = self.rules.field(record::PICKUP_UNTIL);
-        until != 0 && (until.wrapping_sub(self.now) as i32) > 0
-    }
 }

@@ -12,7 +12,10 @@
 #![no_std]
 #![no_main]
 #![feature(core_intrinsics, asm_experimental_arch)]
-#![allow(internal_features, reason = "compare-exchange is only there as an intrinsic on this target")]
+#![allow(
+    internal_features,
+    reason = "compare-exchange is only there as an intrinsic on this target"
+)]
 
 mod conntrack;
 mod counters;
@@ -28,6 +31,7 @@ mod probe;
 mod related;
 mod rules;
 mod source;
+mod steps;
 mod transport;
 
 use aya_ebpf::{

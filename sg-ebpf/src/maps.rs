@@ -94,7 +94,12 @@ impl Arena {
     pub(crate) fn image(self, now: Tick) -> Option<Image> {
         let root = Root(volatile(&self.control().root));
         let start = root.in_force(now);
-        if start == 0 { None } else { Some(Image { arena: self, start }) }
+        if start == 0 { None } else { Some(self.image_at(start)) }
+    }
+
+    #[inline(always)]
+    pub(crate) fn image_at(self, start: u32) -> Image {
+        Image { arena: self, start }
     }
 }
 
@@ -110,7 +115,7 @@ fn volatile<T: Copy>(of: &T) -> T {
 pub(crate) struct Image {
     arena: Arena,
     /// Bytes from the arena's start.
-    start: u32,
+    pub(crate) start: u32,
 }
 
 /// [`Image::zero`] where there is no image at hand.

@@ -8,7 +8,6 @@ use sg_common::{
 };
 
 use crate::{
-    conntrack::{Key, sg_insert4, sg_insert6},
     frame::opaque,
     maps::{self, Image, Table},
 };
@@ -31,10 +30,6 @@ pub(crate) trait Net {
     fn fragments() -> Option<Table<Self::Addresses>>;
     /// The peer's address of a flow.
     fn remote(addresses: &Self::Addresses) -> Self::Address;
-    /// Inserts a key into its table; `false` if there is no room.
-    fn insert(key: &Key<Self>) -> bool
-    where
-        Self: Sized;
     /// The request type of a query or of its reply, and whether this is the request.
     fn query(icmp_type: u8) -> Option<(u8, bool)>;
     /// Whether an ICMP message quotes the packet it is about.
@@ -117,11 +112,6 @@ impl Net for V4 {
     }
 
     #[inline(always)]
-    fn insert(key: &Key<Self>) -> bool {
-        sg_insert4((&raw const *key).cast()) != 0
-    }
-
-    #[inline(always)]
     fn remote(addresses: &Addresses4) -> u32 {
         addresses[0] as u32
     }
@@ -193,11 +183,6 @@ impl Net for V6 {
     #[inline(always)]
     fn fragments() -> Option<Table<Addresses6>> {
         maps::fragments6()
-    }
-
-    #[inline(always)]
-    fn insert(key: &Key<Self>) -> bool {
-        sg_insert6((&raw const *key).cast()) != 0
     }
 
     #[inline(always)]

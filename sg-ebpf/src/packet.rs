@@ -5,11 +5,11 @@
 //! other share 512 bytes of stack, of which packet and key, kept here, are a quarter. They return
 //! numbers, because BPF functions return one register.
 
-use core::mem::MaybeUninit;
+use core::mem;
 
 use sg_common::{
     Reason,
-    flow::{State, TCP, UDP, tcp},
+    flow::{State, TCP, tcp},
     image::{self, settings},
 };
 
@@ -18,11 +18,12 @@ use crate::{
     exempt::is_exempt,
     fragments,
     frame::Frame,
-    ip::{self, Ip, Part},
-    judge::{Context, Notes, reason},
+    ip::{self, Header, Ip, Part},
+    judge::{Facts, Notes, reason},
     net::Net,
-    related,
+    related, rules,
     source::{self, SourceCheck},
+    steps::Steps,
     transport::{self, Transport},
 };
 
@@ -38,121 +39,87 @@ pub(crate) struct Packet<N: Net> {
 
 /// Judges the packet whose IP header is at `notes.ip`.
 #[inline(never)]
-pub(crate) fn packet<N: SourceCheck, F: Frame>(
-    context: &Context,
+pub(crate) fn packet<N: SourceCheck + Steps, F: Frame>(
+    facts: &Facts,
     frame: &F,
     notes: &mut Notes,
 ) -> Reason {
-    let mut packet = MaybeUninit::<Packet<N>>::uninit();
-    let to = packet.as_mut_ptr();
-    // SAFETY: both fields are written where nothing is refused, the first before the second reads
-    // it; `packet` is not used otherwise.
-    let packet = unsafe {
-        let mut refused = ip::parse::<N, F>(frame, notes, &mut *(&raw mut (*to).ip).cast());
-        if refused == 0 {
-            refused =
-                transport::parse::<N, F>(frame, &(*to).ip, &mut *(&raw mut (*to).transport).cast());
-        }
-        if refused != 0 {
-            return reason(refused);
-        }
-        &mut *to
-    };
-    match packet.judge(context, frame, notes) {
+    let mut packet = Packet::<N>::EMPTY;
+    let mut refused = ip::parse::<N, F>(frame, notes, &mut packet.ip);
+    if refused == 0 {
+        refused = transport::parse::<N, F>(frame, &packet.ip, &mut packet.transport);
+    }
+    if refused == 0 && facts.checks_source() {
+        refused = source::check::<N, F>(facts, frame, &packet);
+    }
+    if refused != 0 {
+        return reason(refused);
+    }
+    match packet.judge(facts, frame, notes) {
         Ok(reason) | Err(reason) => reason,
     }
 }
 
-impl<N: SourceCheck> Packet<N> {
+impl<N: Steps + Header> Packet<N> {
+    /// Zeros, padding included: a global function's arguments have to be written, every byte.
+    const EMPTY: Self = unsafe { mem::zeroed() };
+
     #[inline(always)]
-    fn judge<F: Frame>(
-        &mut self,
-        context: &Context,
-        frame: &F,
-        notes: &mut Notes,
-    ) -> Judgement {
-        if context.checks_source() {
-            let refused = source::check::<N, F>(context, frame, self);
-            if refused != 0 {
-                return Err(reason(refused));
-            }
-        }
-        let exempt =
-            is_exempt::<N>(context.settings, context.direction, &self.ip, &self.transport);
-        let mut key = MaybeUninit::<Key<N>>::uninit();
+    fn judge<F: Frame>(&mut self, facts: &Facts, frame: &F, notes: &mut Notes) -> Judgement {
+        let mut key = Key::EMPTY;
+        let exempt = is_exempt::<N>(facts.settings, facts.direction, &self.ip, &self.transport);
         let part = self.ip.chain.part;
         if part == Part::Later && !exempt {
-            return self.later_fragment(context, &mut key);
+            let first = N::verdict(facts, self, &mut key, 0);
+            let passes = match first {
+                // Where the rules let the peer's whole protocol in, it does not matter.
+                fragments::UNKNOWN => N::allow_all(facts, self, &mut key, 0) != 0,
+                first => first == fragments::ALLOWED,
+            };
+            return if passes { Ok(Reason::Fragment) } else { Err(Reason::FragmentUnknown) };
         }
-        let judgement = if exempt {
-            Ok(Reason::Exempt)
-        } else {
-            self.stateful(context, frame, notes, &mut key)
-        };
-        if part == Part::First && context.leaves_traces {
+        let judgement =
+            if exempt { Ok(Reason::Exempt) } else { self.stateful(facts, frame, notes, &mut key) };
+        if part == Part::First && facts.leaves_traces {
             // A refusal only where the rules alone would let the others through.
             let refused = matches!(
                 judgement,
                 Err(Reason::NotSyn | Reason::AllowanceExceeded | Reason::FlowCut)
             );
-            if judgement.is_ok() || refused {
-                let key = fragments::key::<N>(context, &self.ip, !refused, &mut key);
-                conntrack::keep::<N>(context, key);
+            if (judgement.is_ok() || refused)
+                && N::remember(facts, self, &mut key, !refused as u32) == 0
+            {
+                // Without room, later fragments are judged by the rules.
+                N::insert(facts, self, &mut key, 0);
             }
         }
         judgement
     }
 
-    /// Later fragments go where the first one went.
-    #[inline(always)]
-    fn later_fragment(
-        &self,
-        context: &Context,
-        key: &mut MaybeUninit<Key<N>>,
-    ) -> Judgement {
-        let first = fragments::verdict::<N>(context, &self.ip, key);
-        let passes = if first == fragments::UNKNOWN {
-            let (_, peer) = N::sides(context.direction, self.ip.source, self.ip.destination);
-            context.rules.allow_all::<N>(context.direction, peer, self.ip.chain.protocol)
-        } else {
-            first == fragments::ALLOWED
-        };
-        if passes { Ok(Reason::Fragment) } else { Err(Reason::FragmentUnknown) }
-    }
-
     #[inline(always)]
     fn stateful<F: Frame>(
         &mut self,
-        context: &Context,
+        facts: &Facts,
         frame: &F,
         notes: &mut Notes,
-        key: &mut MaybeUninit<Key<N>>,
+        key: &mut Key<N>,
     ) -> Judgement {
-        let protocol = self.ip.chain.protocol;
-        if protocol == TCP || protocol == UDP {
-            let (local, remote) = self.transport.ports(context.direction);
-            if context.rules.untracked::<N>(protocol, local, remote) {
-                return Ok(Reason::Untracked);
-            }
-        }
-        let known = conntrack::known::<N>(context, self, notes.length, key);
+        let known = N::known(facts, self, key, notes.length);
         if known != 0 {
             notes.flow = (known >> 32) as u32;
             match reason(known as u32) {
-                Reason::Flow => return Ok(Reason::Flow),
-                Reason::FlowCut => return Err(Reason::FlowCut),
                 // The rules have to say whether it starts over.
-                _ => {}
+                Reason::Rule => {}
+                Reason::FlowCut => return Err(Reason::FlowCut),
+                passes => return Ok(passes),
             }
         }
-        // SAFETY: `known` writes the key, whatever it finds.
-        let opener = unsafe { key.assume_init_mut() };
-        let allowed =
-            context.rules.allow::<N>(context.direction, &opener.addresses, self.service());
+        let question = rules::question(facts.direction, self.service());
+        let allowed = N::allow(facts, self, key, question) != 0;
         // Other ICMP than queries, and replies to queries, leave no state.
-        let stateless = !opener.may_open();
-        if stateless && self.may_be_related(context) {
-            let related = related::flow::<N, F>(context, frame, self, key);
+        let stateless = !key.may_open();
+        if stateless && self.may_be_related(facts) && related::quoted::<N, F>(frame, self) {
+            let related = N::flow(facts, self, key, 0);
             if related != 0 {
                 notes.flow = (related - 1) as u32;
                 return Ok(Reason::Related);
@@ -164,27 +131,28 @@ impl<N: SourceCheck> Packet<N> {
         if stateless {
             return Ok(Reason::Rule);
         }
-        let tcp_flags = self.transport.tcp_flags;
-        if protocol == TCP && !tcp::opens(tcp_flags) && !context.picks_up() {
+        let (protocol, tcp_flags) = (self.ip.chain.protocol, self.transport.tcp_flags);
+        if protocol == TCP
+            && !tcp::opens(tcp_flags)
+            && !facts.open().is_some_and(|context| context.picks_up())
+        {
             return Err(Reason::NotSyn);
         }
-        if !context.leaves_traces {
+        if !facts.leaves_traces {
             return Ok(Reason::Rule);
         }
-        // SAFETY: as above.
-        let opener = unsafe { key.assume_init_mut() };
-        opener.set_state(State::first(protocol, context.direction, tcp_flags));
-        if conntrack::keep::<N>(context, opener) {
-            Ok(Reason::Rule)
-        } else {
-            Err(Reason::AllowanceExceeded)
-        }
+        key.set_state(State::first(protocol, facts.direction, tcp_flags));
+        let opened = match N::reopen(facts, self, key, 0) {
+            0 => N::insert(facts, self, key, 0) != 0,
+            reopened => reopened == conntrack::REOPENED,
+        };
+        if opened { Ok(Reason::Rule) } else { Err(Reason::AllowanceExceeded) }
     }
 
     /// Whether this is an ICMP error, which may belong to the flow of what it quotes.
     #[inline(always)]
-    fn may_be_related(&self, context: &Context) -> bool {
-        context.settings & settings::RELATED_ICMP != 0
+    fn may_be_related(&self, facts: &Facts) -> bool {
+        facts.settings & settings::RELATED_ICMP != 0
             && self.ip.chain.protocol == N::ICMP
             && self.ip.chain.part == Part::Whole
             && N::is_error(self.transport.icmp_type())

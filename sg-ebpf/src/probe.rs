@@ -10,7 +10,7 @@ use sg_common::{
 
 use crate::{
     frame::XdpFrame,
-    judge::{Context, Notes, judge},
+    judge::{Facts, Notes, judge},
 };
 
 /// Judges the packet that follows a [`Question`] and puts an [`Answer`] over its first bytes.
@@ -24,10 +24,10 @@ pub(crate) fn answer(ctx: &XdpContext) {
     let Question { ifindex, direction } = unsafe { *(meta as *const Question) };
     let direction = |_| if direction == 0 { Direction::Ingress } else { Direction::Egress };
     let (mut reason, mut flow) = (0, NO_FLOW);
-    if let Some(context) = Context::of(ifindex, direction, false) {
+    if let Some(facts) = Facts::of(ifindex, direction, false) {
         let frame = XdpFrame::new(ctx);
         let mut notes = Notes::on(&frame);
-        reason = judge(&context, &frame, &mut notes) as u32;
+        reason = judge(&facts, &frame, &mut notes) as u32;
         flow = notes.flow;
     }
     let (data, end) = (ctx.data(), ctx.data_end());

@@ -1,7 +1,5 @@
 //! ICMP errors: they pass if the packet they quote belongs to a flow that passed the other way.
 
-use core::mem::MaybeUninit;
-
 use sg_common::{
     flow::{TCP, UDP},
     probe::NO_FLOW,
@@ -12,6 +10,7 @@ use crate::{
     frame::{Frame, Scratch},
     ip::{Chain, Header, Ip, Part},
     judge::Context,
+    net::Net,
     packet::Packet,
     transport::Transport,
 };
@@ -19,27 +18,13 @@ use crate::{
 /// Bytes of an ICMP error before the packet it quotes.
 const ERROR_HEADER: u32 = 8;
 
-/// Whether the error belongs to a flow or to an untracked service, by the packet that it quotes,
-/// which takes its place. Touches no flow.
-///
-/// The flow's number plus one, or [`NO_FLOW`] plus one for a service; 0 if it is related to nothing.
-#[inline(always)]
-pub(crate) fn flow<N: Header, F: Frame>(
-    context: &Context,
-    frame: &F,
-    packet: &mut Packet<N>,
-    key: &mut MaybeUninit<Key<N>>,
-) -> u64 {
-    if quoted::<N, F>(frame, packet) { flow_of::<N>(context, packet, key) } else { 0 }
-}
-
 /// Replaces an error by what it quotes, if that can be what its receiver sent.
+///
+/// Then it is to be asked for its flow by [`flow`].
 #[inline(never)]
-fn quoted<N: Header, F: Frame>(frame: &F, packet: &mut Packet<N>) -> bool {
+pub(crate) fn quoted<N: Header, F: Frame>(frame: &F, packet: &mut Packet<N>) -> bool {
     let Ip { destination: sender, end, chain: Chain { transport, .. }, .. } = packet.ip;
-    // SAFETY: an initialised place may be written again.
-    let ip = unsafe { &mut *(&raw mut packet.ip).cast::<MaybeUninit<_>>() };
-    if N::quoted(frame, transport + ERROR_HEADER, end, ip).is_err() {
+    if N::quoted(frame, transport + ERROR_HEADER, end, &mut packet.ip).is_err() {
         return false;
     }
     let chain = &packet.ip.chain;
@@ -71,22 +56,17 @@ fn first_bytes<N: Header, F: Frame>(frame: &F, chain: &Chain, end: u32) -> Optio
     Some(Transport { source: header.half(0), destination: second, tcp_flags: 0 })
 }
 
-/// The flow of a packet that went the other way.
-#[inline(never)]
-fn flow_of<N: Header>(
-    context: &Context,
-    packet: &Packet<N>,
-    key: &mut MaybeUninit<Key<N>>,
-) -> u64 {
+/// The flow of a packet that went the other way, or the untracked service that it belongs to.
+/// Touches no flow.
+///
+/// The flow's number plus one, or [`NO_FLOW`] plus one for a service; 0 if there is none.
+#[inline(always)]
+pub(crate) fn flow<N: Net>(context: &Context, packet: &Packet<N>, key: &mut Key<N>, _: u32) -> u64 {
     let direction = context.direction.reverse();
-    let protocol = packet.ip.chain.protocol;
-    if protocol == TCP || protocol == UDP {
-        let (local, remote) = packet.transport.ports(direction);
-        if context.rules.untracked::<N>(protocol, local, remote) {
-            return NO_FLOW as u64 + 1;
-        }
+    if context.rules.untracked::<N>(packet, direction) {
+        return NO_FLOW as u64 + 1;
     }
-    let key = key.write(Key::of(context, direction, packet, 0));
+    *key = Key::of(context, direction, packet, 0);
     if !key.is_tracked() {
         return 0;
     }

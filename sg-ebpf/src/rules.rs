@@ -2,11 +2,12 @@
 
 use sg_common::{
     Direction,
+    flow::{TCP, UDP},
     image::{self, record},
     interval::{self, Ref, Words},
 };
 
-use crate::{maps::Image, net::Net};
+use crate::{conntrack::Key, judge::Context, maps::Image, net::Net, packet::Packet};
 
 /// An interface's rules.
 #[derive(Clone, Copy)]
@@ -31,40 +32,51 @@ impl Rules {
         image::services(&self.image, row, N::class(&self.image, peer))
     }
 
-    /// Whether a rule allows the peer (the remote one of these addresses) this service; see
-    /// [`image::service`].
-    #[inline(never)]
-    pub(crate) fn allow<N: Net>(
-        &self,
-        direction: Direction,
-        addresses: &N::Addresses,
-        service: u32,
-    ) -> bool {
-        let set = self.services::<N>(direction, N::remote(addresses));
-        interval::contains(&self.image, set, service)
-    }
-
-    /// Whether the rules allow the peer all ports (or types) of a protocol.
-    #[inline(never)]
-    pub(crate) fn allow_all<N: Net>(
-        &self,
-        direction: Direction,
-        peer: N::Address,
-        protocol: u8,
-    ) -> bool {
-        let first = image::service(protocol, 0);
-        let set = self.services::<N>(direction, peer);
-        interval::contains_all(&self.image, set, first, first | 0xffff)
-    }
-
-    /// Whether a packet belongs to a service that is open to all and so not tracked: it goes to one
-    /// or comes back from one.
+    /// Whether a packet that goes in `direction` belongs to a service that is open to all and so not
+    /// tracked: it goes to one or comes back from one.
     #[inline(always)]
-    pub(crate) fn untracked<N: Net>(&self, protocol: u8, local: u16, remote: u16) -> bool {
+    pub(crate) fn untracked<N: Net>(&self, packet: &Packet<N>, direction: Direction) -> bool {
+        let protocol = packet.ip.chain.protocol;
+        if protocol != TCP && protocol != UDP {
+            return false;
+        }
+        let (local, remote) = packet.transport.ports(direction);
         let sets = |which| image::family_ref(&self.image, self.record, N::FAMILY, which);
         let here = sets(record::UNTRACKED_IN);
         let there = sets(record::UNTRACKED_OUT);
         interval::contains(&self.image, here, image::service(protocol, local))
             || interval::contains(&self.image, there, image::service(protocol, remote))
     }
+}
+
+/// A service (see [`image::service`]) and a direction, as [`allow`] takes them.
+#[inline(always)]
+pub(crate) fn question(direction: Direction, service: u32) -> u32 {
+    (direction as u32) << 31 | service
+}
+
+/// Whether a rule allows the key's peer a [`question`]'s service.
+#[inline(always)]
+pub(crate) fn allow<N: Net>(
+    context: &Context,
+    _: &Packet<N>,
+    key: &mut Key<N>,
+    question: u32,
+) -> u64 {
+    let direction = if question >> 31 == 0 { Direction::Ingress } else { Direction::Egress };
+    let set = context.rules.services::<N>(direction, N::remote(&key.addresses));
+    interval::contains(&context.rules.image, set, question & !(1 << 31)) as u64
+}
+
+/// Whether the rules allow the key's peer all of the packet's protocol.
+#[inline(always)]
+pub(crate) fn allow_all<N: Net>(
+    context: &Context,
+    packet: &Packet<N>,
+    key: &mut Key<N>,
+    _: u32,
+) -> u64 {
+    let first = image::service(packet.ip.chain.protocol, 0);
+    let set = context.rules.services::<N>(context.direction, N::remote(&key.addresses));
+    interval::contains_all(&context.rules.image, set, first, first | 0xffff) as u64
 }

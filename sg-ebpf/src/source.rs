@@ -10,7 +10,7 @@ use sg_common::{
 use crate::{
     frame::{Frame, Scratch, View},
     ip::{Header, Ip, Part},
-    judge::Context,
+    judge::Facts,
     net::{Net, V4, V6},
     packet::Packet,
     rules::Rules,
@@ -19,11 +19,7 @@ use crate::{
 
 /// The Ethernet source, of any frame.
 #[inline(always)]
-pub(crate) fn ethernet<F: Frame>(
-    rules: &Rules,
-    interface: u32,
-    frame: &F,
-) -> Result<(), Reason> {
+pub(crate) fn ethernet<F: Frame>(rules: &Rules, interface: u32, frame: &F) -> Result<(), Reason> {
     if interface & flags::MAC == 0 || interface & flags::NO_ETHERNET != 0 {
         return Ok(());
     }
@@ -91,11 +87,8 @@ pub(crate) trait SourceCheck: Header {
 
 /// Ethernet source and IP; 0, or the number of the reason to drop.
 #[inline(never)]
-pub(crate) fn check<N: SourceCheck, F: Frame>(
-    context: &Context,
-    frame: &F,
-    packet: &Packet<N>,
-) -> u32 {
+pub(crate) fn check<N: SourceCheck, F: Frame>(facts: &Facts, frame: &F, packet: &Packet<N>) -> u32 {
+    let Some(context) = facts.open() else { return Reason::SourceCheck as u32 };
     let Packet { ip, transport } = packet;
     let (rules, interface) = (&context.rules, context.interface);
     let checked = ethernet(rules, interface, frame)

@@ -1,7 +1,5 @@
 //! TCP, UDP and ICMP headers (RFC 9293, 768, 792, 4443).
 
-use core::mem::MaybeUninit;
-
 use sg_common::{
     Direction, Reason,
     flow::{TCP, UDP},
@@ -55,11 +53,11 @@ impl Transport {
 pub(crate) fn parse<N: Net, F: Frame>(
     frame: &F,
     ip: &Ip<N::Address>,
-    transport: &mut MaybeUninit<Transport>,
+    transport: &mut Transport,
 ) -> u32 {
     match read::<N, F>(frame, ip) {
         Ok(read) => {
-            transport.write(read);
+            *transport = read;
             0
         }
         Err(reason) => reason as u32,
