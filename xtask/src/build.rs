@@ -58,8 +58,12 @@ pub(crate) fn run(args: &Args) -> Result<Built> {
 fn object() -> Result<PathBuf> {
     let target = bpf_target();
     say(&mut bpf_cargo("build")?)?;
-    let object = target.join("sg.bpf.o");
-    copy_if_new(&target.join(TARGET).join("release/sg"), &object)?;
+    let (object, stripped) = (target.join("sg.bpf.o"), target.join("sg.bpf.new"));
+    // Three quarters of it is for debuggers.
+    say(Command::new(toolchain::strip())
+        .args(["--strip-debug", "-o"])
+        .args([&stripped, &target.join(TARGET).join("release/sg")]))?;
+    move_if_new(&stripped, &object)?;
     Ok(object)
 }
 
@@ -90,10 +94,10 @@ pub(crate) fn bpf_cargo(verb: &str) -> Result<Command> {
 }
 
 /// An object that has not changed keeps its time stamp, and with it what is built from it.
-fn copy_if_new(from: &Path, to: &Path) -> Result<()> {
+fn move_if_new(from: &Path, to: &Path) -> Result<()> {
     let new = fs::read(from).with_context(|| format!("no BPF object at {}", from.display()))?;
     if fs::read(to).is_ok_and(|old| old == new) {
         return Ok(());
     }
-    fs::write(to, new).with_context(|| format!("cannot write {}", to.display()))
+    fs::rename(from, to).with_context(|| format!("cannot write {}", to.display()))
 }

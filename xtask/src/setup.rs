@@ -41,6 +41,11 @@ const STEPS: &[Step] = &[
         install: install_bpf_linker,
     },
     Step {
+        what: "llvm-strip",
+        missing: || !runs(&toolchain::strip(), "--version"),
+        install: || apt(&[&format!("llvm-{LLVM}")]),
+    },
+    Step {
         what: "cargo-nextest",
         missing: || !cargo_has("nextest"),
         install: || cargo_install("cargo-nextest", NEXTEST),

@@ -22,6 +22,11 @@ pub(crate) fn find() -> Option<String> {
         .map(str::to_owned)
 }
 
+/// The program that takes DWARF out of an object and leaves BTF in.
+pub(crate) fn strip() -> String {
+    format!("llvm-strip-{LLVM}")
+}
+
 fn builds_core(toolchain: &str) -> bool {
     let rustc = |args: &[&str]| ask(clean("rustup").args(["run", toolchain, "rustc"]).args(args));
     let Some(sysroot) = rustc(&["--print", "sysroot"]) else { return false };
