@@ -12,6 +12,7 @@ mod flows;
 mod maps;
 mod object;
 mod sys;
+pub mod trial;
 
 use std::{
     fs, io,
