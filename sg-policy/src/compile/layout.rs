@@ -24,7 +24,7 @@ impl Width {
         }
     }
 
-    fn last_key(self) -> u64 {
+    pub(super) fn last_key(self) -> u64 {
         match self {
             Self::Narrow => u64::from(u32::MAX),
             Self::Wide => u64::MAX,

@@ -9,6 +9,8 @@ mod layout;
 mod peers;
 mod policy;
 mod services;
+#[cfg(test)]
+mod tests;
 
 use std::net::IpAddr;
 
