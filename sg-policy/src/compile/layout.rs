@@ -4,6 +4,8 @@ use std::collections::HashMap;
 
 use sg_common::interval::{Kind, MAX_TABLES, Ref, UNIT};
 
+use super::{CompileError, check_size};
+
 /// Words of a cache line.
 const LINE: usize = 16;
 /// Runs of up to 2^this - 1 keys need no table before them.
@@ -65,6 +67,11 @@ impl Layout {
         let at = self.words.len().next_multiple_of(LINE);
         self.words.resize(at + words, 0);
         at
+    }
+
+    /// Called on the way too, so that what does not fit takes no more memory than what does.
+    pub(super) fn check_size(&self) -> Result<(), CompileError> {
+        check_size(self.words.len())
     }
 
     /// The set whose members change at `boundaries`, starting with none.

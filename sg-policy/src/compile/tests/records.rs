@@ -51,7 +51,6 @@ fn every_interface_is_found_and_no_other() {
 }
 
 #[test]
-#[ignore]
 fn interface_indexes_that_cannot_be_told_apart_are_an_error() {
     let (state, _) =
         parsed("[[security_group]]\nname = \"a\"\n[[interface]]\nname = \"x*\"\ngroups = [\"a\"]");
