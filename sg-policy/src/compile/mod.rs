@@ -78,7 +78,7 @@ pub fn compile(
     let hash_at = layout.reserve(hash.entries.len() * 2);
 
     let peers = Peers::of(state, live);
-    let classes = Family::BOTH.map(|family| Classes::new(family, peers.prefixes(state)));
+    let classes = Family::BOTH.map(|family| Classes::new(family, peers.prefixes()));
     let maps = [classes[0].write(&mut layout), classes[1].write(&mut layout)];
     let mut policies = Policies::new(state, &peers, &classes);
     for interface in live {

@@ -50,7 +50,7 @@ impl<'a> Policies<'a> {
         classes: &'a [Classes; 2],
     ) -> Self {
         let mut everyone = [HashSet::new(), HashSet::new()];
-        for (net, peer) in peers.prefixes(state).filter(|(net, _)| net.prefix_len() == 0) {
+        for (net, peer) in peers.prefixes().filter(|(net, _)| net.prefix_len() == 0) {
             everyone[family_of(&net) as usize].insert(peer);
         }
         let classes_of = [0, 1].map(|family: usize| {

@@ -34,7 +34,10 @@ pub(super) fn write_row<'a>(
     let mut uniform: HashMap<Grant, u32> = HashMap::new();
     let mut pages = Vec::with_capacity(grants.classes.len() / PAGE);
     for page in grants.classes.chunks_exact(PAGE) {
-        let mut write = || layout.block(page.iter().map(|grant| refs[*grant as usize].0).collect());
+        let mut write = || {
+            let words: Vec<u32> = page.iter().map(|grant| refs[*grant as usize].0).collect();
+            layout.block(&words)
+        };
         let is_uniform = page.iter().all(|grant| *grant == page[0]);
         pages.push(if is_uniform {
             *uniform.entry(page[0]).or_insert_with(write)
@@ -42,7 +45,7 @@ pub(super) fn write_row<'a>(
             write()
         });
     }
-    Ok(Ref::at(Kind::Run, 0, layout.block(pages)))
+    Ok(Ref::at(Kind::Run, 0, layout.block(&pages)))
 }
 
 /// Which classes may what. Few collections are distinct, and the services of each are put together
