@@ -11,12 +11,14 @@ use crate::compile::tests::probes::address;
 
 #[test]
 fn every_interface_is_found_and_no_other() {
-    // One after the other, strewn, and 256 apart in what the hash keeps.
+    // One after the other, strewn, all at one place whatever the size, one too many at one place
+    // until the hash has grown.
     let apart: u32 = 0x0e8b_2f51; // the inverse of the hash's factor
-    let indexes: [Vec<u32>; 4] = [
+    let indexes: [Vec<u32>; 5] = [
         (1..=1000).collect(),
         (1..=1000).map(|index: u32| index.wrapping_mul(0x85eb_ca6b) & 0x7fff_ffff).collect(),
         (1..=MAX_PROBES).map(|low| apart.wrapping_mul(low)).collect(),
+        (1..=MAX_PROBES + 1).map(|high| apart.wrapping_mul(high << 12)).collect(),
         vec![],
     ];
     for indexes in indexes {
