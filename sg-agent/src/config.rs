@@ -104,12 +104,15 @@ impl Config {
     }
 }
 
-/// A file that was asked for has to be there; the default one need not.
+/// An absent file is an empty one. One that was asked for by name may be a misspelling: a warning.
 fn read(asked: Option<&Path>) -> anyhow::Result<Options> {
     let path = asked.unwrap_or(Path::new(CONFIG));
     let text = match std::fs::read_to_string(path) {
         Ok(text) => text,
-        Err(error) if asked.is_none() && error.kind() == io::ErrorKind::NotFound => {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            if asked.is_some() {
+                tracing::warn!("no {}: the settings are the defaults", path.display());
+            }
             return Ok(Options::default());
         }
         Err(error) => {
@@ -173,10 +176,11 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_was_asked_for_must_be_there() {
-        let cli = Cli::try_parse_from(["sg-agent", "--config", "/nonexistent/agent.toml"]).unwrap();
-        let error = Config::load(&cli).unwrap_err().to_string();
-        assert_eq!(error, "cannot read /nonexistent/agent.toml");
+    fn the_file_need_not_be_there_but_has_to_be_one() {
+        let load =
+            |path| Config::load(&Cli::try_parse_from(["sg-agent", "--config", path]).unwrap());
+        assert_eq!(load("/nonexistent/agent.toml").unwrap().state_dir, Path::new("/var/lib/sg"));
+        assert_eq!(load("/").unwrap_err().to_string(), "cannot read /");
     }
 
     #[test]

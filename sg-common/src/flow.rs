@@ -9,7 +9,7 @@
 //! The same structure keeps the verdicts of first fragments, with the identification in place of
 //! the ports and the direction in the highest bit of the slot.
 
-use crate::Direction;
+use crate::{Direction, Family};
 
 /// Time: jiffies divided so that a tick lasts 40 to 64 ms and 32 bits last five years.
 pub type Tick = u32;
@@ -235,9 +235,9 @@ impl State {
         if protocol == TCP { state.after(protocol, direction, tcp_flags) } else { state }
     }
 
-    /// Which idle timeout holds.
+    /// Which idle timeout holds. The other family's ICMP is a protocol like any other.
     #[inline(always)]
-    pub const fn timeout(self, protocol: u8) -> Timeout {
+    pub const fn timeout(self, family: Family, protocol: u8) -> Timeout {
         match protocol {
             TCP => {
                 if self.0 & Self::RST != 0 {
@@ -254,17 +254,17 @@ impl State {
                 let stream = Self::MORE | Self::MORE_REPLIES;
                 if self.0 & stream == stream { Timeout::UdpStream } else { Timeout::Udp }
             }
-            ICMP | ICMPV6 => Timeout::Icmp,
+            _ if protocol == icmp(family) => Timeout::Icmp,
             _ => Timeout::Other,
         }
     }
 
     /// What `sgctl flows` shows.
-    pub const fn name(self, protocol: u8) -> &'static str {
+    pub const fn name(self, family: Family, protocol: u8) -> &'static str {
         if self.is_cut() {
             return "cut";
         }
-        match self.timeout(protocol) {
+        match self.timeout(family, protocol) {
             Timeout::TcpReset => "reset",
             Timeout::TcpClosing => "closing",
             Timeout::TcpEstablished => "established",
@@ -298,6 +298,15 @@ pub const IGMP: u8 = 2;
 pub const TCP: u8 = 6;
 pub const UDP: u8 = 17;
 pub const ICMPV6: u8 = 58;
+
+/// The family's own ICMP.
+#[inline(always)]
+pub const fn icmp(family: Family) -> u8 {
+    match family {
+        Family::V4 => ICMP,
+        Family::V6 => ICMPV6,
+    }
+}
 
 /// TCP flags (RFC 9293, section 3.1).
 pub mod tcp {

@@ -7,7 +7,7 @@ use std::{
 
 use sg_common::{
     Direction, Family,
-    flow::{Addresses4, Addresses6, Bucket, ICMP, ICMPV6, LANES, State, Tag, volume},
+    flow::{Addresses4, Addresses6, Bucket, LANES, State, Tag, icmp, volume},
 };
 
 use super::{Error, FlowEntry, maps::Region, sys::Mapping};
@@ -48,10 +48,7 @@ fn entry<A: Shown>(tag: Tag, addresses: &A, seen: u32, packets: u32, bytes: u64)
     let direction = state.opener();
     let (local, remote) = addresses.sides();
     let (local_port, remote_port) = ((tag.ports() >> 16) as u16, tag.ports() as u16);
-    let is_query = match A::FAMILY {
-        Family::V4 => protocol == ICMP,
-        Family::V6 => protocol == ICMPV6,
-    };
+    let is_query = protocol == icmp(A::FAMILY);
     let ((src, sport), (dst, dport)) = match direction {
         Direction::Ingress => ((remote, remote_port), (local, local_port)),
         Direction::Egress => ((local, local_port), (remote, remote_port)),
@@ -67,8 +64,8 @@ fn entry<A: Shown>(tag: Tag, addresses: &A, seen: u32, packets: u32, bytes: u64)
         dst,
         sport,
         dport,
-        state: state.name(protocol),
-        timeout: state.timeout(protocol),
+        state: state.name(A::FAMILY, protocol),
+        timeout: state.timeout(A::FAMILY, protocol),
         seen,
         packets,
         bytes,

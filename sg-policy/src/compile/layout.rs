@@ -4,6 +4,8 @@ use std::collections::HashMap;
 
 use sg_common::interval::{Kind, MAX_TABLES, Ref, UNIT};
 
+use super::{CompileError, check_size};
+
 /// Words of a cache line.
 const LINE: usize = 16;
 /// Runs of up to 2^this - 1 keys need no table before them.
@@ -24,7 +26,7 @@ impl Width {
         }
     }
 
-    fn last_key(self) -> u64 {
+    pub(super) fn last_key(self) -> u64 {
         match self {
             Self::Narrow => u64::from(u32::MAX),
             Self::Wide => u64::MAX,
@@ -39,14 +41,18 @@ pub(super) type Boundary = (u64, Ref);
 #[derive(Debug, Default)]
 pub(super) struct Layout {
     pub(super) words: Vec<u32>,
-    blocks: HashMap<Vec<u32>, u32>,
+    /// Word offsets by hash. Of blocks with one hash the last is found again, which only costs room.
+    blocks: HashMap<u64, usize>,
 }
 
 impl Layout {
     /// Stores a block and gives its unit. Blocks that fit a cache line do not straddle two.
-    pub(super) fn block(&mut self, block: Vec<u32>) -> u32 {
-        if let Some(unit) = self.blocks.get(&block) {
-            return *unit;
+    pub(super) fn block(&mut self, block: &[u32]) -> u32 {
+        let hash = hash(block);
+        if let Some(at) = self.blocks.get(&hash)
+            && self.words[*at..].starts_with(block)
+        {
+            return (at / UNIT as usize) as u32;
         }
         let mut at = self.words.len().next_multiple_of(UNIT as usize);
         let room = LINE - at % LINE;
@@ -54,10 +60,9 @@ impl Layout {
             at = at.next_multiple_of(LINE);
         }
         self.words.resize(at, 0);
-        self.words.extend_from_slice(&block);
-        let unit = (at / UNIT as usize) as u32;
-        self.blocks.insert(block, unit);
-        unit
+        self.words.extend_from_slice(block);
+        self.blocks.insert(hash, at);
+        (at / UNIT as usize) as u32
     }
 
     /// Room for `words` words from the start of a cache line; their word offset.
@@ -65,6 +70,11 @@ impl Layout {
         let at = self.words.len().next_multiple_of(LINE);
         self.words.resize(at + words, 0);
         at
+    }
+
+    /// Called on the way too, so that what does not fit takes no more memory than what does.
+    pub(super) fn check_size(&self) -> Result<(), CompileError> {
+        check_size(self.words.len())
     }
 
     /// The set whose members change at `boundaries`, starting with none.
@@ -77,7 +87,7 @@ impl Layout {
         let order = order_for(boundaries.len());
         let mut block = boundaries.to_vec();
         block.resize((1 << order) - 1, u32::MAX);
-        Ref::at(Kind::Parity, order, self.block(block))
+        Ref::at(Kind::Parity, order, self.block(&block))
     }
 
     /// The map that has `base` below the first boundary. Keys rise; equal neighbours are merged.
@@ -115,7 +125,7 @@ impl Layout {
         for index in 0..keys {
             block.push(boundaries.get(index).map_or(last, |boundary| boundary.1).0);
         }
-        Ref::at(Kind::Run, order, self.block(block))
+        Ref::at(Kind::Run, order, self.block(&block))
     }
 
     /// About half as many equal parts as there are boundaries, over the range that they span.
@@ -146,11 +156,20 @@ impl Layout {
             at = end;
         }
         block.push(self.part(width, value, &[], 0).0);
-        Ref::at(Kind::Table, 0, self.block(block))
+        Ref::at(Kind::Table, 0, self.block(&block))
     }
 }
 
 /// The smallest order whose run holds `keys`.
 fn order_for(keys: usize) -> u32 {
     (keys + 1).next_power_of_two().trailing_zeros()
+}
+
+/// Nobody gains by making blocks collide.
+fn hash(block: &[u32]) -> u64 {
+    let start = block.len() as u64;
+    block.iter().fold(start, |hash, word| {
+        let mixed = (hash ^ u64::from(*word)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        mixed ^ mixed >> 32
+    })
 }

@@ -8,7 +8,10 @@ mod classes;
 mod layout;
 mod peers;
 mod policy;
+mod rows;
 mod services;
+#[cfg(test)]
+mod tests;
 
 use std::net::IpAddr;
 
@@ -49,12 +52,17 @@ pub struct Image {
 /// A state that does not fit into an image.
 #[derive(Debug, thiserror::Error)]
 pub enum CompileError {
-    #[error("the compiled rules need {needed} bytes, more than the {limit} that an image can have")]
+    #[error("the compiled rules need {needed} bytes or more; an image can have {limit}")]
     TooLarge { needed: usize, limit: usize },
 }
 
 /// Largest image: half of what the root word can name, so that two fit.
 const MAX_IMAGE: usize = IMAGE_ALIGN << 15;
+
+fn check_size(words: usize) -> Result<(), CompileError> {
+    let (needed, limit) = (words * 4, MAX_IMAGE);
+    if needed > limit { Err(CompileError::TooLarge { needed, limit }) } else { Ok(()) }
+}
 
 /// Compiles `state` for the interfaces that are there. `live` has one entry per slot, any order.
 pub fn compile(
@@ -66,22 +74,23 @@ pub fn compile(
     layout.words.resize(header::LEN as usize, 0);
     let slots = live.iter().map(|interface| usize::from(interface.slot) + 1).max().unwrap_or(0);
     let records = layout.reserve(slots * record::LEN as usize);
-    let hash = Hash::of(live);
+    let hash = Hash::of(live)?;
     let hash_at = layout.reserve(hash.entries.len() * 2);
 
     let peers = Peers::of(state, live);
-    let classes = Family::BOTH.map(|family| Classes::new(family, peers.prefixes(state)));
+    let classes = Family::BOTH.map(|family| Classes::new(family, peers.prefixes()));
     let maps = [classes[0].write(&mut layout), classes[1].write(&mut layout)];
     let mut policies = Policies::new(state, &peers, &classes);
     for interface in live {
         let entry = &state.interfaces[interface.entry];
-        let policy = policies.write(&mut layout, &entry.groups);
+        let policy = policies.write(&mut layout, &entry.groups)?;
         let own = write_own(&mut layout, entry);
         let at = records + usize::from(interface.slot) * record::LEN as usize;
         let record = &mut layout.words[at..at + record::LEN as usize];
         write_record(record, interface, entry, &policy, own, parameters);
     }
 
+    layout.check_size()?;
     let words = &mut layout.words;
     for (index, (ifindex, slot)) in hash.entries.iter().enumerate() {
         words[hash_at + index * 2] = *ifindex;
@@ -101,9 +110,6 @@ pub fn compile(
     set(header::REVISION + 1, (parameters.revision >> 32) as u32);
     let len = words.len();
     words[header::WORDS as usize] = len as u32;
-    if len * 4 > MAX_IMAGE {
-        return Err(CompileError::TooLarge { needed: len * 4, limit: MAX_IMAGE });
-    }
     Ok(Image { words: layout.words })
 }
 
@@ -121,13 +127,15 @@ struct Hash {
 }
 
 impl Hash {
-    fn of(live: &[LiveInterface]) -> Self {
+    fn of(live: &[LiveInterface]) -> Result<Self, CompileError> {
         let mut size = (live.len() * 2).next_power_of_two().max(4);
         loop {
             if let Some(hash) = Self::with_size(live, size) {
-                return hash;
+                return Ok(hash);
             }
             size *= 2;
+            // Someone chose the interfaces' indexes so that they collide.
+            check_size(size * 2)?;
         }
     }
 

@@ -1,6 +1,6 @@
 //! The peers that rules name, numbered, with the prefixes that each stands for.
 
-use std::{collections::HashMap, net::IpAddr};
+use std::collections::HashMap;
 
 use ipnet::IpNet;
 
@@ -10,25 +10,41 @@ use crate::model::{self, DesiredState, LiveInterface, Peer};
 #[derive(Debug)]
 pub(super) struct Peers<'a> {
     numbers: HashMap<&'a Peer, PeerId>,
-    /// Addresses of groups that are peers.
-    members: HashMap<PeerId, Vec<IpAddr>>,
+    prefixes: Vec<(IpNet, PeerId)>,
 }
 
 impl<'a> Peers<'a> {
     pub(super) fn of(state: &'a DesiredState, live: &[LiveInterface]) -> Self {
-        let mut numbers = HashMap::new();
-        let mut members = HashMap::new();
+        let mut peers = Self { numbers: HashMap::new(), prefixes: Vec::new() };
         let rules = state.groups.iter().flat_map(|group| group.ingress.iter().chain(&group.egress));
         for rule in rules {
-            let next = numbers.len() as PeerId;
-            let number = *numbers.entry(&rule.peer).or_insert(next);
-            if number == next
-                && let Peer::Group(name) = &rule.peer
-            {
-                members.insert(number, model::members(state, live, name));
+            let next = peers.numbers.len() as PeerId;
+            if *peers.numbers.entry(&rule.peer).or_insert(next) == next {
+                peers.add_prefixes(state, live, &rule.peer, next);
             }
         }
-        Self { numbers, members }
+        peers
+    }
+
+    fn add_prefixes(
+        &mut self,
+        state: &DesiredState,
+        live: &[LiveInterface],
+        peer: &Peer,
+        number: PeerId,
+    ) {
+        let numbered = |net| (net, number);
+        match peer {
+            Peer::Cidr(net) => self.prefixes.push((*net, number)),
+            Peer::PrefixList(name) => {
+                let entries = state.prefix_list(name).into_iter().flat_map(|list| &list.entries);
+                self.prefixes.extend(entries.map(|entry| entry.cidr).map(numbered));
+            }
+            Peer::Group(name) => {
+                let members = model::members(state, live, name).into_iter();
+                self.prefixes.extend(members.map(IpNet::from).map(numbered));
+            }
+        }
     }
 
     pub(super) fn number(&self, peer: &Peer) -> PeerId {
@@ -40,20 +56,7 @@ impl<'a> Peers<'a> {
     }
 
     /// Every prefix of every peer.
-    pub(super) fn prefixes(&self, state: &DesiredState) -> impl Iterator<Item = (IpNet, PeerId)> {
-        self.numbers.iter().flat_map(|(peer, number)| {
-            let prefixes: Vec<IpNet> = match peer {
-                Peer::Cidr(net) => vec![*net],
-                Peer::PrefixList(name) => state
-                    .prefix_list(name)
-                    .map(|list| list.entries.iter().map(|entry| entry.cidr).collect())
-                    .unwrap_or_default(),
-                Peer::Group(_) => {
-                    self.members[number].iter().map(|address| IpNet::from(*address)).collect()
-                }
-            };
-            let number = *number;
-            prefixes.into_iter().map(move |net| (net, number))
-        })
+    pub(super) fn prefixes(&self) -> impl Iterator<Item = (IpNet, PeerId)> {
+        self.prefixes.iter().copied()
     }
 }

@@ -2,16 +2,14 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use sg_common::{
-    Direction, Family,
-    image::PAGE_CLASSES,
-    interval::{Kind, Ref},
-};
+use sg_common::{Direction, Family, interval::Ref};
 
 use super::{
+    CompileError,
     classes::{Classes, PeerId, family_of},
     layout::Layout,
     peers::Peers,
+    rows::write_row,
     services::ServiceSet,
 };
 use crate::model::{DesiredState, Peer, Rule, SecurityGroup};
@@ -52,7 +50,7 @@ impl<'a> Policies<'a> {
         classes: &'a [Classes; 2],
     ) -> Self {
         let mut everyone = [HashSet::new(), HashSet::new()];
-        for (net, peer) in peers.prefixes(state).filter(|(net, _)| net.prefix_len() == 0) {
+        for (net, peer) in peers.prefixes().filter(|(net, _)| net.prefix_len() == 0) {
             everyone[family_of(&net) as usize].insert(peer);
         }
         let classes_of = [0, 1].map(|family: usize| {
@@ -68,28 +66,42 @@ impl<'a> Policies<'a> {
         Self { peers, classes, groups, everyone, classes_of, done: HashMap::new() }
     }
 
-    pub(super) fn write(&mut self, layout: &mut Layout, groups: &[String]) -> PolicyRefs {
+    pub(super) fn write(
+        &mut self,
+        layout: &mut Layout,
+        groups: &[String],
+    ) -> Result<PolicyRefs, CompileError> {
         let mut key = groups.to_vec();
         key.sort_unstable();
         if let Some(refs) = self.done.get(&key) {
-            return refs.clone();
+            return Ok(refs.clone());
         }
-        let families = Family::BOTH.map(|family| self.write_family(layout, groups, family));
-        let refs = PolicyRefs { families };
+        let [v4, v6] = Family::BOTH.map(|family| self.write_family(layout, groups, family));
+        let refs = PolicyRefs { families: [v4?, v6?] };
         self.done.insert(key, refs.clone());
-        refs
+        Ok(refs)
     }
 
-    fn write_family(&self, layout: &mut Layout, groups: &[String], family: Family) -> FamilyRefs {
+    fn write_family(
+        &self,
+        layout: &mut Layout,
+        groups: &[String],
+        family: Family,
+    ) -> Result<FamilyRefs, CompileError> {
         let sides = Direction::BOTH.map(|direction| self.side(groups, direction, family));
         let open = |own: usize, other: usize| sides[own].0.open_where_all(&sides[other].0);
         let untracked = [open(0, 1), open(1, 0)];
         let untracked = untracked.map(|services| layout.set(&services.boundaries()));
         let rows = [0, 1].map(|side: usize| {
             let (everyone, allowed) = &sides[side];
-            self.write_row(layout, family, everyone, allowed)
+            let classes_of = &self.classes_of[family as usize];
+            let allowed = allowed
+                .iter()
+                .map(|(peer, services)| (services, classes_of[*peer as usize].as_slice()));
+            write_row(layout, self.classes[family as usize].peers.len(), everyone, allowed)
         });
-        FamilyRefs { untracked, rows }
+        let [ingress, egress] = rows;
+        Ok(FamilyRefs { untracked, rows: [ingress?, egress?] })
     }
 
     /// What a direction's rules allow everyone, and what they allow each peer.
@@ -114,37 +126,6 @@ impl<'a> Policies<'a> {
             }
         }
         (everyone, allowed)
-    }
-
-    fn write_row(
-        &self,
-        layout: &mut Layout,
-        family: Family,
-        everyone: &ServiceSet,
-        allowed: &Allowed,
-    ) -> Ref {
-        let base = layout.set(&everyone.boundaries());
-        // Only classes that a peer of this policy is in differ from what everyone may.
-        let mut touched: BTreeMap<u32, ServiceSet> = BTreeMap::new();
-        for (peer, services) in allowed {
-            for class in &self.classes_of[family as usize][*peer as usize] {
-                touched.entry(*class).or_insert_with(|| everyone.clone()).extend(services);
-            }
-        }
-        if touched.is_empty() && base.is_leaf() {
-            return base;
-        }
-        let page = PAGE_CLASSES as usize;
-        let count = self.classes[family as usize].peers.len();
-        let mut row = vec![base; count.next_multiple_of(page)];
-        for (class, services) in touched {
-            row[class as usize] = layout.set(&services.boundaries());
-        }
-        let pages: Vec<u32> = row
-            .chunks_exact(page)
-            .map(|refs| layout.block(refs.iter().map(|services| services.0).collect()))
-            .collect();
-        Ref::at(Kind::Run, 0, layout.block(pages))
     }
 }
 

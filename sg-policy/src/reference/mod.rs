@@ -13,12 +13,12 @@ use sg_common::{Direction, Reason};
 use crate::model::{DesiredState, Interface, LiveInterface, OnRevoke};
 
 mod flows;
-#[cfg(feature = "generate")]
+#[cfg(any(test, feature = "generate"))]
 pub mod generate;
 mod judge;
 mod packet;
 mod related;
-mod rules;
+pub(crate) mod rules;
 mod source_check;
 #[cfg(test)]
 mod tests;

@@ -11,7 +11,7 @@ use crate::model::{
 
 /// What of a packet a rule looks at besides the peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Service {
+pub(crate) enum Service {
     /// Destination port.
     Tcp(u16),
     Udp(u16),
@@ -31,17 +31,17 @@ pub(super) enum Service {
 
 /// TCP or UDP.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum PortProtocol {
+pub(crate) enum PortProtocol {
     Tcp,
     Udp,
 }
 
 /// The rules that hold for one interface.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Rules<'a> {
-    pub(super) state: &'a DesiredState,
-    pub(super) live: &'a [LiveInterface],
-    pub(super) interface: &'a Interface,
+pub(crate) struct Rules<'a> {
+    pub(crate) state: &'a DesiredState,
+    pub(crate) live: &'a [LiveInterface],
+    pub(crate) interface: &'a Interface,
 }
 
 impl<'a> Rules<'a> {
@@ -51,7 +51,7 @@ impl<'a> Rules<'a> {
         groups.filter_map(|name| state.group(name)).flat_map(move |group| group.rules(direction))
     }
 
-    pub(super) fn allow(&self, direction: Direction, peer: IpAddr, service: Service) -> bool {
+    pub(crate) fn allow(&self, direction: Direction, peer: IpAddr, service: Service) -> bool {
         self.of(direction).any(|rule| {
             services_match(rule.services, service) && self.peer_matches(&rule.peer, peer)
         })
@@ -59,7 +59,7 @@ impl<'a> Rules<'a> {
 
     /// Whether the rules together allow `peer` every port of `like`'s protocol, or every type and
     /// code.
-    pub(super) fn allow_all_of(&self, direction: Direction, peer: IpAddr, like: Service) -> bool {
+    pub(crate) fn allow_all_of(&self, direction: Direction, peer: IpAddr, like: Service) -> bool {
         let rules: Vec<_> =
             self.of(direction).filter(|rule| self.peer_matches(&rule.peer, peer)).collect();
         (0..=u16::MAX).all(|number| {
@@ -77,7 +77,7 @@ impl<'a> Rules<'a> {
 
     /// Whether a service at `port` is not tracked: rules of `direction` open it to all addresses,
     /// and the other direction allows all addresses on all ports.
-    pub(super) fn untracked(
+    pub(crate) fn untracked(
         &self,
         direction: Direction,
         family: Family,

@@ -20,7 +20,6 @@ mod flows;
 mod fragments;
 
 mod frames;
-#[cfg(feature = "generate")]
 mod generated;
 mod headers;
 mod pickup;

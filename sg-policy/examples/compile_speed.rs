@@ -1,0 +1,175 @@
+//! Times the compiler: `cargo run --release -p sg-policy --example compile_speed [CASE]...`
+//!
+//! Each case runs in a process of its own, so that its peak of memory is its own.
+
+use std::{
+    fmt::Write,
+    process::Command,
+    time::{Duration, Instant},
+};
+
+use sg_policy::{
+    DesiredState,
+    compile::{Parameters, compile},
+    model::LiveInterface,
+    parse,
+};
+
+type Case = (&'static str, fn() -> String);
+
+const CASES: [Case; 7] = [
+    ("10k-rules", || rules(10_000, 1000)),
+    ("60k-rules", || rules(60_000, 1000)),
+    ("60k-rules-one-group", || rules(60_000, 60_000)),
+    ("60k-rules-1000-interfaces", || shared(60_000, 1000)),
+    ("100k-list-ipv4", || {
+        list(|index| format!("10.{}.{}.{}/30", index >> 13, index >> 5 & 255, index % 32 * 8))
+    }),
+    ("100k-list-ipv6", || {
+        list(|index| format!("2001:db8:{:x}:{:x}::/64", index >> 4, index % 16 * 2))
+    }),
+    ("1000-interfaces", || interfaces(1000)),
+];
+
+const QUOTAS: &str = "[settings.quotas]\nrules_per_group = 1000000\ngroups_per_interface = 1\n\
+                      rules_per_interface = 1000000\n";
+
+fn main() {
+    let given: Vec<String> = std::env::args().skip(1).collect();
+    match given.first() {
+        Some(name) => CASES.iter().filter(|case| case.0 == name).for_each(time),
+        None => CASES.iter().for_each(|case| in_process(case.0)),
+    }
+}
+
+fn in_process(case: &str) {
+    let program = std::env::current_exe().expect("a path");
+    let status = Command::new(program).arg(case).status().expect("itself runs");
+    assert!(status.success(), "{case}: {status}");
+}
+
+fn time((name, text): &Case) {
+    let state = parse("generated", text().as_bytes()).unwrap_or_else(|faults| panic!("{faults}"));
+    let live: Vec<_> = (0..state.interfaces.len()).map(live).collect();
+    reset_peak();
+    let before = peak();
+    let (first, bytes) = run(&state, &live);
+    let memory = peak() - before;
+    let best = (0..9).map(|_| run(&state, &live).0).fold(first, Duration::min);
+    println!(
+        "{name:26} best {best:>9.1?}, first {first:>9.1?}, image {:>6} KiB, peak RSS +{memory} KiB",
+        bytes >> 10
+    );
+}
+
+fn run(state: &DesiredState, live: &[LiveInterface]) -> (Duration, usize) {
+    let parameters = Parameters { ticks_per_1000s: 20_000, revision: 1, recheck_since: None };
+    let start = Instant::now();
+    let image = compile(state, live, &parameters).unwrap_or_else(|error| panic!("{error}"));
+    (start.elapsed(), image.words.len() * 4)
+}
+
+fn live(entry: usize) -> LiveInterface {
+    LiveInterface {
+        slot: entry as u16,
+        ifindex: 2 + entry as u32,
+        entry,
+        addresses: Vec::new(),
+        ethernet: true,
+        pickup_until: 0,
+    }
+}
+
+/// So that the peak is not that of parsing; see proc(5), `/proc/PID/clear_refs`.
+fn reset_peak() {
+    std::fs::write("/proc/self/clear_refs", "5").expect("proc is mounted");
+}
+
+/// KiB.
+fn peak() -> usize {
+    let status = std::fs::read_to_string("/proc/self/status").expect("proc is mounted");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("a peak");
+    line.trim().trim_end_matches(" kB").parse().expect("a number")
+}
+
+/// One rule of many: its own prefix and port; a reference to a group in every hundredth.
+fn rule(text: &mut String, index: usize, groups: usize) {
+    let port = 1024 + index % 60_000;
+    let peer = match index % 100 {
+        99 => format!("groups = [\"group-{}\"]", index * 7 % groups),
+        98 => format!("cidrs = [\"2001:db8:{:x}::/48\"]", index),
+        _ => format!(
+            "cidrs = [\"10.{}.{}.{}/28\"]",
+            index >> 12 & 255,
+            index >> 4 & 255,
+            index % 16 * 16
+        ),
+    };
+    let _ = writeln!(text, "  {{ protocol = \"tcp\", ports = {port}, {peer} }},");
+}
+
+/// `count` rules over groups of `per_group`, an interface for each group.
+fn rules(count: usize, per_group: usize) -> String {
+    let groups = count / per_group;
+    let mut text = QUOTAS.to_owned();
+    for group in 0..groups {
+        let _ = writeln!(text, "[[security_group]]\nname = \"group-{group}\"\ningress = [");
+        (group * per_group..(group + 1) * per_group)
+            .for_each(|index| rule(&mut text, index, groups));
+        text += "]\n";
+        let _ = writeln!(
+            text,
+            "[[interface]]\nname = \"tap{group}\"\ngroups = [\"group-{group}\"]\n\
+             addresses = [\"172.16.{}.{}\", \"fd00::{group:x}\"]",
+            group >> 8,
+            group & 255,
+        );
+    }
+    text
+}
+
+/// As [`rules`], with a rule for a prefix that holds all the others in each group.
+fn shared(count: usize, groups: usize) -> String {
+    rules(count, count / groups).replace(
+        "ingress = [\n",
+        "ingress = [\n  { protocol = \"tcp\", ports = 22, cidrs = [\"10.0.0.0/8\"] },\n",
+    )
+}
+
+/// A list of 100,000 prefixes that two rules name.
+fn list(prefix: fn(usize) -> String) -> String {
+    let mut text = format!(
+        "{QUOTAS}[[interface]]\nname = \"tap0\"\ngroups = [\"a\"]\n\
+         [[security_group]]\nname = \"a\"\ningress = [\n\
+         {{ protocol = \"tcp\", ports = [22, 443], prefix_lists = [\"l\"] }},\n]\n\
+         [[prefix_list]]\nname = \"l\"\nentries = [\n"
+    );
+    for index in 0..100_000 {
+        let _ = writeln!(text, "\"{}\",", prefix(index));
+    }
+    text + "]\n"
+}
+
+/// Interfaces with a group each, of ten rules, half of which name other groups.
+fn interfaces(count: usize) -> String {
+    let mut text = QUOTAS.to_owned();
+    for group in 0..count {
+        let peers: Vec<_> =
+            (1..6).map(|step| format!("\"group-{}\"", (group + step * 37) % count)).collect();
+        let _ = writeln!(
+            text,
+            "[[security_group]]\nname = \"group-{group}\"\ningress = [\n\
+             {{ protocol = \"tcp\", ports = {}, groups = [{}] }},\n\
+             {{ protocol = \"tcp\", ports = [80, 443], cidrs = [\"0.0.0.0/0\", \"::/0\"] }},\n\
+             {{ protocol = \"tcp\", ports = 22, cidrs = [\"10.{}.0.0/16\"] }},\n]\n\
+             [[interface]]\nname = \"tap{group}\"\ngroups = [\"group-{group}\"]\n\
+             addresses = [\"172.16.{}.{}\", \"fd00::{group:x}\"]",
+            1024 + group,
+            peers.join(", "),
+            group & 255,
+            group >> 8,
+            group & 255,
+        );
+    }
+    text
+}

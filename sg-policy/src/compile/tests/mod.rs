@@ -1,0 +1,38 @@
+//! What a packet finds in a compiled image is what the rules say.
+
+mod maps;
+mod probes;
+mod random;
+mod reader;
+mod records;
+mod rules;
+mod scale;
+mod wide;
+
+use super::*;
+use reader::Reader;
+
+const PARAMETERS: Parameters =
+    Parameters { ticks_per_1000s: 20_000, revision: 0x0123_4567_89ab_cdef, recheck_since: None };
+
+fn compiled(state: &DesiredState, live: &[LiveInterface]) -> Image {
+    compile(state, live, &PARAMETERS).expect("it fits")
+}
+
+/// The desired state of a rules.toml, each entry live: entry N with slot N and ifindex 10 + N.
+fn parsed(text: &str) -> (DesiredState, Vec<LiveInterface>) {
+    let state = crate::parse("test", text.as_bytes()).expect("valid rules");
+    let live = (0..state.interfaces.len()).map(live).collect();
+    (state, live)
+}
+
+fn live(entry: usize) -> LiveInterface {
+    LiveInterface {
+        slot: entry as u16,
+        ifindex: 10 + entry as u32,
+        entry,
+        addresses: Vec::new(),
+        ethernet: true,
+        pickup_until: 0,
+    }
+}

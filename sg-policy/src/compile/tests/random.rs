@@ -1,0 +1,61 @@
+//! Random small states, every answer held against the reference evaluator.
+
+use rand::{RngExt, seq::IndexedRandom};
+use sg_common::flow::{ICMP, ICMPV6, TCP, UDP};
+
+use super::{
+    probes::{Answers, Comparison, addresses, services},
+    *,
+};
+use crate::reference::{
+    generate::{Identity, SeedableRng, SmallRng, random_state},
+    rules::Rules,
+};
+
+const STATES: u64 = 3000;
+const PROBES: u32 = 100;
+
+/// Slots and indexes in no order, with gaps.
+const IDENTITIES: [Identity; 4] = [
+    Identity { slot: 5, ifindex: 17, ethernet: true, pickup_until: 900 },
+    Identity { slot: 0, ifindex: 1, ethernet: false, pickup_until: 901 },
+    Identity { slot: 9, ifindex: 0x7fff_ffff, ethernet: true, pickup_until: 902 },
+    Identity { slot: 2, ifindex: 16, ethernet: true, pickup_until: 903 },
+];
+
+#[test]
+fn random_states_mean_what_the_reference_says() {
+    let mut answers = Answers::default();
+    for seed in 0..STATES {
+        let rng = &mut SmallRng::seed_from_u64(seed);
+        let count = rng.random_range(1..=IDENTITIES.len());
+        let (state, live) = random_state(rng, &IDENTITIES[..count]);
+        let image = compiled(&state, &live);
+        let reader = Reader::of(&image);
+        let (addresses, services) = (addresses(&state, &live), services(&state));
+        for interface in &live {
+            let comparison = Comparison {
+                record: reader.interface(interface.ifindex),
+                rules: Rules {
+                    state: &state,
+                    live: &live,
+                    interface: &state.interfaces[interface.entry],
+                },
+            };
+            comparison.random(rng, (&addresses, &services), PROBES, &mut answers);
+            for protocol in [TCP, UDP, ICMP, ICMPV6, 47] {
+                let peer = *addresses.choose(rng).expect("some address");
+                comparison.all_allowed(peer, protocol, &mut answers);
+            }
+        }
+    }
+    answers.assert_both(2000);
+}
+
+#[test]
+fn the_same_state_is_the_same_image() {
+    for seed in 0..20 {
+        let (state, live) = random_state(&mut SmallRng::seed_from_u64(seed), &IDENTITIES);
+        assert_eq!(compiled(&state, &live), compiled(&state, &live));
+    }
+}

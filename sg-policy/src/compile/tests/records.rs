@@ -1,0 +1,175 @@
+//! Header and interface records.
+
+use sg_common::{
+    flow::Timeout,
+    image::{flags, header, record, settings},
+    interval::Words,
+};
+
+use super::*;
+use crate::compile::tests::probes::address;
+
+#[test]
+fn every_interface_is_found_and_no_other() {
+    // One after the other, strewn, all at one place whatever the size, one too many at one place
+    // until the hash has grown.
+    let apart: u32 = 0x0e8b_2f51; // the inverse of the hash's factor
+    let indexes: [Vec<u32>; 5] = [
+        (1..=1000).collect(),
+        (1..=1000).map(|index: u32| index.wrapping_mul(0x85eb_ca6b) & 0x7fff_ffff).collect(),
+        (1..=MAX_PROBES).map(|low| apart.wrapping_mul(low)).collect(),
+        (1..=MAX_PROBES + 1).map(|high| apart.wrapping_mul(high << 12)).collect(),
+        vec![],
+    ];
+    for indexes in indexes {
+        let (state, _) = parsed(
+            "[[security_group]]\nname = \"a\"\n[[interface]]\nname = \"x*\"\ngroups = [\"a\"]",
+        );
+        let live: Vec<_> = indexes
+            .iter()
+            .enumerate()
+            .map(|(at, ifindex)| LiveInterface {
+                slot: (at * 3) as u16,
+                ifindex: *ifindex,
+                ..live(0)
+            })
+            .collect();
+        let image = compiled(&state, &live);
+        let reader = Reader::of(&image);
+        for live in &live {
+            assert_eq!(reader.slot(live.ifindex), Some(live.slot.into()));
+            assert_eq!(reader.interface(live.ifindex).field(record::IFINDEX), live.ifindex);
+        }
+        for other in (1..3000).chain([u32::MAX, 0x7fff_ffff]) {
+            assert_eq!(reader.slot(other).is_some(), indexes.contains(&other), "{other}");
+        }
+        let slots = live.iter().map(|live| u32::from(live.slot) + 1).max().unwrap_or(0);
+        assert_eq!(reader.word(header::SLOTS), slots);
+        // Slots that are not in use say so.
+        for slot in (0..slots).filter(|slot| slot % 3 != 0) {
+            assert_eq!(reader.word(image::record_of(&reader, slot) + record::IFINDEX), 0);
+        }
+    }
+}
+
+#[test]
+fn interface_indexes_that_cannot_be_told_apart_are_an_error() {
+    let (state, _) =
+        parsed("[[security_group]]\nname = \"a\"\n[[interface]]\nname = \"x*\"\ngroups = [\"a\"]");
+    let live: Vec<_> = (0..6).map(|slot| LiveInterface { slot, ifindex: 7, ..live(0) }).collect();
+    let error = compile(&state, &live, &PARAMETERS).expect_err("no hash has room for these");
+    assert!(matches!(error, CompileError::TooLarge { .. }));
+}
+
+const TWO_ROLES: &str = r#"
+    [settings.tracking]
+    tcp_established = 1000
+    udp = 40
+    [[security_group]]
+    name = "a"
+    [[interface]]
+    name = "tap0"
+    role = "port"
+    groups = ["a"]
+    addresses = ["10.0.0.5", "10.0.0.6", "fd00::5", "fd00::ffff:ffff:ffff:ffff", "fd00:0:0:1::"]
+    mac = "02:03:04:05:06:07"
+    tracking = { tcp_established = 350, udp_stream = 100 }
+    [[interface]]
+    name = "eth0"
+    groups = ["a"]
+    addresses = ["10.0.0.9"]
+    [[interface]]
+    name = "tap1"
+    role = "port"
+    groups = ["a"]
+"#;
+
+#[test]
+fn records_say_what_the_entry_says() {
+    let (mut state, mut live) = parsed(TWO_ROLES);
+    // The ends of the family, which the front end refuses.
+    state.interfaces[0].addresses.extend(["0.0.0.0", "255.255.255.255"].map(address));
+    live[1].ethernet = false;
+    live[1].pickup_until = 4321;
+    let image = compiled(&state, &live);
+    let [port, host, open] = [10, 11, 12].map(|ifindex| Reader::of(&image).interface(ifindex));
+    assert_eq!(port.field(record::FLAGS), flags::PORT | flags::SOURCE_CHECK | flags::MAC);
+    assert_eq!(host.field(record::FLAGS), flags::NO_ETHERNET);
+    assert_eq!(open.field(record::FLAGS), flags::PORT);
+    assert_eq!([port.field(record::MAC), port.field(record::MAC + 1)], [0x0203_0405, 0x0607]);
+    assert_eq!([port, host].map(|record| record.field(record::PICKUP_UNTIL)), [0, 4321]);
+    let own = [
+        ("10.0.0.4", false),
+        ("10.0.0.5", true),
+        ("10.0.0.6", true),
+        ("10.0.0.7", false),
+        ("0.0.0.0", true),
+        ("0.0.0.1", false),
+        ("255.255.255.254", false),
+        ("255.255.255.255", true),
+        ("fd00::4", false),
+        ("fd00::5", true),
+        ("fd00::6", false),
+        ("fd00::ffff:ffff:ffff:fffe", false),
+        ("fd00::ffff:ffff:ffff:ffff", true),
+        ("fd00:0:0:1::", true),
+        ("fd00:0:0:1::1", false),
+        ("::", false),
+        // The same number in the other family.
+        ("::a00:5", false),
+    ];
+    for (text, is_own) in own {
+        assert_eq!(port.owns(address(text)), is_own, "{text}");
+        assert!(!host.owns(address(text)) && !open.owns(address(text)), "{text}");
+    }
+}
+
+#[test]
+fn timeouts_are_in_ticks() {
+    let (state, live) = parsed(TWO_ROLES);
+    let image = compiled(&state, &live);
+    let seconds = |ifindex| {
+        let record = Reader::of(&image).interface(ifindex);
+        [
+            Timeout::TcpOpening,
+            Timeout::TcpEstablished,
+            Timeout::TcpClosing,
+            Timeout::TcpReset,
+            Timeout::Udp,
+            Timeout::UdpStream,
+            Timeout::Icmp,
+            Timeout::Other,
+            Timeout::Fragment,
+        ]
+        .map(|timeout| record.timeout(timeout) / 20)
+    };
+    assert_eq!(seconds(10), [60, 350, 120, 10, 40, 100, 30, 600, 30]);
+    assert_eq!(seconds(11), [60, 1000, 120, 10, 40, 180, 30, 600, 30]);
+    // Not whole ticks in a second: 15.625 a second, 432000 s.
+    let state = DesiredState { settings: Default::default(), ..state };
+    let parameters = Parameters { ticks_per_1000s: 15_625, ..PARAMETERS };
+    let image = compile(&state, &live, &parameters).expect("it fits");
+    let record = Reader::of(&image).interface(12);
+    assert_eq!(record.timeout(Timeout::TcpReset), 156);
+    assert_eq!(record.timeout(Timeout::TcpEstablished), 15_625);
+}
+
+#[test]
+fn the_header_carries_settings_and_revision() {
+    let (mut state, live) = parsed(TWO_ROLES);
+    for (related_icmp, exempt_services, recheck_since) in
+        [(true, true, None), (true, false, Some(0)), (false, true, Some(77)), (false, false, None)]
+    {
+        state.settings.related_icmp = related_icmp;
+        state.settings.exempt_services = exempt_services;
+        let parameters = Parameters { recheck_since, ..PARAMETERS };
+        let image = compile(&state, &live, &parameters).expect("it fits");
+        let reader = Reader::of(&image);
+        let bits = reader.word(header::SETTINGS);
+        assert_eq!(bits & settings::RELATED_ICMP != 0, related_icmp);
+        assert_eq!(bits & settings::EXEMPT_SERVICES != 0, exempt_services);
+        assert_eq!(bits & settings::RECHECK != 0, recheck_since.is_some());
+        assert_eq!(reader.word(header::CUT_SINCE), recheck_since.unwrap_or(0));
+        assert_eq!(reader.long(header::REVISION), PARAMETERS.revision);
+    }
+}
