@@ -51,11 +51,7 @@ const MAX_DATAGRAM: u32 = 65535;
 /// A family's header. Written where it will stay, since there is no stack for a second one.
 pub(crate) trait Header: Net + Sized {
     /// Reads the header at `notes.ip` and what leads from it to the transport header.
-    fn read<F: Frame>(
-        frame: &F,
-        notes: &Notes,
-        ip: &mut Ip<Self::Address>,
-    ) -> Result<(), Reason>;
+    fn read<F: Frame>(frame: &F, notes: &Notes, ip: &mut Ip<Self::Address>) -> Result<(), Reason>;
 
     /// The same for a packet that an ICMP error quotes: of its end, only `end` is known.
     fn quoted<F: Frame>(
@@ -68,11 +64,7 @@ pub(crate) trait Header: Net + Sized {
 
 /// Reads and checks an IP header; 0, or the number of the reason to drop.
 #[inline(never)]
-pub(crate) fn parse<N: Header, F: Frame>(
-    frame: &F,
-    notes: &Notes,
-    ip: &mut Ip<N::Address>,
-) -> u32 {
+pub(crate) fn parse<N: Header, F: Frame>(frame: &F, notes: &Notes, ip: &mut Ip<N::Address>) -> u32 {
     match N::read(frame, notes, ip) {
         Ok(()) => 0,
         Err(reason) => reason as u32,
