@@ -16,6 +16,7 @@ use sg_common::{
     },
     image::{self, header, record, settings},
     interval::Words,
+    probe::{IPV6, NO_FLOW},
 };
 
 use crate::{
@@ -139,10 +140,14 @@ pub(crate) struct Found<A> {
 }
 
 impl<A: Copy> Found<A> {
-    /// Bucket and lane, as user space counts them.
+    /// Bucket and lane, as user space counts them; see [`sg_common::probe::Answer`].
     #[inline(always)]
-    pub(crate) fn number(&self) -> u32 {
-        self.number << 2 | self.lane() as u32
+    pub(crate) fn number(&self, family: Family) -> u32 {
+        let table = match family {
+            Family::V4 => 0,
+            Family::V6 => IPV6,
+        };
+        table | self.number << 2 | self.lane() as u32
     }
 
     #[inline(always)]
@@ -481,7 +486,7 @@ pub(crate) fn known<N: Steps>(
     bytes: u32,
 ) -> u64 {
     if context.rules.untracked::<N>(packet, context.direction) {
-        return Reason::Untracked as u64;
+        return (NO_FLOW as u64) << 32 | Reason::Untracked as u64;
     }
     *key = Key::of(context, context.direction, packet, bytes);
     if !key.is_tracked() {
@@ -493,7 +498,7 @@ pub(crate) fn known<N: Steps>(
         return 0;
     }
     let reason = hit::<N>(context, packet, key, &mut found);
-    (found.number() as u64) << 32 | reason as u64
+    (found.number(N::FAMILY) as u64) << 32 | reason as u64
 }
 
 #[inline(always)]

@@ -26,7 +26,7 @@ use sg_common::{
     ABI, Direction, Family, Reason,
     counter::{Counter, CounterRow},
     flow::{Addresses4, Addresses6, LANES, Tick},
-    probe::{Answer, MAGIC, MIN_FRAME, NO_FLOW, Question},
+    probe::{Answer, IPV6, MAGIC, MIN_FRAME, NO_FLOW, Question},
     reason::REASONS,
 };
 use sg_policy::{compile::Image, model::DatapathChoice};
@@ -382,9 +382,9 @@ impl Datapath {
             return Err(Error::Other("the probe gave no answer".into()));
         }
         let reason = u8::try_from(word(1)).ok().and_then(Reason::from_number);
-        let family = if is_ipv6(frame) { Family::V6 } else { Family::V4 };
+        let family = if word(2) & IPV6 == 0 { Family::V4 } else { Family::V6 };
         let flow = (word(2) != NO_FLOW)
-            .then(|| flows::at(&self.maps.flows4, &self.maps.flows6, family, word(2)))
+            .then(|| flows::at(&self.maps.flows4, &self.maps.flows6, family, word(2) & !IPV6))
             .flatten();
         Ok(ProbeAnswer { reason, flow })
     }
@@ -397,12 +397,6 @@ impl Datapath {
         }
         Ok(())
     }
-}
-
-/// Whether a frame without VLAN tags is IPv6, with or without Ethernet header.
-fn is_ipv6(frame: &[u8]) -> bool {
-    frame.first().is_some_and(|first| first >> 4 == 6) && frame.get(12..14) != Some(&[0x08, 0x00])
-        || frame.get(12..14) == Some(&[0x86, 0xdd])
 }
 
 fn version_dir(abi: u32) -> String {

@@ -3,7 +3,7 @@
 use rand::{RngExt, seq::IndexedRandom};
 use sg_common::{Direction, flow::Tick};
 use sg_policy::{
-    model::{DesiredState, LiveInterface, Role},
+    model::{DesiredState, LiveInterface, OnRevoke, Role},
     reference::generate::{
         self, Identity, SeedableRng, Sequence, SmallRng, random_frame, random_sequence,
         random_state,
@@ -33,6 +33,8 @@ pub enum Step {
     /// So many ticks pass.
     Advance(Tick),
     Apply(Box<(DesiredState, Vec<LiveInterface>)>),
+    /// The same, taken back by itself after so many ticks unless another apply comes first.
+    ApplyUntil(Box<(DesiredState, Vec<LiveInterface>)>, Tick),
     Flush,
     FlushDenied,
 }
@@ -78,7 +80,9 @@ pub fn sequence_case(seed: u64, ifindexes: [u32; 3], ticks_per_1000s: u32) -> Ca
     let identities = identities(ifindexes, start, ticks_per_1000s);
     let steps = rng.random_range(STEPS);
     let Sequence { state, live, steps } = random_sequence(&mut rng, &identities, steps);
-    let steps = steps.into_iter().map(|step| with_via(&mut rng, step, ticks_per_1000s)).collect();
+    let steps = steps.into_iter().map(|step| with_via(&mut rng, step, ticks_per_1000s));
+    let mut steps: Vec<_> = steps.collect();
+    unconfirm(&mut rng, &state, &live, &mut steps);
     Case { start, state, live, steps, apart: false }
 }
 
@@ -92,6 +96,26 @@ fn with_via(rng: &mut SmallRng, step: generate::Step, ticks_per_1000s: u32) -> S
         generate::Step::Apply(applied) => Step::Apply(applied),
         generate::Step::Flush => Step::Flush,
         generate::Step::FlushDenied => Step::FlushDenied,
+    }
+}
+
+/// Makes some applies such that have to be confirmed.
+///
+/// The rules that come back are `"keep"`: with nobody there to cut the flows that they deny, those
+/// go on until their next packet, and idle out as if they had not been cut.
+fn unconfirm(rng: &mut SmallRng, state: &DesiredState, live: &[LiveInterface], steps: &mut [Step]) {
+    let same = |old: &[LiveInterface], new: &[LiveInterface]| {
+        old.iter().map(|live| live.slot).eq(new.iter().map(|live| live.slot))
+    };
+    let (mut state, mut live) = (state.clone(), live.to_vec());
+    for step in steps {
+        let Step::Apply(applied) = step else { continue };
+        let previous = std::mem::replace(&mut state, applied.0.clone());
+        let stays = same(&std::mem::replace(&mut live, applied.1.clone()), &live);
+        let keeps = previous.settings.on_revoke == OnRevoke::Keep;
+        if keeps && stays && rng.random() {
+            *step = Step::ApplyUntil(applied.clone(), rng.random_range(1..3000));
+        }
     }
 }
 

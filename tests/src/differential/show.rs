@@ -69,6 +69,9 @@ fn show_step(step: &Step, live: &[LiveInterface]) -> String {
         }
         Step::Advance(ticks) => format!("{ticks} ticks pass\n"),
         Step::Apply(applied) => format!("apply\n{}", rules(&applied.0, &applied.1)),
+        Step::ApplyUntil(applied, ticks) => {
+            format!("apply, taken back after {ticks} ticks\n{}", rules(&applied.0, &applied.1))
+        }
         Step::Flush => "flush\n".to_owned(),
         Step::FlushDenied => "flush --denied\n".to_owned(),
     }
