@@ -451,15 +451,17 @@ pub(crate) fn not_unrolled(count: usize) -> usize {
     copy
 }
 
-/// Whether the flow has to be held against the rules once more: it has not been seen since a
-/// change that ends flows which are no longer allowed.
+/// Whether a flow is over because a change of the rules ended it that it has not been seen since.
 #[inline(always)]
-pub(crate) fn is_to_recheck<A: Copy>(context: &Context, found: &Found<A>) -> Option<Tick> {
-    if context.settings & settings::RECHECK == 0 {
-        return None;
-    }
-    let since = context.rules.image.word(header::CUT_SINCE);
-    (found.seen().wrapping_sub(since) as i32 <= 0).then_some(since)
+pub(crate) fn is_to_be_cut<N: Steps>(
+    context: &Context,
+    packet: &Packet<N>,
+    key: &mut Key<N>,
+    found: &Found<N::Addresses>,
+) -> bool {
+    context.settings & settings::RECHECK != 0
+        && found.seen().wrapping_sub(context.cut_since()) as i32 <= 0
+        && !is_still_allowed::<N>(context, packet, key, found.tag)
 }
 
 /// Whether the rules would allow the packet that opened a flow.
@@ -511,13 +513,10 @@ fn hit<N: Steps>(
     let tcp_flags = packet.transport.tcp_flags;
     let state = found.tag.state();
     let mut cut = state.is_cut();
-    if !cut
-        && let Some(since) = is_to_recheck(context, found)
-        && !is_still_allowed::<N>(context, packet, key, found.tag)
-    {
+    if !cut && is_to_be_cut(context, packet, key, found) {
         cut = true;
         if context.leaves_traces {
-            found.cut(since);
+            found.cut(context.cut_since());
         }
     }
     let protocol = found.tag.protocol();

@@ -200,19 +200,27 @@ impl Datapath {
         image: &Image,
         fallback: Option<(&Image, Tick)>,
     ) -> Result<(), Error> {
-        match self.arena.publish(&self.maps.arena, image, fallback) {
-            Err(Error::TooLarge(_)) => {
-                let words = image.words.len() + fallback.map_or(0, |(image, _)| image.words.len());
-                self.grow(Arena::size_for(words))?;
-                self.arena.publish(&self.maps.arena, image, fallback)?;
-            }
-            result => result?,
-        }
-        // The image is in force, and the programs cut by themselves what they see meanwhile.
+        self.put_in_force(image, fallback)?;
+        // The programs cut by themselves what they see meanwhile.
         if let Err(error) = revoke::cut_denied(&self.maps, image, self.now()) {
             tracing::warn!(%error, "flows that are not allowed any more end on their next packet");
         }
         Ok(())
+    }
+
+    fn put_in_force(
+        &mut self,
+        image: &Image,
+        fallback: Option<(&Image, Tick)>,
+    ) -> Result<(), Error> {
+        match self.arena.publish(&self.maps.arena, image, fallback) {
+            Err(Error::TooLarge(_)) => {
+                let words = image.words.len() + fallback.map_or(0, |(image, _)| image.words.len());
+                self.grow(Arena::size_for(words))?;
+                self.arena.publish(&self.maps.arena, image, fallback)
+            }
+            result => result,
+        }
     }
 
     /// Moves to an arena of `size` bytes. Packets see the same rules throughout: the new arena

@@ -18,8 +18,7 @@ pub struct Case {
     pub state: DesiredState,
     pub live: Vec<LiveInterface>,
     pub steps: Vec<Step>,
-    /// Each packet meets the rules as if it were the first.
-    pub apart: bool,
+    pub kind: Kind,
 }
 
 #[derive(Clone, Debug)]
@@ -37,6 +36,17 @@ pub enum Step {
     ApplyUntil(Box<(DesiredState, Vec<LiveInterface>)>, Tick),
     Flush,
     FlushDenied,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Each packet meets the rules as if it were the first.
+    Apart,
+    /// A history, at whose end both sides have the same flows.
+    Sequence,
+    /// The same with an agent that dies in the last change, so that the programs have to end by
+    /// themselves what the rules deny: a flow on its next packet, and not in the table before that.
+    Dying,
 }
 
 /// How a frame comes, where the direction leaves a choice.
@@ -82,8 +92,12 @@ pub fn sequence_case(seed: u64, ifindexes: [u32; 3], ticks_per_1000s: u32) -> Ca
     let Sequence { state, live, steps } = random_sequence(&mut rng, &identities, steps);
     let steps = steps.into_iter().map(|step| with_via(&mut rng, step, ticks_per_1000s));
     let mut steps: Vec<_> = steps.collect();
+    if rng.random_ratio(1, 4) {
+        die(&mut steps);
+        return Case { start, state, live, steps, kind: Kind::Dying };
+    }
     unconfirm(&mut rng, &state, &live, &mut steps);
-    Case { start, state, live, steps, apart: false }
+    Case { start, state, live, steps, kind: Kind::Sequence }
 }
 
 fn with_via(rng: &mut SmallRng, step: generate::Step, ticks_per_1000s: u32) -> Step {
@@ -96,6 +110,19 @@ fn with_via(rng: &mut SmallRng, step: generate::Step, ticks_per_1000s: u32) -> S
         generate::Step::Apply(applied) => Step::Apply(applied),
         generate::Step::Flush => Step::Flush,
         generate::Step::FlushDenied => Step::FlushDenied,
+    }
+}
+
+/// Nothing changes after the first change that ends flows. Nor does time pass: a flow that no packet
+/// has cut idles out by its last packet, not by the change.
+fn die(steps: &mut Vec<Step>) {
+    let ends_flows = |step: &Step| match step {
+        Step::Apply(applied) => applied.0.settings.on_revoke == OnRevoke::Cut,
+        _ => matches!(step, Step::FlushDenied),
+    };
+    if let Some(last) = steps.iter().position(ends_flows) {
+        let mut number = 0..;
+        steps.retain(|step| number.next() <= Some(last) || matches!(step, Step::Packet { .. }));
     }
 }
 
@@ -136,7 +163,7 @@ pub fn single_case(seed: u64, ifindexes: [u32; 3], ticks_per_1000s: u32) -> Case
     let identities = identities(ifindexes, start, ticks_per_1000s);
     let (state, live) = random_state(&mut rng, &identities);
     let steps = (0..SINGLES).map(|_| single(&mut rng, &state, &live)).collect();
-    Case { start, state, live, steps, apart: true }
+    Case { start, state, live, steps, kind: Kind::Apart }
 }
 
 fn single(rng: &mut SmallRng, state: &DesiredState, live: &[LiveInterface]) -> Step {
@@ -181,7 +208,7 @@ fn via(rng: &mut SmallRng, length: usize) -> Via {
 
 /// Packets apart under given rules.
 pub fn rules_case(state: DesiredState, live: Vec<LiveInterface>, steps: Vec<Step>) -> Case {
-    Case { start: STARTS[0], state, live, steps, apart: true }
+    Case { start: STARTS[0], state, live, steps, kind: Kind::Apart }
 }
 
 pub(super) fn pick<T: Copy>(rng: &mut SmallRng, from: &[T]) -> T {

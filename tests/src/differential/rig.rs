@@ -20,7 +20,7 @@ use sg_policy::{
 };
 
 use super::{
-    case::{Case, Step, Via},
+    case::{Case, Kind, Step, Via},
     show,
 };
 use crate::{NetNs, sandbox};
@@ -99,6 +99,8 @@ struct Play<'a> {
     now: Tick,
     /// An unconfirmed change, the rules before it, and when they are in force again.
     unconfirmed: Option<(DesiredState, Tick)>,
+    /// Whether the agent dies in a change that ends flows.
+    dying: bool,
     tally: Tally,
 }
 
@@ -115,6 +117,7 @@ impl<'a> Play<'a> {
             live,
             now: case.start,
             unconfirmed: None,
+            dying: case.kind == Kind::Dying,
             tally: Tally::default(),
         };
         play.publish(play.state.settings.on_revoke == OnRevoke::Cut);
@@ -127,7 +130,8 @@ impl<'a> Play<'a> {
             let differ = |(expected, got)| Mismatch { step: number, expected, got };
             match step {
                 Step::Packet { ifindex, direction, frame, via } => {
-                    self.packet(*ifindex, *direction, frame, *via, case.apart).map_err(differ)?;
+                    let apart = case.kind == Kind::Apart;
+                    self.packet(*ifindex, *direction, frame, *via, apart).map_err(differ)?;
                 }
                 Step::Advance(ticks) => self.advance(*ticks),
                 Step::Apply(applied) => self.apply(applied, None),
@@ -142,7 +146,7 @@ impl<'a> Play<'a> {
                 }
             }
         }
-        if !case.apart {
+        if case.kind == Kind::Sequence {
             let differ = |(expected, got)| Mismatch { step: case.steps.len(), expected, got };
             self.compare_flows().map_err(differ)?;
         }
@@ -176,6 +180,7 @@ impl<'a> Play<'a> {
     fn publish(&mut self, recheck: bool) {
         let image = self.compile(&self.state, &self.live, recheck);
         match &self.unconfirmed {
+            None if self.dying && recheck => self.rig.datapath.publish_and_die(&image),
             None => self.rig.datapath.publish(&image),
             Some((state, deadline)) => {
                 let mut live = self.live.clone();
