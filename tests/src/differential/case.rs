@@ -196,7 +196,7 @@ fn lengthen(rng: &mut SmallRng, frame: &mut Vec<u8>, ethernet: bool) {
     frame.resize(frame.len() + usize::from(more), 0);
 }
 
-fn via(rng: &mut SmallRng, length: usize) -> Via {
+pub(super) fn via(rng: &mut SmallRng, length: usize) -> Via {
     if length <= MAX_LINEAR && rng.random() {
         return Via::Tc { gso: rng.random_ratio(1, 6) };
     }
