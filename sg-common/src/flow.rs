@@ -9,7 +9,7 @@
 //! The same structure keeps the verdicts of first fragments, with the identification in place of
 //! the ports and the direction in the highest bit of the slot.
 
-use crate::{Direction, Family};
+use crate::{Direction, Family, image::service};
 
 /// Time: jiffies divided so that a tick lasts 40 to 64 ms and 32 bits last five years.
 pub type Tick = u32;
@@ -105,6 +105,23 @@ pub const fn ports(local: u16, remote: u16) -> u32 {
 #[inline(always)]
 pub const fn query_ports(identifier: u16, request_type: u8, asked_by: Direction) -> u32 {
     ports(identifier, (request_type as u16) << 8 | asked_by as u16)
+}
+
+/// Which way the packet that opened a flow went, and its service as rules name it (see
+/// [`crate::image::service`]); a query's has code 0.
+#[inline(always)]
+pub const fn opening(tag: Tag, family: Family) -> (Direction, u32) {
+    let (local, remote) = ((tag.ports() >> 16) as u16, tag.ports() as u16);
+    let opener = tag.state().opener();
+    let detail = if tag.protocol() == icmp(family) {
+        remote & 0xff00
+    } else {
+        match opener {
+            Direction::Ingress => local,
+            Direction::Egress => remote,
+        }
+    };
+    (opener, service(tag.protocol(), detail))
 }
 
 /// State of a lane: what it is in the low two bits, then flags whose meaning depends on the protocol.

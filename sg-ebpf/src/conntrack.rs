@@ -9,9 +9,10 @@
 use core::{arch::asm, intrinsics, mem, ptr};
 
 use sg_common::{
-    Direction, Reason,
+    Direction, Family, Reason,
     flow::{
-        Addresses, Bucket, LANES, State, TCP, Tag, Tick, Timeout, UDP, ports, query_ports, tcp,
+        Addresses, Bucket, LANES, State, TCP, Tag, Tick, Timeout, UDP, opening, ports, query_ports,
+        tcp,
     },
     image::{self, header, record, settings},
     interval::Words,
@@ -280,8 +281,8 @@ pub(crate) fn find<N: Net>(
 impl<A: Copy> Found<A> {
     /// Whether the flow has idled out.
     #[inline(always)]
-    pub(crate) fn is_over(&self, context: &Context) -> bool {
-        let timeout = self.tag.state().timeout(self.tag.protocol());
+    pub(crate) fn is_over(&self, context: &Context, family: Family) -> bool {
+        let timeout = self.tag.state().timeout(family, self.tag.protocol());
         self.is_older(context, timeout)
     }
 
@@ -331,7 +332,7 @@ pub(crate) fn insert<N: Net>(_: &Context, _: &Packet<N>, key: &mut Key<N>, _: u3
 fn claim<N: Net>(key: &Key<N>) -> u32 {
     let (Some(table), Some(arena)) = (key.table(), Arena::open()) else { return 0 };
     for _ in 0..not_unrolled(CLAIM_TRIES) {
-        let candidate = candidate(&table, key.hash, key.kind & kind::FRAGMENTS != 0);
+        let candidate = candidate::<N>(&table, key.hash, key.kind & kind::FRAGMENTS != 0);
         let Some(candidate) = candidate else { return 0 };
         let bucket = table.bucket((key.hash >> ((candidate.place >> 2 & 1) * 32)) as u32);
         let lane = candidate.place as usize & (LANES - 1);
@@ -354,7 +355,12 @@ fn claim<N: Net>(key: &Key<N>) -> u32 {
 }
 
 #[inline(always)]
-fn candidate<A>(table: &Table<A>, hash: u64, of_fragments: bool) -> Option<Candidate> {
+fn candidate<N: Net>(
+    table: &Table<N::Addresses>,
+    hash: u64,
+    of_fragments: bool,
+) -> Option<Candidate> {
+    let family = N::FAMILY as u32;
     // Idle time above the place.
     let (mut best, mut best_tag) = (0, 0);
     for place in 0..not_unrolled(2 * LANES) {
@@ -371,7 +377,7 @@ fn candidate<A>(table: &Table<A>, hash: u64, of_fragments: bool) -> Option<Candi
         }
         // SAFETY: as above.
         let seen = unsafe { ptr::read_volatile(&raw const (*bucket).seen[lane]) };
-        let idle = sg_idle(tag.0, seen, of_fragments as u32) as u64;
+        let idle = sg_idle(tag.0, seen, of_fragments as u32, family) as u64;
         if idle == 0 {
             continue;
         }
@@ -386,7 +392,8 @@ fn candidate<A>(table: &Table<A>, hash: u64, of_fragments: bool) -> Option<Candi
 /// How long a lane's flow has idled, from 1; one that is over, for ever. 0: it is not to be evicted.
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn sg_idle(tag: u64, seen: u32, of_fragments: u32) -> u32 {
+extern "C" fn sg_idle(tag: u64, seen: u32, of_fragments: u32, family: u32) -> u32 {
+    let family = if family == Family::V4 as u32 { Family::V4 } else { Family::V6 };
     let tag = Tag(tag);
     let Some(arena) = Arena::open() else { return 0 };
     let now = arena.now();
@@ -395,7 +402,7 @@ extern "C" fn sg_idle(tag: u64, seen: u32, of_fragments: u32) -> u32 {
         let record = image::record_of(&image, tag.slot() as u32 & 0x7fff);
         image.word(record + record::TIMEOUTS + Timeout::Fragment as u32)
     } else {
-        timeout_of(&image, tag)
+        timeout_of(&image, family, tag)
     };
     if is_over(now, seen, timeout) {
         return u32::MAX;
@@ -420,13 +427,13 @@ extern "C" fn sg_forget(value: u64) -> u64 {
 
 /// The idle timeout of whatever flow this is.
 #[inline(always)]
-fn timeout_of(image: &Image, tag: Tag) -> u32 {
+fn timeout_of(image: &Image, family: Family, tag: Tag) -> u32 {
     let slot = tag.slot() as u32;
     if slot >= image.word(header::SLOTS) {
         // An interface that is filtered no more.
         return 0;
     }
-    let timeout = record::TIMEOUTS + tag.state().timeout(tag.protocol()) as u32;
+    let timeout = record::TIMEOUTS + tag.state().timeout(family, tag.protocol()) as u32;
     image.word((image::record_of(image, slot) + timeout).wrapping_add(image.zero()))
 }
 
@@ -458,19 +465,8 @@ fn is_still_allowed<N: Steps>(
     key: &mut Key<N>,
     tag: Tag,
 ) -> bool {
-    let opener = tag.state().opener();
-    let (local, remote) = ((tag.ports() >> 16) as u16, tag.ports() as u16);
-    let protocol = tag.protocol();
-    let detail = if protocol == N::ICMP {
-        // The request's type, with code 0.
-        remote & 0xff00
-    } else {
-        match opener {
-            Direction::Ingress => local,
-            Direction::Egress => remote,
-        }
-    };
-    N::allow(context, packet, key, rules::question(opener, image::service(protocol, detail))) != 0
+    let (opener, service) = opening(tag, N::FAMILY);
+    N::allow(context, packet, key, rules::question(opener, service)) != 0
 }
 
 /// What is known of a packet without asking its peer's rules: 0 if nothing, else a [`Reason`] below
@@ -493,7 +489,7 @@ pub(crate) fn known<N: Steps>(
     }
     let Some(table) = N::flows() else { return 0 };
     let Some(mut found) = find::<N>(&table, context, key) else { return 0 };
-    if found.is_over(context) {
+    if found.is_over(context, N::FAMILY) {
         return 0;
     }
     let reason = hit::<N>(context, packet, key, &mut found);

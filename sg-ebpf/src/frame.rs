@@ -75,11 +75,6 @@ pub(crate) trait Frame {
     /// Whether this is several packets in one (GSO), whose length field may be 0.
     fn is_gso(&self) -> bool;
     fn copy(&self, offset: u32, to: *mut c_void, len: u32) -> bool;
-    /// Bytes that can be read in place.
-    #[inline(always)]
-    fn linear(&self) -> u32 {
-        (self.end() - self.start()) as u32
-    }
 
     /// The `N` bytes at `offset`, if the frame has them.
     #[inline(always)]

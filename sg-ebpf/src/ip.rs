@@ -51,11 +51,7 @@ const MAX_DATAGRAM: u32 = 65535;
 /// A family's header. Written where it will stay, since there is no stack for a second one.
 pub(crate) trait Header: Net + Sized {
     /// Reads the header at `notes.ip` and what leads from it to the transport header.
-    fn read<F: Frame>(
-        frame: &F,
-        notes: &mut Notes,
-        ip: &mut Ip<Self::Address>,
-    ) -> Result<(), Reason>;
+    fn read<F: Frame>(frame: &F, notes: &Notes, ip: &mut Ip<Self::Address>) -> Result<(), Reason>;
 
     /// The same for a packet that an ICMP error quotes: of its end, only `end` is known.
     fn quoted<F: Frame>(
@@ -68,11 +64,7 @@ pub(crate) trait Header: Net + Sized {
 
 /// Reads and checks an IP header; 0, or the number of the reason to drop.
 #[inline(never)]
-pub(crate) fn parse<N: Header, F: Frame>(
-    frame: &F,
-    notes: &mut Notes,
-    ip: &mut Ip<N::Address>,
-) -> u32 {
+pub(crate) fn parse<N: Header, F: Frame>(frame: &F, notes: &Notes, ip: &mut Ip<N::Address>) -> u32 {
     match N::read(frame, notes, ip) {
         Ok(()) => 0,
         Err(reason) => reason as u32,
@@ -81,15 +73,15 @@ pub(crate) fn parse<N: Header, F: Frame>(
 
 impl Header for V4 {
     #[inline(always)]
-    fn read<F: Frame>(frame: &F, notes: &mut Notes, to: &mut Ip<u32>) -> Result<(), Reason> {
+    fn read<F: Frame>(frame: &F, notes: &Notes, to: &mut Ip<u32>) -> Result<(), Reason> {
         let at = notes.ip;
         let Fixed4 { mut ip, fragment_offset } = fixed4(frame, at)?;
         let header = ip.chain.transport - at;
         let mut total = ip.end;
         if total == 0 && frame.is_gso() {
-            total = frame.len().wrapping_sub(at);
+            total = notes.length.wrapping_sub(at);
         }
-        if total < header || !notes.reaches(frame, at + total) {
+        if total < header || at + total > notes.length {
             return Err(Reason::Malformed);
         }
         ip.end = at + total;
@@ -151,14 +143,14 @@ fn fixed4<F: Frame>(frame: &F, at: u32) -> Result<Fixed4, Reason> {
 
 impl Header for V6 {
     #[inline(always)]
-    fn read<F: Frame>(frame: &F, notes: &mut Notes, ip: &mut Ip<(u64, u64)>) -> Result<(), Reason> {
+    fn read<F: Frame>(frame: &F, notes: &Notes, ip: &mut Ip<(u64, u64)>) -> Result<(), Reason> {
         let at = notes.ip;
         fixed6(frame, at, ip)?;
         let mut end = at + 40 + ip.end;
         if ip.end == 0 && frame.is_gso() {
-            end = frame.len();
+            end = notes.length;
         }
-        if !notes.reaches(frame, end) {
+        if end > notes.length {
             return Err(Reason::Malformed);
         }
         ip.end = end;

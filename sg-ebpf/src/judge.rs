@@ -116,7 +116,7 @@ impl Context {
 
 /// What is learnt of a packet besides the verdict.
 pub(crate) struct Notes {
-    /// Length of the frame, as far as it had to be known: the linear part, or all of it.
+    /// Length of the whole frame.
     pub(crate) length: u32,
     /// Offset of the IP header.
     pub(crate) ip: u32,
@@ -127,16 +127,7 @@ pub(crate) struct Notes {
 impl Notes {
     #[inline(always)]
     pub(crate) fn on<F: Frame>(frame: &F) -> Self {
-        Self { length: frame.linear(), ip: 0, flow: NO_FLOW }
-    }
-
-    /// Whether the frame reaches as far as `end`.
-    #[inline(always)]
-    pub(crate) fn reaches<F: Frame>(&mut self, frame: &F, end: u32) -> bool {
-        if end > self.length {
-            self.length = frame.len();
-        }
-        end <= self.length
+        Self { length: frame.len(), ip: 0, flow: NO_FLOW }
     }
 }
 

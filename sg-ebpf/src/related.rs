@@ -72,7 +72,7 @@ pub(crate) fn flow<N: Net>(context: &Context, packet: &Packet<N>, key: &mut Key<
     }
     let Some(table) = N::flows() else { return 0 };
     match conntrack::find::<N>(&table, context, key) {
-        Some(flow) if flow.tag.state().is_live() && !flow.is_over(context) => {
+        Some(flow) if flow.tag.state().is_live() && !flow.is_over(context, N::FAMILY) => {
             flow.number() as u64 + 1
         }
         _ => 0,

@@ -14,6 +14,7 @@ use std::{
 pub mod agent;
 pub mod counters;
 pub mod ctl;
+pub mod differential;
 pub mod netns;
 pub mod probe;
 pub mod sandbox;

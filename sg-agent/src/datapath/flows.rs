@@ -7,16 +7,16 @@ use std::{
 
 use sg_common::{
     Direction, Family,
-    flow::{Addresses4, Addresses6, Bucket, LANES, State, Tag, icmp, volume},
+    flow::{Addresses4, Addresses6, Bucket, LANES, State, Tag, Tick, icmp, volume},
 };
 
-use super::{Error, FlowEntry, maps::Region, sys::Mapping};
+use super::{Error, FlowEntry, maps::Region};
 
 /// Mapped at a time: enough that mapping costs little, little enough not to count.
 const WINDOW: usize = 1 << 20;
 
 /// Addresses of a flow as the agent shows them.
-trait Shown: Copy {
+pub(super) trait Shown: Copy {
     const FAMILY: Family;
     /// The instance's address and the peer's.
     fn sides(&self) -> (IpAddr, IpAddr);
@@ -73,41 +73,65 @@ fn entry<A: Shown>(tag: Tag, addresses: &A, seen: u32, packets: u32, bytes: u64)
 }
 
 /// A lane in mapped memory.
-struct Lane<A> {
+pub(super) struct Lane<A> {
     bucket: *mut Bucket<A>,
     index: usize,
 }
 
 impl<A: Shown> Lane<A> {
-    fn tag(&self) -> &AtomicU64 {
+    fn word(&self) -> &AtomicU64 {
         // SAFETY: aligned shared memory within a mapping that outlives the lane.
         unsafe { AtomicU64::from_ptr(&raw mut (*self.bucket).tag[self.index]) }
     }
 
+    pub(super) fn tag(&self) -> Tag {
+        Tag(self.word().load(Ordering::Acquire))
+    }
+
+    pub(super) fn seen(&self) -> Tick {
+        // SAFETY: within the mapping; programs write concurrently, so it is read once.
+        unsafe { (&raw const (*self.bucket).seen[self.index]).read_volatile() }
+    }
+
+    pub(super) fn addresses(&self) -> A {
+        // SAFETY: as above.
+        unsafe { (&raw const (*self.bucket).body[self.index].addresses).read_volatile() }
+    }
+
+    /// Gives the lane another state unless a program was faster; whether it did.
+    pub(super) fn exchange(&self, tag: Tag, state: State) -> bool {
+        let new = tag.with_state(state).0;
+        self.word().compare_exchange(tag.0, new, Ordering::AcqRel, Ordering::Acquire).is_ok()
+    }
+
+    pub(super) fn set_seen(&self, tick: Tick) {
+        // SAFETY: as above.
+        unsafe { (&raw mut (*self.bucket).seen[self.index]).write_volatile(tick) }
+    }
+
     fn read(&self) -> Option<(Tag, FlowEntry)> {
-        let tag = Tag(self.tag().load(Ordering::Acquire));
+        let tag = self.tag();
         if !tag.state().is_taken() {
             return None;
         }
         let bucket = self.bucket;
+        let (addresses, seen) = (self.addresses(), self.seen());
         // SAFETY: within the mapping; programs write concurrently, so each field is read once.
-        let (addresses, seen, packets, bytes) = unsafe {
+        let (packets, bytes) = unsafe {
             (
-                (&raw const (*bucket).body[self.index].addresses).read_volatile(),
-                (&raw const (*bucket).seen[self.index]).read_volatile(),
                 (&raw const (*bucket).packets[self.index]).read_volatile(),
                 (&raw const (*bucket).body[self.index].volume).read_volatile(),
             )
         };
         // Replaced while it was read: the new one is for the next time.
-        let again = Tag(self.tag().load(Ordering::Acquire));
+        let again = self.tag();
         (again.identity() == tag.identity())
             .then(|| (tag, entry(tag, &addresses, seen, packets, bytes)))
     }
 
     fn forget(&self, tag: Tag) -> bool {
         let free = u64::from(State::FREE.0);
-        self.tag().compare_exchange(tag.0, free, Ordering::AcqRel, Ordering::Acquire).is_ok()
+        self.word().compare_exchange(tag.0, free, Ordering::AcqRel, Ordering::Acquire).is_ok()
     }
 }
 
@@ -118,39 +142,47 @@ pub enum Keep {
     No,
 }
 
+/// Calls `each` with every lane of a table, whatever is in it.
+pub(super) fn each_lane<A>(region: &Region, mut each: impl FnMut(&Lane<A>)) -> Result<(), Error> {
+    for offset in (0..region.size).step_by(WINDOW) {
+        let len = WINDOW.min(region.size - offset);
+        let (mapping, _) = region.map(offset, len)?;
+        for at in (0..len).step_by(size_of::<Bucket<A>>()) {
+            let bucket = mapping.at::<Bucket<A>>(at);
+            for index in 0..LANES {
+                each(&Lane { bucket, index });
+            }
+        }
+    }
+    Ok(())
+}
+
 /// Visits every flow of a table and forgets those that `visit` does not keep; returns how many.
 fn visit_table<A: Shown>(
     region: &Region,
     visit: &mut dyn FnMut(&FlowEntry) -> Keep,
 ) -> Result<u64, Error> {
     let mut forgotten = 0;
-    for offset in (0..region.size).step_by(WINDOW) {
-        let len = WINDOW.min(region.size - offset);
-        let (mapping, _) = region.map(offset, len)?;
-        for at in (0..len).step_by(size_of::<Bucket<A>>()) {
-            forgotten += visit_bucket::<A>(&mapping, at, visit);
-        }
-    }
-    Ok(forgotten)
-}
-
-fn visit_bucket<A: Shown>(
-    mapping: &Mapping,
-    at: usize,
-    visit: &mut dyn FnMut(&FlowEntry) -> Keep,
-) -> u64 {
-    let bucket = mapping.at::<Bucket<A>>(at);
-    let mut forgotten = 0;
-    for index in 0..LANES {
-        let lane = Lane { bucket, index };
+    each_lane(region, |lane: &Lane<A>| {
         if let Some((tag, entry)) = lane.read()
             && visit(&entry) == Keep::No
             && lane.forget(tag)
         {
             forgotten += 1;
         }
-    }
-    forgotten
+    })?;
+    Ok(forgotten)
+}
+
+/// Forgets the verdicts on fragments of a slot's interface.
+pub(super) fn forget_fragments<A: Shown>(region: &Region, slot: u16) -> Result<(), Error> {
+    each_lane(region, |lane: &Lane<A>| {
+        let tag = lane.tag();
+        // The highest bit of the slot is the direction.
+        if tag.state().is_taken() && tag.slot() & 0x7fff == slot {
+            lane.forget(tag);
+        }
+    })
 }
 
 /// Visits both families' tables; see [`visit_table`].

@@ -11,7 +11,9 @@ mod device;
 mod flows;
 mod maps;
 mod object;
+mod revoke;
 mod sys;
+pub mod trial;
 
 use std::{
     fs, io,
@@ -23,7 +25,7 @@ use std::{
 use sg_common::{
     ABI, Direction, Family, Reason,
     counter::{Counter, CounterRow},
-    flow::{LANES, Tick},
+    flow::{Addresses4, Addresses6, LANES, Tick},
     probe::{Answer, MAGIC, MIN_FRAME, NO_FLOW, Question},
     reason::REASONS,
 };
@@ -202,10 +204,15 @@ impl Datapath {
             Err(Error::TooLarge(_)) => {
                 let words = image.words.len() + fallback.map_or(0, |(image, _)| image.words.len());
                 self.grow(Arena::size_for(words))?;
-                self.arena.publish(&self.maps.arena, image, fallback)
+                self.arena.publish(&self.maps.arena, image, fallback)?;
             }
-            result => result,
+            result => result?,
         }
+        // The image is in force, and the programs cut by themselves what they see meanwhile.
+        if let Err(error) = revoke::cut_denied(&self.maps, image, self.now()) {
+            tracing::warn!(%error, "flows that are not allowed any more end on their next packet");
+        }
+        Ok(())
     }
 
     /// Moves to an arena of `size` bytes. Packets see the same rules throughout: the new arena
@@ -310,7 +317,9 @@ impl Datapath {
         });
         let forgotten =
             self.visit(&mut |flow| if flow.slot == slot { Keep::No } else { Keep::Yes });
-        if let Err(error) = zeroed.and(forgotten.map(drop)) {
+        let fragments = flows::forget_fragments::<Addresses4>(&self.maps.fragments4, slot)
+            .and_then(|()| flows::forget_fragments::<Addresses6>(&self.maps.fragments6, slot));
+        if let Err(error) = zeroed.and(forgotten.map(drop)).and(fragments) {
             tracing::warn!(slot, %error, "counters and flows could not be cleared");
         }
     }

@@ -184,6 +184,40 @@ pub fn test_run_xdp(program: BorrowedFd<'_>, data: &[u8], meta: u32) -> io::Resu
     Ok(TestRun { retval: attr.0[1], data: out })
 }
 
+/// Runs an XDP program once on a frame of an interface; what it returned. With `linear`, that many
+/// bytes are in the linear part and the rest in fragments.
+pub fn run_xdp(
+    program: BorrowedFd<'_>,
+    frame: &[u8],
+    ifindex: u32,
+    linear: Option<u32>,
+) -> io::Result<u32> {
+    // struct xdp_md, as above.
+    let end = linear.unwrap_or(frame.len() as u32);
+    run(program, frame, &[0, end, 0, ifindex, 0, 0])
+}
+
+/// Runs a TC program once on a frame of an interface; what it returned.
+pub fn run_skb(program: BorrowedFd<'_>, frame: &[u8], ifindex: u32, gso: bool) -> io::Result<u32> {
+    // struct __sk_buff: ifindex at byte 40, gso_size at 176.
+    let mut context = [0u32; 48];
+    context[10] = ifindex;
+    context[44] = if gso { 1000 } else { 0 };
+    run(program, frame, &context)
+}
+
+fn run(program: BorrowedFd<'_>, frame: &[u8], context: &[u32]) -> io::Result<u32> {
+    let mut attr = Attr::new()
+        .set(0, program.as_raw_fd() as u32)
+        .set(2, frame.len() as u32)
+        .set_long(4, frame.as_ptr() as u64)
+        .set(8, 1)
+        .set(10, size_of_val(context) as u32)
+        .set_long(12, context.as_ptr() as u64);
+    attr.call(PROG_TEST_RUN, 20)?;
+    Ok(attr.0[1])
+}
+
 /// Loads an XDP program of plain instructions, for reading the kernel's clock.
 pub fn load_instructions(instructions: &[u64]) -> io::Result<OwnedFd> {
     let license = c"Dual MIT/GPL";

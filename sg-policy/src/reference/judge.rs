@@ -152,6 +152,12 @@ impl Judge<'_> {
         Verdict { flow: Some((key, flow)), ..Reason::Flow.into() }
     }
 
+    /// Whether TCP is picked up in mid-stream. The clock may wrap around before it ends.
+    fn picks_up(&self) -> bool {
+        let left = self.live.pickup_until.wrapping_sub(self.now) as i32;
+        self.live.pickup_until != 0 && left > 0
+    }
+
     /// A packet without a flow, or one that may start its flow over.
     fn packet_by_rules(
         &self,
@@ -164,7 +170,7 @@ impl Judge<'_> {
         }
         let flags = flags(transport);
         let in_mid_stream = flags.is_some_and(|flags| !flags.opens());
-        if in_mid_stream && self.now >= self.live.pickup_until {
+        if in_mid_stream && !self.picks_up() {
             return Reason::NotSyn.into();
         }
         let opens = key.filter(|key| key.talk.opened_by(self.direction));

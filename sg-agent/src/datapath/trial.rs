@@ -1,0 +1,139 @@
+//! Trials: the loaded programs run on made-up frames (BPF_PROG_TEST_RUN), with nothing attached. For
+//! the tests, which compare what comes of it with the reference evaluator.
+
+use std::{io, sync::atomic::Ordering};
+
+use sg_common::{
+    counter::{Counter, CounterRow},
+    flow::Tick,
+    reason::REASONS,
+};
+
+use super::{Datapath, Error, maps::Region, sys, sys::Mapping};
+
+/// The programs that judge packets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Program {
+    Xdp,
+    TcIn,
+    TcOut,
+}
+
+/// A frame as a program gets it.
+#[derive(Clone, Copy, Debug)]
+pub struct Trial<'a> {
+    pub program: Program,
+    pub ifindex: u32,
+    pub frame: &'a [u8],
+    /// TC: many segments in one packet.
+    pub gso: bool,
+    /// XDP: bytes in the linear part, the rest in fragments (kernel 6.18+).
+    pub linear: Option<u32>,
+}
+
+/// Where in the counters something moved, and by how much.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Moved {
+    pub slot: u16,
+    /// See [`sg_common::counter::index`].
+    pub index: usize,
+    pub by: Counter,
+}
+
+/// Counters and tables, mapped for as long as trials go on.
+#[derive(Debug)]
+pub struct Bench {
+    counters: Mapping,
+    tables: Vec<(Mapping, usize)>,
+    slots: usize,
+    last: Vec<Counter>,
+    now: Vec<Counter>,
+}
+
+impl Datapath {
+    /// Runs a program once.
+    ///
+    /// # Errors
+    /// What the kernel does not take: frames that are too short for it, say.
+    pub fn trial(&self, trial: &Trial<'_>) -> io::Result<Verdict> {
+        let Trial { program, ifindex, frame, gso, linear } = *trial;
+        let returned = match program {
+            Program::Xdp => sys::run_xdp(self.programs.xdp(), frame, ifindex, linear)?,
+            Program::TcIn => sys::run_skb(self.programs.tc_in(), frame, ifindex, gso)?,
+            Program::TcOut => sys::run_skb(self.programs.tc_out(), frame, ifindex, gso)?,
+        };
+        // XDP_PASS, XDP_DROP; TC_ACT_UNSPEC, TC_ACT_SHOT.
+        Ok(match (program, returned as i32) {
+            (Program::Xdp, 2) | (Program::TcIn | Program::TcOut, -1) => Verdict::Pass,
+            (Program::Xdp, 1) | (Program::TcIn | Program::TcOut, 2) => Verdict::Drop,
+            (_, other) => Verdict::Other(other),
+        })
+    }
+
+    /// Makes the data path's clock say `tick`, from where it goes on.
+    pub fn set_clock(&self, tick: Tick) {
+        let raw = self.clock.now().unwrap_or_default();
+        self.arena.clock_offset().store(tick.wrapping_sub(raw), Ordering::Relaxed);
+    }
+
+    pub fn bench(&self) -> Result<Bench, Error> {
+        let whole = |region: &Region| Ok((region.map(0, region.size)?.0, region.size));
+        let maps = &self.maps;
+        let count = maps.counters.size / size_of::<Counter>();
+        let mut bench = Bench {
+            counters: whole(&maps.counters)?.0,
+            tables: [&maps.flows4, &maps.flows6, &maps.fragments4, &maps.fragments6]
+                .into_iter()
+                .map(whole)
+                .collect::<Result<_, Error>>()?,
+            slots: maps.slots,
+            last: vec![Counter::default(); count],
+            now: vec![Counter::default(); count],
+        };
+        bench.moved();
+        Ok(bench)
+    }
+}
+
+/// What a program said of a frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    Pass,
+    Drop,
+    /// Nothing that a program of ours returns.
+    Other(i32),
+}
+
+impl Bench {
+    /// All counters that moved since the last call.
+    pub fn moved(&mut self) -> Vec<Moved> {
+        let source = self.counters.at::<Counter>(0).cast_const();
+        // SAFETY: all of the mapping; the programs are not running now.
+        unsafe { std::ptr::copy_nonoverlapping(source, self.now.as_mut_ptr(), self.now.len()) };
+        let mut moved = Vec::new();
+        const ROW: usize = size_of::<CounterRow>() / size_of::<Counter>();
+        const { assert!(ROW == 2 * REASONS) };
+        let rows = self.now.chunks_exact(ROW).zip(self.last.chunks_exact(ROW)).enumerate();
+        for (row, (now, last)) in rows.filter(|(_, (now, last))| now != last) {
+            for (index, (now, last)) in now.iter().zip(last).enumerate() {
+                if now != last {
+                    let by = Counter {
+                        packets: now.packets.wrapping_sub(last.packets),
+                        bytes: now.bytes.wrapping_sub(last.bytes),
+                    };
+                    moved.push(Moved { slot: (row % self.slots) as u16, index, by });
+                }
+            }
+        }
+        std::mem::swap(&mut self.now, &mut self.last);
+        moved
+    }
+
+    /// Forgets every flow and every fragment.
+    pub fn clear_tables(&mut self) {
+        for (mapping, size) in &self.tables {
+            // SAFETY: all of the mapping; the programs are not running now.
+            unsafe { std::ptr::write_bytes(mapping.at::<u8>(0), 0, *size) };
+        }
+    }
+}

@@ -1,0 +1,78 @@
+//! Cases from seeds, until there are enough or time is over.
+
+use std::{
+    env,
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+
+use super::{
+    case::Case,
+    rig::{Rig, Tally},
+    show,
+    shrink::shrink,
+};
+
+/// What `cargo xtask test --soak` sets: seconds that each campaign goes on.
+const SOAK: &str = "SG_SOAK_SECONDS";
+/// The first case's seed; the others count on from it.
+const SEED: &str = "SG_SEED";
+
+/// Many cases of one kind.
+#[derive(Clone, Copy, Debug)]
+pub struct Campaign {
+    pub name: &'static str,
+    pub cases: u64,
+    /// Makes a case for a rig's interfaces and clock.
+    pub make: fn(seed: u64, ifindexes: [u32; 3], ticks_per_1000s: u32) -> Case,
+}
+
+impl Campaign {
+    /// Plays all cases; panics with a small one if the data path and the evaluator differ.
+    #[track_caller]
+    pub fn run(self) -> Tally {
+        match Rig::run(|rig| self.run_on(rig)) {
+            Ok(tally) => tally,
+            Err(failure) => panic!("{failure}"),
+        }
+    }
+
+    fn run_on(self, rig: &mut Rig) -> Result<Tally, String> {
+        let first = number(SEED).unwrap_or_else(|| by_time(self.name));
+        let soak = number(SOAK).map(Duration::from_secs);
+        eprintln!("{}: seeds from {SEED}={first}", self.name);
+        let began = Instant::now();
+        let (mut total, mut cases) = (Tally::default(), 0);
+        while match soak {
+            Some(time) => began.elapsed() < time,
+            None => cases < self.cases,
+        } {
+            let seed = first.wrapping_add(cases);
+            let case = (self.make)(seed, rig.ifindexes, rig.ticks_per_1000s);
+            match rig.play(&case) {
+                Ok(tally) => total.add(&tally),
+                Err(mismatch) => {
+                    let (small, mismatch) = shrink(rig, case, mismatch);
+                    let shown = show::case(&small, &mismatch);
+                    let name = self.name;
+                    return Err(format!("{name}: case {cases} differs; {SEED}={seed}\n{shown}"));
+                }
+            }
+            cases += 1;
+        }
+        eprintln!("{}: {cases} cases in {:.1?}, {total}", self.name, began.elapsed());
+        Ok(total)
+    }
+}
+
+fn number(variable: &str) -> Option<u64> {
+    let text = env::var(variable).ok()?;
+    Some(text.parse().unwrap_or_else(|_| panic!("{variable}={text} is no number")))
+}
+
+/// Another seed each time, so that each run sees something new.
+fn by_time(name: &str) -> u64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    // Apart from campaigns that begin at the same moment.
+    let name = name.bytes().fold(0, |sum, byte| sum * 31 + u64::from(byte));
+    (now.as_millis() as u64) << 20 ^ name
+}

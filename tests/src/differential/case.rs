@@ -1,0 +1,165 @@
+//! Cases: a start, and what happens then.
+
+use rand::{RngExt, seq::IndexedRandom};
+use sg_common::{Direction, flow::Tick};
+use sg_policy::{
+    model::{DesiredState, LiveInterface, Role},
+    reference::generate::{
+        self, Identity, SeedableRng, Sequence, SmallRng, random_frame, random_sequence,
+        random_state,
+    },
+};
+
+/// Rules, interfaces, and what happens to them, from a start with no flows.
+#[derive(Clone, Debug)]
+pub struct Case {
+    /// The data path's clock at the start.
+    pub start: Tick,
+    pub state: DesiredState,
+    pub live: Vec<LiveInterface>,
+    pub steps: Vec<Step>,
+    /// Each packet meets the rules as if it were the first.
+    pub apart: bool,
+}
+
+#[derive(Clone, Debug)]
+pub enum Step {
+    Packet {
+        ifindex: u32,
+        direction: Direction,
+        frame: Vec<u8>,
+        via: Via,
+    },
+    /// So many ticks pass.
+    Advance(Tick),
+    Apply(Box<(DesiredState, Vec<LiveInterface>)>),
+    Flush,
+    FlushDenied,
+}
+
+/// How a frame comes, where the direction leaves a choice.
+#[derive(Clone, Copy, Debug)]
+pub enum Via {
+    /// In the linear part, or with so many bytes in it and the rest in fragments.
+    Xdp {
+        linear: Option<u32>,
+    },
+    Tc {
+        gso: bool,
+    },
+}
+
+/// What `linear` and TC take of a frame in test runs: a page, less head and tail room.
+const MAX_LINEAR: usize = 3500;
+
+/// Clocks to start at: an ordinary one, and such as wrap or change sign on the way.
+const STARTS: [Tick; 4] = [1_000_000, 1_000_000, u32::MAX - 1000, i32::MAX as u32 - 1000];
+
+/// Steps of a sequence.
+const STEPS: std::ops::Range<usize> = 8..90;
+/// Packets that meet the same rules.
+const SINGLES: usize = 64;
+
+/// Interfaces at `start`: pickup ends there in half of the cases after a while.
+fn identities(ifindexes: [u32; 3], start: Tick, ticks_per_1000s: u32) -> [Identity; 3] {
+    let pickup_until = start.wrapping_add(30 * ticks_per_1000s / 1000);
+    [0, 1, 2].map(|slot: u16| Identity {
+        slot,
+        ifindex: ifindexes[usize::from(slot)],
+        ethernet: slot != 2,
+        pickup_until,
+    })
+}
+
+/// Packets, replies, errors, pauses, changes.
+pub fn sequence_case(seed: u64, ifindexes: [u32; 3], ticks_per_1000s: u32) -> Case {
+    let mut rng = SmallRng::seed_from_u64(seed);
+    let start = pick(&mut rng, &STARTS);
+    let identities = identities(ifindexes, start, ticks_per_1000s);
+    let steps = rng.random_range(STEPS);
+    let Sequence { state, live, steps } = random_sequence(&mut rng, &identities, steps);
+    let steps = steps.into_iter().map(|step| with_via(&mut rng, step, ticks_per_1000s)).collect();
+    Case { start, state, live, steps, apart: false }
+}
+
+fn with_via(rng: &mut SmallRng, step: generate::Step, ticks_per_1000s: u32) -> Step {
+    match step {
+        generate::Step::Packet { ifindex, direction, frame } => {
+            let via = via(rng, frame.len());
+            Step::Packet { ifindex, direction, frame, via }
+        }
+        generate::Step::Advance(seconds) => Step::Advance(pause(rng, seconds, ticks_per_1000s)),
+        generate::Step::Apply(applied) => Step::Apply(applied),
+        generate::Step::Flush => Step::Flush,
+        generate::Step::FlushDenied => Step::FlushDenied,
+    }
+}
+
+/// Now and then to the tick at which an idle timeout ends, or one after.
+fn pause(rng: &mut SmallRng, seconds: u32, ticks_per_1000s: u32) -> Tick {
+    let ticks = |seconds: u32| (u64::from(seconds) * u64::from(ticks_per_1000s) / 1000) as Tick;
+    if rng.random_ratio(1, 3) {
+        ticks(pick(rng, &[10, 30, 60, 120, 180, 350, 600, 432_000])) + rng.random_range(0..2)
+    } else {
+        ticks(seconds)
+    }
+}
+
+/// Packets that know nothing of each other.
+pub fn single_case(seed: u64, ifindexes: [u32; 3], ticks_per_1000s: u32) -> Case {
+    let mut rng = SmallRng::seed_from_u64(seed);
+    let start = pick(&mut rng, &STARTS);
+    let identities = identities(ifindexes, start, ticks_per_1000s);
+    let (state, live) = random_state(&mut rng, &identities);
+    let steps = (0..SINGLES).map(|_| single(&mut rng, &state, &live)).collect();
+    Case { start, state, live, steps, apart: true }
+}
+
+fn single(rng: &mut SmallRng, state: &DesiredState, live: &[LiveInterface]) -> Step {
+    let interface = &live[rng.random_range(0..live.len())];
+    let (direction, mut frame) = random_frame(rng, state, interface);
+    // Test runs of TC take no jumbo frames.
+    let role = state.interfaces[interface.entry].role;
+    let is_received = (role == Role::Port) == (direction == Direction::Egress);
+    if is_received && rng.random_ratio(1, 16) {
+        lengthen(rng, &mut frame, interface.ethernet);
+    }
+    let via = via(rng, frame.len());
+    Step::Packet { ifindex: interface.ifindex, direction, frame, via }
+}
+
+/// Makes a jumbo frame of it: longer payload, or only more padding.
+fn lengthen(rng: &mut SmallRng, frame: &mut Vec<u8>, ethernet: bool) {
+    let more = rng.random_range(1..9000);
+    let header = if ethernet { 14 } else { 0 };
+    let field = match frame.get(header).map(|first| first >> 4) {
+        Some(4) => header + 2,
+        _ => header + 4,
+    };
+    if rng.random()
+        && let Some([high, low]) = frame.get_mut(field..field + 2)
+    {
+        let length = u16::from_be_bytes([*high, *low]).wrapping_add(more);
+        [*high, *low] = length.to_be_bytes();
+    }
+    frame.resize(frame.len() + usize::from(more), 0);
+}
+
+fn via(rng: &mut SmallRng, length: usize) -> Via {
+    if length <= MAX_LINEAR && rng.random() {
+        return Via::Tc { gso: rng.random_ratio(1, 6) };
+    }
+    // Mostly inside the headers.
+    let longest = length.min(if rng.random() { 80 } else { MAX_LINEAR }) as u32;
+    let linear = rng.random_ratio(1, 3).then(|| rng.random_range(0..=longest));
+    Via::Xdp { linear }
+}
+
+/// Packets apart under given rules.
+pub fn rules_case(state: DesiredState, live: Vec<LiveInterface>, steps: Vec<Step>) -> Case {
+    Case { start: STARTS[0], state, live, steps, apart: true }
+}
+
+pub(super) fn pick<T: Copy>(rng: &mut SmallRng, from: &[T]) -> T {
+    *from.choose(rng).expect("something to choose from")
+}

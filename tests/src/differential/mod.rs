@@ -1,0 +1,17 @@
+//! Differential tests: the loaded programs against the reference evaluator, verdict, reason, counters
+//! and flows, packet by packet.
+//!
+//! Nothing is attached: frames go in by BPF_PROG_TEST_RUN, in a network namespace that has just the
+//! interfaces that the rules are for. A [`Case`] is a start and steps; a seed makes one; the [`Rig`]
+//! plays it on both; one that fails is made small and shown.
+
+mod campaign;
+mod case;
+mod rig;
+mod show;
+mod shrink;
+
+pub use campaign::Campaign;
+pub use case::{Case, Step, Via, rules_case, sequence_case, single_case};
+pub use rig::{Mismatch, Rig, Tally};
+pub use shrink::shrink;

@@ -1,0 +1,349 @@
+//! The two that are compared: the loaded programs, and the evaluator.
+
+use std::{collections::BTreeMap, fmt};
+
+use sg_agent::datapath::{
+    Datapath, FlowEntry, Options,
+    trial::{Bench, Moved, Program, Trial, Verdict},
+};
+use sg_common::{
+    Direction, Reason,
+    counter::{self, Counter},
+    flow::{Tick, Timeout},
+    reason::REASONS,
+};
+use sg_policy::{
+    compile::{Parameters, compile},
+    model::{DesiredState, LiveInterface, OnRevoke, Role, Tracking},
+    reference::{Evaluator, Packet, TrackedFlow},
+};
+
+use super::{
+    case::{Case, Step, Via},
+    show,
+};
+use crate::{NetNs, sandbox};
+
+/// Flow table capacity: so many that none of a case's flows is ever in the way of another.
+const MAX_FLOWS: u32 = 16384;
+const MAX_INTERFACES: u16 = 4;
+
+/// The loaded programs in a namespace of their own.
+#[derive(Debug)]
+pub struct Rig {
+    datapath: Datapath,
+    bench: Bench,
+    /// Two with an Ethernet header, one that passes for one without.
+    pub ifindexes: [u32; 3],
+    pub ticks_per_1000s: u32,
+}
+
+/// What a case was made of.
+#[derive(Clone, Debug, Default)]
+pub struct Tally {
+    pub packets: u64,
+    /// Frames that the kernel takes in no test run.
+    pub skipped: u64,
+    pub reasons: BTreeMap<(&'static str, &'static str), u64>,
+}
+
+/// The first difference.
+#[derive(Clone, Debug)]
+pub struct Mismatch {
+    /// Number of the step; that of steps for the flows in the end.
+    pub step: usize,
+    pub expected: String,
+    pub got: String,
+}
+
+impl Rig {
+    /// Runs `action` in a new namespace with the programs loaded.
+    pub fn run<T: Send>(action: impl FnOnce(&mut Self) -> T + Send) -> T {
+        let bpffs = sandbox::directory("bpffs");
+        let namespace = NetNs::new("trial");
+        namespace.ip("link add left type veth peer name right");
+        namespace.run(|| {
+            let options = Options { bpffs, max_flows: MAX_FLOWS, max_interfaces: MAX_INTERFACES };
+            let datapath = Datapath::open(&options).expect("the programs load");
+            let bench = datapath.bench().expect("the maps are there");
+            let ifindexes = ["lo", "left", "right"]
+                .map(|name| nix::net::if_::if_nametoindex(name).expect("the interface is there"));
+            let ticks_per_1000s = datapath.ticks_per_1000s();
+            action(&mut Self { datapath, bench, ifindexes, ticks_per_1000s })
+        })
+    }
+
+    /// Plays a case on both sides.
+    pub fn play(&mut self, case: &Case) -> Result<Tally, Mismatch> {
+        // A case takes far less than a tick; one that a tick has interrupted is played again.
+        loop {
+            let mut play = Play::start(self, case);
+            let result = play.steps(case);
+            let ended = play.now;
+            if self.datapath.now() == ended {
+                return result;
+            }
+        }
+    }
+}
+
+/// A case under way.
+struct Play<'a> {
+    rig: &'a mut Rig,
+    evaluator: Evaluator,
+    state: DesiredState,
+    live: Vec<LiveInterface>,
+    now: Tick,
+    tally: Tally,
+}
+
+impl<'a> Play<'a> {
+    fn start(rig: &'a mut Rig, case: &Case) -> Self {
+        rig.bench.clear_tables();
+        rig.datapath.set_clock(case.start);
+        let (state, live) = (case.state.clone(), case.live.clone());
+        let evaluator = Evaluator::new(state.clone(), live.clone(), rig.ticks_per_1000s);
+        let mut play =
+            Self { rig, evaluator, state, live, now: case.start, tally: Tally::default() };
+        play.publish(play.state.settings.on_revoke == OnRevoke::Cut);
+        play.rig.bench.moved();
+        play
+    }
+
+    fn steps(&mut self, case: &Case) -> Result<Tally, Mismatch> {
+        for (number, step) in case.steps.iter().enumerate() {
+            let differ = |(expected, got)| Mismatch { step: number, expected, got };
+            match step {
+                Step::Packet { ifindex, direction, frame, via } => {
+                    self.packet(*ifindex, *direction, frame, *via, case.apart).map_err(differ)?;
+                }
+                Step::Advance(ticks) => {
+                    self.now = self.now.wrapping_add(*ticks);
+                    self.rig.datapath.advance_clock(*ticks);
+                }
+                Step::Apply(applied) => self.apply(applied),
+                Step::Flush => self.flush(),
+                Step::FlushDenied => {
+                    self.evaluator.flush_denied(self.now);
+                    self.publish(true);
+                }
+            }
+        }
+        if !case.apart {
+            let differ = |(expected, got)| Mismatch { step: case.steps.len(), expected, got };
+            self.compare_flows().map_err(differ)?;
+        }
+        Ok(std::mem::take(&mut self.tally))
+    }
+
+    /// As the agent does it: see `owner/enforce.rs`.
+    fn publish(&mut self, recheck: bool) {
+        let parameters = Parameters {
+            ticks_per_1000s: self.rig.ticks_per_1000s,
+            revision: 1,
+            recheck_since: recheck.then_some(self.now),
+        };
+        let image = compile(&self.state, &self.live, &parameters).expect("small rules fit");
+        self.rig.datapath.publish(&image).expect("small images fit");
+    }
+
+    fn apply(&mut self, applied: &(DesiredState, Vec<LiveInterface>)) {
+        let (state, live) = applied;
+        let before = std::mem::replace(&mut self.live, live.clone());
+        self.state = state.clone();
+        let same =
+            |a: &LiveInterface, b: &LiveInterface| (a.slot, a.ifindex) == (b.slot, b.ifindex);
+        for interface in &mut self.live {
+            if before.iter().any(|old| same(old, interface)) {
+                interface.pickup_until = 0;
+            }
+        }
+        self.publish(state.settings.on_revoke == OnRevoke::Cut);
+        for old in &before {
+            if !self.live.iter().any(|new| same(old, new)) {
+                self.rig.datapath.release(old.slot);
+            }
+        }
+        self.evaluator.apply(state.clone(), live.clone(), self.now);
+        self.rig.bench.moved();
+    }
+
+    fn flush(&mut self) {
+        for interface in &mut self.live {
+            let seconds = self.state.interfaces[interface.entry].tracking.pickup;
+            interface.pickup_until = match seconds {
+                0 => 0,
+                _ => self.now.wrapping_add(ticks(seconds, self.rig.ticks_per_1000s)),
+            };
+        }
+        self.publish(self.state.settings.on_revoke == OnRevoke::Cut);
+        self.rig.datapath.flush(&mut |_| true);
+        self.evaluator.flush(self.now);
+    }
+
+    fn packet(
+        &mut self,
+        ifindex: u32,
+        direction: Direction,
+        frame: &[u8],
+        via: Via,
+        apart: bool,
+    ) -> Result<(), (String, String)> {
+        let Some(live) = self.live.iter().find(|live| live.ifindex == ifindex) else {
+            return Ok(());
+        };
+        let slot = live.slot;
+        let role = self.state.interfaces[live.entry].role;
+        let trial = trial(ifindex, direction, role, frame, via);
+        let packet = Packet {
+            ifindex,
+            direction,
+            frame,
+            vlan_offloaded: false,
+            gso: trial.gso && trial.program != Program::Xdp,
+        };
+        let verdict = match self.rig.datapath.trial(&trial) {
+            Ok(verdict) => verdict,
+            Err(error) => {
+                assert_eq!(error.raw_os_error(), Some(libc::EINVAL), "{error}: {trial:?}");
+                self.tally.skipped += 1;
+                return Ok(());
+            }
+        };
+        let moved = self.rig.bench.moved();
+        let reason = if apart {
+            self.evaluator.would(&packet, self.now)
+        } else {
+            self.evaluator.judge(&packet, self.now)
+        };
+        let reason = reason.expect("a filtered interface");
+        if apart && reason.allowed() {
+            self.rig.bench.clear_tables();
+        }
+        let expected = [Moved {
+            slot,
+            index: counter::index(direction, reason),
+            by: Counter { packets: 1, bytes: frame.len() as u64 },
+        }];
+        let expected_verdict = if reason.allowed() { Verdict::Pass } else { Verdict::Drop };
+        if moved != expected || verdict != expected_verdict {
+            let text = |moved: &[Moved], verdict: Verdict| {
+                format!("{verdict:?}, counted {}", show::moved(moved))
+            };
+            let program = format!("{:?}: ", trial.program);
+            return Err((
+                program.clone() + &text(&expected, expected_verdict),
+                program + &text(&moved, verdict),
+            ));
+        }
+        self.tally.packets += 1;
+        let program = match trial.program {
+            Program::Xdp => "xdp",
+            Program::TcIn => "tc in",
+            Program::TcOut => "tc out",
+        };
+        *self.tally.reasons.entry((program, reason.name())).or_default() += 1;
+        Ok(())
+    }
+
+    /// Both must have the same flows, in the same states.
+    fn compare_flows(&self) -> Result<(), (String, String)> {
+        let expected = self.evaluator.flows(self.now);
+        let mut got = Vec::new();
+        self.rig.datapath.for_each_flow(&mut |flow| {
+            if let Some(live) = self.live.iter().find(|live| live.slot == flow.slot) {
+                let tracking = &self.state.interfaces[live.entry].tracking;
+                let timeout = ticks(timeout(flow.timeout, tracking), self.rig.ticks_per_1000s);
+                if self.now.wrapping_sub(flow.seen) <= timeout {
+                    got.push(tracked(flow));
+                }
+            } else {
+                got.push(tracked(flow));
+            }
+        });
+        got.sort_unstable();
+        if got == expected {
+            return Ok(());
+        }
+        let only = |these: &[TrackedFlow], those: &[TrackedFlow]| {
+            let these = these.iter().filter(|flow| !those.contains(flow));
+            these.map(|flow| format!("{flow:?}")).collect::<Vec<_>>().join("\n  ")
+        };
+        Err((only(&expected, &got), only(&got, &expected)))
+    }
+}
+
+/// The hook that sees this direction, and how the frame gets there.
+fn trial(ifindex: u32, direction: Direction, role: Role, frame: &[u8], via: Via) -> Trial<'_> {
+    let receives = match role {
+        Role::Host => direction == Direction::Ingress,
+        Role::Port => direction == Direction::Egress,
+    };
+    let (program, gso, linear) = match (receives, via) {
+        (true, Via::Xdp { linear }) => (Program::Xdp, false, linear),
+        (true, Via::Tc { gso }) => (Program::TcIn, gso, None),
+        (false, Via::Xdp { .. }) => (Program::TcOut, false, None),
+        (false, Via::Tc { gso }) => (Program::TcOut, gso, None),
+    };
+    Trial { program, ifindex, frame, gso, linear }
+}
+
+fn ticks(seconds: u32, ticks_per_1000s: u32) -> Tick {
+    (u64::from(seconds) * u64::from(ticks_per_1000s) / 1000) as Tick
+}
+
+/// Idle timeouts in seconds (semantics.md, "State").
+fn timeout(which: Timeout, tracking: &Tracking) -> u32 {
+    match which {
+        Timeout::TcpOpening => 60,
+        Timeout::TcpEstablished => tracking.tcp_established,
+        Timeout::TcpClosing => 120,
+        Timeout::TcpReset => 10,
+        Timeout::Udp => tracking.udp,
+        Timeout::UdpStream => tracking.udp_stream,
+        Timeout::Icmp | Timeout::Fragment => 30,
+        Timeout::Other => 600,
+    }
+}
+
+/// A flow of the table as the evaluator writes it.
+fn tracked(flow: &FlowEntry) -> TrackedFlow {
+    TrackedFlow {
+        slot: flow.slot,
+        protocol: flow.protocol,
+        src: flow.src,
+        sport: flow.sport,
+        dst: flow.dst,
+        dport: flow.dport,
+        egress: flow.direction == Direction::Egress,
+        state: flow.state,
+        packets: flow.packets,
+        seen: flow.seen,
+    }
+}
+
+/// Direction and reason at an index in a counter row.
+pub(super) fn counted(index: usize) -> (Direction, Option<Reason>) {
+    let direction = Direction::BOTH[index / REASONS % 2];
+    (direction, Reason::from_number((index % REASONS) as u8))
+}
+
+impl Tally {
+    pub(super) fn add(&mut self, other: &Self) {
+        self.packets += other.packets;
+        self.skipped += other.skipped;
+        for (key, count) in &other.reasons {
+            *self.reasons.entry(*key).or_default() += count;
+        }
+    }
+}
+
+impl fmt::Display for Tally {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} packets compared, {} not taken by the kernel:", self.packets, self.skipped)?;
+        for ((program, reason), count) in &self.reasons {
+            write!(f, " {program} {reason} {count},")?;
+        }
+        Ok(())
+    }
+}
