@@ -15,7 +15,7 @@ use crate::{
     clock,
     config::Config,
     datapath::{self, Datapath},
-    lock, metrics,
+    lock, memory, metrics,
     netlink::Watch,
     owner::{
         self, Owner, Stored,
@@ -63,6 +63,7 @@ pub fn run(config: &Config) -> anyhow::Result<()> {
         let _ = shutdown.await;
     };
     let server = runtime.spawn(server::serve(listener, agent, shutdown));
+    memory::give_back();
     notify(NotifyState::Ready);
     info!(state = %config.state_dir.display(), socket = %config.runtime_dir.display(), "ready");
     let why = inbox.run(&mut owner);
@@ -73,6 +74,7 @@ pub fn run(config: &Config) -> anyhow::Result<()> {
         warn!("some requests were left unanswered");
     }
     runtime.shutdown_background();
+    server::unbind(&config.runtime_dir);
     info!("ended; what is attached goes on filtering");
     why
 }

@@ -11,6 +11,7 @@ pub mod frame;
 pub mod links;
 pub mod lock;
 pub mod logging;
+pub mod memory;
 pub mod metrics;
 pub mod netlink;
 pub mod owner;

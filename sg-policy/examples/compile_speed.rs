@@ -97,7 +97,7 @@ fn rule(text: &mut String, index: usize, groups: usize) {
     let port = 1024 + index % 60_000;
     let peer = match index % 100 {
         99 => format!("groups = [\"group-{}\"]", index * 7 % groups),
-        98 => format!("cidrs = [\"2001:db8:{:x}::/48\"]", index),
+        98 => format!("cidrs = [\"2001:db8:{index:x}::/48\"]"),
         _ => format!(
             "cidrs = [\"10.{}.{}.{}/28\"]",
             index >> 12 & 255,

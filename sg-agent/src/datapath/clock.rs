@@ -41,7 +41,7 @@ impl Clock {
     }
 
     pub fn ticks_per_1000s(&self) -> u32 {
-        self.hz * 1000 >> self.shift
+        (self.hz * 1000) >> self.shift
     }
 }
 

@@ -153,7 +153,7 @@ impl<D: Dataplane> Owner<D> {
             self.filtered.iter().find(|(_, held)| held.name == name && held.entry.is_some());
         found.map(|(&ifindex, held)| (ifindex, held)).ok_or_else(|| {
             let there = self.view.values().any(|link| link.name == name);
-            Error::Request(match there {
+            Error::Conflict(match there {
                 true => format!("no entry of the rules matches interface \"{name}\""),
                 false => format!("there is no interface \"{name}\""),
             })

@@ -57,6 +57,14 @@ pub fn bind(runtime_dir: &Path) -> anyhow::Result<UnixListener> {
     Ok(listener)
 }
 
+/// Takes the socket away, so that clients say at once that no agent runs.
+pub fn unbind(runtime_dir: &Path) {
+    let path = runtime_dir.join(SOCKET);
+    if let Err(error) = fs::remove_file(&path) {
+        tracing::warn!(%error, "cannot remove {}", path.display());
+    }
+}
+
 /// Serves until `shutdown` is done and the answers under way are out.
 pub async fn serve<D: Dataplane>(
     listener: UnixListener,

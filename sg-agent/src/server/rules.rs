@@ -9,6 +9,7 @@ use super::answer::{Answer, Input, Refusal};
 use crate::{
     api::{Applied, ApplyRequest, Change, MAX_FILE, Plan, Revision, RollbackRequest, RulesFile},
     dataplane::Dataplane,
+    memory,
     owner::{change::Proposal, mailbox::Mailbox},
 };
 
@@ -42,7 +43,7 @@ pub(super) async fn apply<D: Dataplane>(
     let (rules, text) = blocking(move || parse(rules)).await?;
     let proposal = Proposal { rules, text, origin };
     let applied = agent.ask(move |owner| owner.apply(proposal, confirm, since)).await??;
-    give_back_memory();
+    memory::give_back();
     Ok(Json(applied))
 }
 
@@ -57,7 +58,7 @@ pub(super) async fn rollback<D: Dataplane>(
 ) -> Answer<Applied> {
     let since = Instant::now();
     let applied = agent.ask(move |owner| owner.rollback(request.revision, since)).await??;
-    give_back_memory();
+    memory::give_back();
     Ok(Json(applied))
 }
 
@@ -93,13 +94,4 @@ async fn blocking<T: Send + 'static>(
     tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| {
         Err(Refusal(StatusCode::INTERNAL_SERVER_ERROR, format!("the request failed: {error}")))
     })
-}
-
-/// A large ruleset leaves many freed pages behind, which glibc would keep.
-fn give_back_memory() {
-    #[cfg(target_env = "gnu")]
-    // SAFETY: takes no pointers; safe to call at any time and from any thread (malloc_trim(3)).
-    unsafe {
-        libc::malloc_trim(0);
-    }
 }

@@ -41,6 +41,10 @@ impl Outcome {
 #[track_caller]
 fn outcome_of(error: &io::Error) -> Outcome {
     use io::ErrorKind::{ConnectionRefused, ConnectionReset, TimedOut, WouldBlock};
+    if error.raw_os_error() == Some(libc::ENOBUFS) {
+        // What a raw socket is told when TC drops its packet on the way out.
+        return Outcome::Silent;
+    }
     match error.kind() {
         TimedOut | WouldBlock => Outcome::Silent,
         ConnectionRefused | ConnectionReset => Outcome::Refused,

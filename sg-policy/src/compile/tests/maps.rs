@@ -16,7 +16,7 @@ fn way(reader: &Reader<'_>, mut at: Ref, width: Width, key: u64) -> (u32, Option
             Width::Narrow => u64::from(reader.0[at.offset() as usize]),
             Width::Wide => sg_common::interval::Words::long(reader, at.offset()),
         };
-        let entry = if key < low { 0 } else { ((key - low >> shift) + 1).min(last) };
+        let entry = if key < low { 0 } else { (((key - low) >> shift) + 1).min(last) };
         at = Ref(reader.0[at.offset() as usize + 4 + entry as usize]);
         tables += 1;
     }
