@@ -62,11 +62,16 @@ pub struct Mismatch {
 impl Rig {
     /// Runs `action` in a new namespace with the programs loaded.
     pub fn run<T: Send>(action: impl FnOnce(&mut Self) -> T + Send) -> T {
+        Self::with_capacity(MAX_FLOWS, action)
+    }
+
+    /// The same with room for that many flows of each family.
+    pub fn with_capacity<T: Send>(max_flows: u32, action: impl FnOnce(&mut Self) -> T + Send) -> T {
         let bpffs = sandbox::directory("bpffs");
         let namespace = NetNs::new("trial");
         namespace.ip("link add left type veth peer name right");
         namespace.run(|| {
-            let options = Options { bpffs, max_flows: MAX_FLOWS, max_interfaces: MAX_INTERFACES };
+            let options = Options { bpffs, max_flows, max_interfaces: MAX_INTERFACES };
             let datapath = Datapath::open(&options).expect("the programs load");
             let bench = datapath.bench().expect("the maps are there");
             let ifindexes = ["lo", "left", "right"]
@@ -74,6 +79,34 @@ impl Rig {
             let ticks_per_1000s = datapath.ticks_per_1000s();
             action(&mut Self { datapath, bench, ifindexes, ticks_per_1000s })
         })
+    }
+
+    /// Puts rules in force; forgets all flows.
+    pub fn start(&mut self, state: &DesiredState, live: &[LiveInterface]) {
+        let ticks_per_1000s = self.ticks_per_1000s;
+        let parameters = Parameters { ticks_per_1000s, revision: 1, recheck_since: None };
+        let image = compile(state, live, &parameters).expect("small rules fit");
+        self.datapath.publish(&image).expect("small images fit");
+        self.bench.clear_tables();
+        self.bench.moved();
+    }
+
+    /// What a packet gets, without the evaluator.
+    pub fn reason(&mut self, program: Program, ifindex: u32, frame: &[u8]) -> Reason {
+        let trial = Trial { program, ifindex, frame, gso: false, linear: None };
+        let verdict = self.datapath.trial(&trial).expect("the kernel takes the frame");
+        let moved = self.bench.moved();
+        let [Moved { index, by: Counter { packets: 1, .. }, .. }] = moved[..] else {
+            panic!("counted {}", show::moved(&moved));
+        };
+        let (_, reason) = counted(index);
+        let reason = reason.expect("a reason");
+        assert_eq!(verdict == Verdict::Pass, reason.allowed(), "{verdict:?} for {reason:?}");
+        reason
+    }
+
+    pub fn seconds_pass(&self, seconds: u32) {
+        self.datapath.advance_clock(ticks(seconds, self.ticks_per_1000s));
     }
 
     /// Plays a case on both sides.
