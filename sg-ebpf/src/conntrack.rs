@@ -23,7 +23,7 @@ use crate::{
     ip::Ip,
     judge::Context,
     maps::{Arena, Image, Table},
-    net::Net,
+    net::{Net, V4, V6},
     packet::Packet,
     rules,
     steps::Steps,
@@ -299,13 +299,6 @@ impl<A: Copy> Found<A> {
     }
 }
 
-/// A lane that a new flow could take.
-struct Candidate {
-    /// `choice << 2 | lane`.
-    place: u64,
-    tag: u64,
-}
-
 /// Times that a claim is tried again when another CPU took the lane first.
 const CLAIM_TRIES: usize = 2;
 
@@ -336,14 +329,25 @@ pub(crate) fn insert<N: Net>(_: &Context, _: &Packet<N>, key: &mut Key<N>, _: u3
 #[inline(always)]
 fn claim<N: Net>(key: &Key<N>) -> u32 {
     let (Some(table), Some(arena)) = (key.table(), Arena::open()) else { return 0 };
+    let of_fragments = key.kind & kind::FRAGMENTS;
     for _ in 0..not_unrolled(CLAIM_TRIES) {
-        let candidate = candidate::<N>(&table, key.hash, key.kind & kind::FRAGMENTS != 0);
-        let Some(candidate) = candidate else { return 0 };
-        let bucket = table.bucket((key.hash >> ((candidate.place >> 2 & 1) * 32)) as u32);
-        let lane = candidate.place as usize & (LANES - 1);
+        let [first, second] = key.choices();
+        let (room, other) = (N::room(first, of_fragments), N::room(second, of_fragments));
+        // The emptier bucket, so that both fill up alike: a table is then nearly full before one
+        // address finds no lane.
+        let (hash, room) = if other >> 8 > room >> 8 { (second, other) } else { (first, room) };
+        if room >> 8 == 0 {
+            return 0;
+        }
+        let bucket = table.bucket(hash);
+        let lane = room as usize & (LANES - 1);
+        let tag = tag_of(bucket, lane);
         // SAFETY: the bucket is map memory and the lane within it.
-        let tag = unsafe { &raw mut (*bucket).tag[lane] };
-        if !compare_exchange(tag, candidate.tag, State::CLAIMED.0 as u64) {
+        let at = unsafe { &raw mut (*bucket).tag[lane] };
+        // Once more, of the tag that is about to go.
+        if idle::<N>(bucket, lane, tag, of_fragments) == 0
+            || !compare_exchange(at, tag.0, State::CLAIMED.0 as u64)
+        {
             continue;
         }
         // SAFETY: as above; the lane is claimed, and readers do not look past the tag.
@@ -352,7 +356,7 @@ fn claim<N: Net>(key: &Key<N>) -> u32 {
             (*bucket).packets[lane] = 1;
             (*bucket).body[lane].addresses = key.addresses;
             (*bucket).body[lane].volume = key.bytes as u64;
-            ptr::write_volatile(tag, key.tag.0);
+            ptr::write_volatile(at, key.tag.0);
         }
         return 1;
     }
@@ -360,46 +364,69 @@ fn claim<N: Net>(key: &Key<N>) -> u32 {
 }
 
 #[inline(always)]
-fn candidate<N: Net>(
-    table: &Table<N::Addresses>,
-    hash: u64,
-    of_fragments: bool,
-) -> Option<Candidate> {
-    let family = N::FAMILY as u32;
-    // Idle time above the place.
-    let (mut best, mut best_tag) = (0, 0);
-    for place in 0..not_unrolled(2 * LANES) {
-        let bucket = table.bucket((hash >> ((place >> 2 & 1) * 32)) as u32);
-        let lane = place & (LANES - 1);
-        // SAFETY: the bucket is map memory; each word is read once.
-        let tag = Tag(unsafe { ptr::read_volatile(&raw const (*bucket).tag[lane]) });
-        let place = place as u64;
-        if tag.state() == State::FREE {
-            return Some(Candidate { place: sg_forget(place), tag: tag.0 });
-        }
-        if tag.state() == State::CLAIMED {
-            continue;
-        }
-        // SAFETY: as above.
-        let seen = unsafe { ptr::read_volatile(&raw const (*bucket).seen[lane]) };
-        let idle = sg_idle(tag.0, seen, of_fragments as u32, family) as u64;
-        if idle == 0 {
-            continue;
-        }
-        let rank = idle << 3 | place;
-        if rank > best {
-            (best, best_tag) = (rank, tag.0);
-        }
-    }
-    (best != 0).then(|| Candidate { place: sg_forget(best), tag: best_tag })
+fn tag_of<A>(bucket: *const Bucket<A>, lane: usize) -> Tag {
+    // SAFETY: the bucket is map memory; other CPUs may write, so the word is read once.
+    Tag(unsafe { ptr::read_volatile(&raw const (*bucket).tag[lane]) })
 }
 
-/// How long a lane's flow has idled, from 1; one that is over, for ever. 0: it is not to be evicted.
+/// See [`sg_idle`].
+#[inline(always)]
+fn idle<N: Net>(
+    bucket: *const Bucket<N::Addresses>,
+    lane: usize,
+    tag: Tag,
+    of_fragments: u32,
+) -> u32 {
+    if tag.state() == State::FREE {
+        return FREE;
+    }
+    // SAFETY: as above.
+    let seen = unsafe { ptr::read_volatile(&raw const (*bucket).seen[lane]) };
+    sg_idle(tag.0, seen, of_fragments, N::FAMILY as u32)
+}
+
+/// What a bucket has to offer to a new flow: the number of free lanes << 40, the idle time of the
+/// best lane << 8, that lane. Global functions, since every way through a bucket decides an address.
+#[inline(always)]
+fn room<N: Net>(table: Option<Table<N::Addresses>>, hash: u32, of_fragments: u32) -> u64 {
+    let Some(table) = table else { return 0 };
+    let bucket = table.bucket(hash);
+    let (mut best, mut free) = (0, 0);
+    for lane in 0..not_unrolled(LANES) {
+        let lane = lane & (LANES - 1);
+        let idle = idle::<N>(bucket, lane, tag_of(bucket, lane), of_fragments);
+        free += (idle == FREE) as u64;
+        best = best.max((idle as u64) << 8 | lane as u64);
+    }
+    free << 40 | best
+}
+
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub(crate) extern "C" fn sg_room4(hash: u32, of_fragments: u32) -> u64 {
+    let table = if of_fragments == 0 { V4::flows() } else { V4::fragments() };
+    room::<V4>(table, hash, of_fragments)
+}
+
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub(crate) extern "C" fn sg_room6(hash: u32, of_fragments: u32) -> u64 {
+    let table = if of_fragments == 0 { V6::flows() } else { V6::fragments() };
+    room::<V6>(table, hash, of_fragments)
+}
+
+/// The idle time of a lane that is free, or whose flow is over.
+const FREE: u32 = u32::MAX;
+
+/// How long a lane's flow has idled, from 1; one that is over is [`FREE`]. 0: it is not to be evicted.
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn sg_idle(tag: u64, seen: u32, of_fragments: u32, family: u32) -> u32 {
     let family = if family == Family::V4 as u32 { Family::V4 } else { Family::V6 };
     let tag = Tag(tag);
+    if tag.state() == State::CLAIMED {
+        return 0;
+    }
     let Some(arena) = Arena::open() else { return 0 };
     let now = arena.now();
     let Some(image) = arena.image(now) else { return 0 };
@@ -410,24 +437,13 @@ extern "C" fn sg_idle(tag: u64, seen: u32, of_fragments: u32, family: u32) -> u3
         timeout_of(&image, family, tag)
     };
     if is_over(now, seen, timeout) {
-        return u32::MAX;
+        return FREE;
     }
     if tag.state().has_reply() {
         return 0;
     }
     let idle = now.wrapping_sub(seen) as i32;
     if idle < 0 { 1 } else { idle as u32 + 1 }
-}
-
-/// Its argument, of which the verifier then knows nothing. Without it, the verifier would follow
-/// each way that the loop above can go, since where it ends decides an address.
-#[unsafe(no_mangle)]
-#[inline(never)]
-extern "C" fn sg_forget(value: u64) -> u64 {
-    let copy;
-    // SAFETY: a move.
-    unsafe { asm!("{0} = {1}", out(reg) copy, in(reg) value, options(nomem, nostack)) };
-    copy
 }
 
 /// The idle timeout of whatever flow this is.

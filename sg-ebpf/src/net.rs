@@ -8,6 +8,7 @@ use sg_common::{
 };
 
 use crate::{
+    conntrack::{sg_room4, sg_room6},
     frame::opaque,
     maps::{self, Image, Table},
 };
@@ -28,6 +29,8 @@ pub(crate) trait Net {
     fn is_exempt_service(address: Self::Address) -> bool;
     fn flows() -> Option<Table<Self::Addresses>>;
     fn fragments() -> Option<Table<Self::Addresses>>;
+    /// See `room` in [`crate::conntrack`].
+    fn room(hash: u32, of_fragments: u32) -> u64;
     /// The peer's address of a flow.
     fn remote(addresses: &Self::Addresses) -> Self::Address;
     /// The request type of a query or of its reply, and whether this is the request.
@@ -112,6 +115,11 @@ impl Net for V4 {
     }
 
     #[inline(always)]
+    fn room(hash: u32, of_fragments: u32) -> u64 {
+        sg_room4(hash, of_fragments)
+    }
+
+    #[inline(always)]
     fn remote(addresses: &Addresses4) -> u32 {
         addresses[0] as u32
     }
@@ -183,6 +191,11 @@ impl Net for V6 {
     #[inline(always)]
     fn fragments() -> Option<Table<Addresses6>> {
         maps::fragments6()
+    }
+
+    #[inline(always)]
+    fn room(hash: u32, of_fragments: u32) -> u64 {
+        sg_room6(hash, of_fragments)
     }
 
     #[inline(always)]
