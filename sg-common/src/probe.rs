@@ -21,11 +21,13 @@ pub struct Answer {
     /// [`crate::Reason`] as a number; 0 = the interface is not filtered.
     pub reason: u32,
     /// Bucket and lane of the flow that the packet or its quote belongs to: `bucket << 2 | lane`,
-    /// or [`NO_FLOW`].
+    /// with [`IPV6`] for that family's table; or [`NO_FLOW`].
     pub flow: u32,
 }
 
 pub const MAGIC: u32 = 0x7367_616e;
 pub const NO_FLOW: u32 = u32::MAX;
+/// Above any bucket's number.
+pub const IPV6: u32 = 1 << 31;
 /// Probe packets are padded to this length, which leaves room for the answer.
 pub const MIN_FRAME: usize = 64;

@@ -16,6 +16,7 @@ use sg_common::{
     },
     image::{self, header, record, settings},
     interval::Words,
+    probe::{IPV6, NO_FLOW},
 };
 
 use crate::{
@@ -139,10 +140,14 @@ pub(crate) struct Found<A> {
 }
 
 impl<A: Copy> Found<A> {
-    /// Bucket and lane, as user space counts them.
+    /// Bucket and lane, as user space counts them; see [`sg_common::probe::Answer`].
     #[inline(always)]
-    pub(crate) fn number(&self) -> u32 {
-        self.number << 2 | self.lane() as u32
+    pub(crate) fn number(&self, family: Family) -> u32 {
+        let table = match family {
+            Family::V4 => 0,
+            Family::V6 => IPV6,
+        };
+        table | self.number << 2 | self.lane() as u32
     }
 
     #[inline(always)]
@@ -446,15 +451,17 @@ pub(crate) fn not_unrolled(count: usize) -> usize {
     copy
 }
 
-/// Whether the flow has to be held against the rules once more: it has not been seen since a
-/// change that ends flows which are no longer allowed.
+/// Whether a flow is over because a change of the rules ended it that it has not been seen since.
 #[inline(always)]
-pub(crate) fn is_to_recheck<A: Copy>(context: &Context, found: &Found<A>) -> Option<Tick> {
-    if context.settings & settings::RECHECK == 0 {
-        return None;
-    }
-    let since = context.rules.image.word(header::CUT_SINCE);
-    (found.seen().wrapping_sub(since) as i32 <= 0).then_some(since)
+pub(crate) fn is_to_be_cut<N: Steps>(
+    context: &Context,
+    packet: &Packet<N>,
+    key: &mut Key<N>,
+    found: &Found<N::Addresses>,
+) -> bool {
+    context.settings & settings::RECHECK != 0
+        && found.seen().wrapping_sub(context.cut_since()) as i32 <= 0
+        && !is_still_allowed::<N>(context, packet, key, found.tag)
 }
 
 /// Whether the rules would allow the packet that opened a flow.
@@ -481,7 +488,7 @@ pub(crate) fn known<N: Steps>(
     bytes: u32,
 ) -> u64 {
     if context.rules.untracked::<N>(packet, context.direction) {
-        return Reason::Untracked as u64;
+        return (NO_FLOW as u64) << 32 | Reason::Untracked as u64;
     }
     *key = Key::of(context, context.direction, packet, bytes);
     if !key.is_tracked() {
@@ -493,7 +500,7 @@ pub(crate) fn known<N: Steps>(
         return 0;
     }
     let reason = hit::<N>(context, packet, key, &mut found);
-    (found.number() as u64) << 32 | reason as u64
+    (found.number(N::FAMILY) as u64) << 32 | reason as u64
 }
 
 #[inline(always)]
@@ -506,13 +513,10 @@ fn hit<N: Steps>(
     let tcp_flags = packet.transport.tcp_flags;
     let state = found.tag.state();
     let mut cut = state.is_cut();
-    if !cut
-        && let Some(since) = is_to_recheck(context, found)
-        && !is_still_allowed::<N>(context, packet, key, found.tag)
-    {
+    if !cut && is_to_be_cut(context, packet, key, found) {
         cut = true;
         if context.leaves_traces {
-            found.cut(since);
+            found.cut(context.cut_since());
         }
     }
     let protocol = found.tag.protocol();

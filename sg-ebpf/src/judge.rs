@@ -106,6 +106,12 @@ impl Deref for Context {
 }
 
 impl Context {
+    /// When the change came that flows are to be held against.
+    #[inline(always)]
+    pub(crate) fn cut_since(&self) -> Tick {
+        self.rules.image.word(header::CUT_SINCE)
+    }
+
     /// Whether TCP is picked up in mid-stream: the interface has only just come under the filter.
     #[inline(always)]
     pub(crate) fn picks_up(&self) -> bool {

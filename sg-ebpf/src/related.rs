@@ -10,8 +10,8 @@ use crate::{
     frame::{Frame, Scratch},
     ip::{Chain, Header, Ip, Part},
     judge::Context,
-    net::Net,
     packet::Packet,
+    steps::Steps,
     transport::Transport,
 };
 
@@ -61,7 +61,12 @@ fn first_bytes<N: Header, F: Frame>(frame: &F, chain: &Chain, end: u32) -> Optio
 ///
 /// The flow's number plus one, or [`NO_FLOW`] plus one for a service; 0 if there is none.
 #[inline(always)]
-pub(crate) fn flow<N: Net>(context: &Context, packet: &Packet<N>, key: &mut Key<N>, _: u32) -> u64 {
+pub(crate) fn flow<N: Steps>(
+    context: &Context,
+    packet: &Packet<N>,
+    key: &mut Key<N>,
+    _: u32,
+) -> u64 {
     let direction = context.direction.reverse();
     if context.rules.untracked::<N>(packet, direction) {
         return NO_FLOW as u64 + 1;
@@ -72,8 +77,12 @@ pub(crate) fn flow<N: Net>(context: &Context, packet: &Packet<N>, key: &mut Key<
     }
     let Some(table) = N::flows() else { return 0 };
     match conntrack::find::<N>(&table, context, key) {
-        Some(flow) if flow.tag.state().is_live() && !flow.is_over(context, N::FAMILY) => {
-            flow.number() as u64 + 1
+        Some(flow)
+            if flow.tag.state().is_live()
+                && !flow.is_over(context, N::FAMILY)
+                && !conntrack::is_to_be_cut(context, packet, key, &flow) =>
+        {
+            flow.number(N::FAMILY) as u64 + 1
         }
         _ => 0,
     }

@@ -1,6 +1,8 @@
 //! `cargo xtask test`: every test of the workspace, by cargo-nextest, whose closing lines come last.
 
-use anyhow::{Result, bail};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
 
 use crate::{build, run::say};
 
@@ -9,6 +11,9 @@ pub(crate) struct Args {
     /// Without the tests that need root and a kernel with BPF
     #[arg(long)]
     quick: bool,
+    /// Only differential tests, with new seeds for this long: 90s, 30m, 8h
+    #[arg(long, value_name = "TIME", value_parser = duration, conflicts_with = "quick")]
+    soak: Option<Duration>,
     /// Only tests whose name contains this
     filter: Option<String>,
     /// Passed on to cargo-nextest
@@ -23,10 +28,31 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         bail!("no sg-agent and sgctl in {}", built.binaries.display());
     }
     let mut nextest = built.cargo();
-    nextest.args(["nextest", "run", "--workspace"]).env("SG_BIN_DIR", &built.binaries);
+    nextest.args(["nextest", "run"]).env("SG_BIN_DIR", &built.binaries);
+    if args.soak.is_none() {
+        nextest.arg("--workspace");
+    }
     if args.quick {
         nextest.args(["--exclude", "sg-tests"]);
     }
+    if let Some(time) = args.soak {
+        nextest.args(["--profile", "soak", "--package", "sg-tests", "--test", "differential"]);
+        nextest.env("SG_SOAK_SECONDS", time.as_secs().to_string());
+    }
     nextest.args(&args.filter).args(&args.nextest);
     say(&mut nextest)
+}
+
+/// A number with its unit.
+fn duration(text: &str) -> Result<Duration> {
+    let last = text.len().saturating_sub(1);
+    let (number, unit) = text.split_at_checked(last).context("no unit; say 90s, 30m or 8h")?;
+    let seconds = match unit {
+        "s" => 1,
+        "m" => 60,
+        "h" => 3600,
+        _ => bail!("no unit; say 90s, 30m or 8h"),
+    };
+    let number: u64 = number.parse().context("not a number before the unit")?;
+    Ok(Duration::from_secs(number * seconds))
 }

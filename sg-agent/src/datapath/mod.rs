@@ -26,7 +26,7 @@ use sg_common::{
     ABI, Direction, Family, Reason,
     counter::{Counter, CounterRow},
     flow::{Addresses4, Addresses6, LANES, Tick},
-    probe::{Answer, MAGIC, MIN_FRAME, NO_FLOW, Question},
+    probe::{Answer, IPV6, MAGIC, MIN_FRAME, NO_FLOW, Question},
     reason::REASONS,
 };
 use sg_policy::{compile::Image, model::DatapathChoice};
@@ -200,19 +200,27 @@ impl Datapath {
         image: &Image,
         fallback: Option<(&Image, Tick)>,
     ) -> Result<(), Error> {
-        match self.arena.publish(&self.maps.arena, image, fallback) {
-            Err(Error::TooLarge(_)) => {
-                let words = image.words.len() + fallback.map_or(0, |(image, _)| image.words.len());
-                self.grow(Arena::size_for(words))?;
-                self.arena.publish(&self.maps.arena, image, fallback)?;
-            }
-            result => result?,
-        }
-        // The image is in force, and the programs cut by themselves what they see meanwhile.
+        self.put_in_force(image, fallback)?;
+        // The programs cut by themselves what they see meanwhile.
         if let Err(error) = revoke::cut_denied(&self.maps, image, self.now()) {
             tracing::warn!(%error, "flows that are not allowed any more end on their next packet");
         }
         Ok(())
+    }
+
+    fn put_in_force(
+        &mut self,
+        image: &Image,
+        fallback: Option<(&Image, Tick)>,
+    ) -> Result<(), Error> {
+        match self.arena.publish(&self.maps.arena, image, fallback) {
+            Err(Error::TooLarge(_)) => {
+                let words = image.words.len() + fallback.map_or(0, |(image, _)| image.words.len());
+                self.grow(Arena::size_for(words))?;
+                self.arena.publish(&self.maps.arena, image, fallback)
+            }
+            result => result,
+        }
     }
 
     /// Moves to an arena of `size` bytes. Packets see the same rules throughout: the new arena
@@ -382,9 +390,9 @@ impl Datapath {
             return Err(Error::Other("the probe gave no answer".into()));
         }
         let reason = u8::try_from(word(1)).ok().and_then(Reason::from_number);
-        let family = if is_ipv6(frame) { Family::V6 } else { Family::V4 };
+        let family = if word(2) & IPV6 == 0 { Family::V4 } else { Family::V6 };
         let flow = (word(2) != NO_FLOW)
-            .then(|| flows::at(&self.maps.flows4, &self.maps.flows6, family, word(2)))
+            .then(|| flows::at(&self.maps.flows4, &self.maps.flows6, family, word(2) & !IPV6))
             .flatten();
         Ok(ProbeAnswer { reason, flow })
     }
@@ -397,12 +405,6 @@ impl Datapath {
         }
         Ok(())
     }
-}
-
-/// Whether a frame without VLAN tags is IPv6, with or without Ethernet header.
-fn is_ipv6(frame: &[u8]) -> bool {
-    frame.first().is_some_and(|first| first >> 4 == 6) && frame.get(12..14) != Some(&[0x08, 0x00])
-        || frame.get(12..14) == Some(&[0x86, 0xdd])
 }
 
 fn version_dir(abi: u32) -> String {

@@ -148,7 +148,8 @@ impl Layout {
                 value = boundaries[at].1;
                 at += 1;
             }
-            let end = boundaries[at..].partition_point(|(key, _)| (key - low) >> shift == part) + at;
+            let end =
+                boundaries[at..].partition_point(|(key, _)| (key - low) >> shift == part) + at;
             block.push(self.part(width, value, &boundaries[at..end], tables - 1).0);
             if end > at {
                 value = boundaries[end - 1].1;

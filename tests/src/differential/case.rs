@@ -3,7 +3,7 @@
 use rand::{RngExt, seq::IndexedRandom};
 use sg_common::{Direction, flow::Tick};
 use sg_policy::{
-    model::{DesiredState, LiveInterface, Role},
+    model::{DesiredState, LiveInterface, OnRevoke, Role},
     reference::generate::{
         self, Identity, SeedableRng, Sequence, SmallRng, random_frame, random_sequence,
         random_state,
@@ -18,8 +18,7 @@ pub struct Case {
     pub state: DesiredState,
     pub live: Vec<LiveInterface>,
     pub steps: Vec<Step>,
-    /// Each packet meets the rules as if it were the first.
-    pub apart: bool,
+    pub kind: Kind,
 }
 
 #[derive(Clone, Debug)]
@@ -33,8 +32,21 @@ pub enum Step {
     /// So many ticks pass.
     Advance(Tick),
     Apply(Box<(DesiredState, Vec<LiveInterface>)>),
+    /// The same, taken back by itself after so many ticks unless another apply comes first.
+    ApplyUntil(Box<(DesiredState, Vec<LiveInterface>)>, Tick),
     Flush,
     FlushDenied,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Each packet meets the rules as if it were the first.
+    Apart,
+    /// A history, at whose end both sides have the same flows.
+    Sequence,
+    /// The same with an agent that dies in the last change, so that the programs have to end by
+    /// themselves what the rules deny: a flow on its next packet, and not in the table before that.
+    Dying,
 }
 
 /// How a frame comes, where the direction leaves a choice.
@@ -78,8 +90,14 @@ pub fn sequence_case(seed: u64, ifindexes: [u32; 3], ticks_per_1000s: u32) -> Ca
     let identities = identities(ifindexes, start, ticks_per_1000s);
     let steps = rng.random_range(STEPS);
     let Sequence { state, live, steps } = random_sequence(&mut rng, &identities, steps);
-    let steps = steps.into_iter().map(|step| with_via(&mut rng, step, ticks_per_1000s)).collect();
-    Case { start, state, live, steps, apart: false }
+    let steps = steps.into_iter().map(|step| with_via(&mut rng, step, ticks_per_1000s));
+    let mut steps: Vec<_> = steps.collect();
+    if rng.random_ratio(1, 4) {
+        die(&mut steps);
+        return Case { start, state, live, steps, kind: Kind::Dying };
+    }
+    unconfirm(&mut rng, &state, &live, &mut steps);
+    Case { start, state, live, steps, kind: Kind::Sequence }
 }
 
 fn with_via(rng: &mut SmallRng, step: generate::Step, ticks_per_1000s: u32) -> Step {
@@ -92,6 +110,39 @@ fn with_via(rng: &mut SmallRng, step: generate::Step, ticks_per_1000s: u32) -> S
         generate::Step::Apply(applied) => Step::Apply(applied),
         generate::Step::Flush => Step::Flush,
         generate::Step::FlushDenied => Step::FlushDenied,
+    }
+}
+
+/// Nothing changes after the first change that ends flows. Nor does time pass: a flow that no packet
+/// has cut idles out by its last packet, not by the change.
+fn die(steps: &mut Vec<Step>) {
+    let ends_flows = |step: &Step| match step {
+        Step::Apply(applied) => applied.0.settings.on_revoke == OnRevoke::Cut,
+        _ => matches!(step, Step::FlushDenied),
+    };
+    if let Some(last) = steps.iter().position(ends_flows) {
+        let mut number = 0..;
+        steps.retain(|step| number.next() <= Some(last) || matches!(step, Step::Packet { .. }));
+    }
+}
+
+/// Makes some applies such that have to be confirmed.
+///
+/// The rules that come back are `"keep"`: with nobody there to cut the flows that they deny, those
+/// go on until their next packet, and idle out as if they had not been cut.
+fn unconfirm(rng: &mut SmallRng, state: &DesiredState, live: &[LiveInterface], steps: &mut [Step]) {
+    let same = |old: &[LiveInterface], new: &[LiveInterface]| {
+        old.iter().map(|live| live.slot).eq(new.iter().map(|live| live.slot))
+    };
+    let (mut state, mut live) = (state.clone(), live.to_vec());
+    for step in steps {
+        let Step::Apply(applied) = step else { continue };
+        let previous = std::mem::replace(&mut state, applied.0.clone());
+        let stays = same(&std::mem::replace(&mut live, applied.1.clone()), &live);
+        let keeps = previous.settings.on_revoke == OnRevoke::Keep;
+        if keeps && stays && rng.random() {
+            *step = Step::ApplyUntil(applied.clone(), rng.random_range(1..3000));
+        }
     }
 }
 
@@ -112,7 +163,7 @@ pub fn single_case(seed: u64, ifindexes: [u32; 3], ticks_per_1000s: u32) -> Case
     let identities = identities(ifindexes, start, ticks_per_1000s);
     let (state, live) = random_state(&mut rng, &identities);
     let steps = (0..SINGLES).map(|_| single(&mut rng, &state, &live)).collect();
-    Case { start, state, live, steps, apart: true }
+    Case { start, state, live, steps, kind: Kind::Apart }
 }
 
 fn single(rng: &mut SmallRng, state: &DesiredState, live: &[LiveInterface]) -> Step {
@@ -145,7 +196,7 @@ fn lengthen(rng: &mut SmallRng, frame: &mut Vec<u8>, ethernet: bool) {
     frame.resize(frame.len() + usize::from(more), 0);
 }
 
-fn via(rng: &mut SmallRng, length: usize) -> Via {
+pub(super) fn via(rng: &mut SmallRng, length: usize) -> Via {
     if length <= MAX_LINEAR && rng.random() {
         return Via::Tc { gso: rng.random_ratio(1, 6) };
     }
@@ -157,7 +208,7 @@ fn via(rng: &mut SmallRng, length: usize) -> Via {
 
 /// Packets apart under given rules.
 pub fn rules_case(state: DesiredState, live: Vec<LiveInterface>, steps: Vec<Step>) -> Case {
-    Case { start: STARTS[0], state, live, steps, apart: true }
+    Case { start: STARTS[0], state, live, steps, kind: Kind::Apart }
 }
 
 pub(super) fn pick<T: Copy>(rng: &mut SmallRng, from: &[T]) -> T {

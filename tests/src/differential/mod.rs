@@ -7,11 +7,13 @@
 
 mod campaign;
 mod case;
+mod classbench;
 mod rig;
 mod show;
 mod shrink;
 
 pub use campaign::Campaign;
-pub use case::{Case, Step, Via, rules_case, sequence_case, single_case};
+pub use case::{Case, Kind, Step, Via, rules_case, sequence_case, single_case};
+pub use classbench::classbench_case;
 pub use rig::{Mismatch, Rig, Tally};
 pub use shrink::shrink;

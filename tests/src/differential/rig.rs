@@ -10,23 +10,26 @@ use sg_common::{
     Direction, Reason,
     counter::{self, Counter},
     flow::{Tick, Timeout},
+    probe::MIN_FRAME,
     reason::REASONS,
 };
 use sg_policy::{
-    compile::{Parameters, compile},
+    compile::{Image, Parameters, compile},
     model::{DesiredState, LiveInterface, OnRevoke, Role, Tracking},
     reference::{Evaluator, Packet, TrackedFlow},
 };
 
 use super::{
-    case::{Case, Step, Via},
+    case::{Case, Kind, Step, Via},
     show,
 };
 use crate::{NetNs, sandbox};
 
 /// Flow table capacity: so many that none of a case's flows is ever in the way of another.
-const MAX_FLOWS: u32 = 16384;
+const MAX_FLOWS: u32 = 4096;
 const MAX_INTERFACES: u16 = 4;
+/// What a test run takes with a [`sg_common::probe::Question`] before it.
+const MAX_PROBE: usize = 3400;
 
 /// The loaded programs in a namespace of their own.
 #[derive(Debug)]
@@ -59,11 +62,16 @@ pub struct Mismatch {
 impl Rig {
     /// Runs `action` in a new namespace with the programs loaded.
     pub fn run<T: Send>(action: impl FnOnce(&mut Self) -> T + Send) -> T {
+        Self::with_capacity(MAX_FLOWS, action)
+    }
+
+    /// The same with room for that many flows of each family.
+    pub fn with_capacity<T: Send>(max_flows: u32, action: impl FnOnce(&mut Self) -> T + Send) -> T {
         let bpffs = sandbox::directory("bpffs");
         let namespace = NetNs::new("trial");
         namespace.ip("link add left type veth peer name right");
         namespace.run(|| {
-            let options = Options { bpffs, max_flows: MAX_FLOWS, max_interfaces: MAX_INTERFACES };
+            let options = Options { bpffs, max_flows, max_interfaces: MAX_INTERFACES };
             let datapath = Datapath::open(&options).expect("the programs load");
             let bench = datapath.bench().expect("the maps are there");
             let ifindexes = ["lo", "left", "right"]
@@ -71,6 +79,34 @@ impl Rig {
             let ticks_per_1000s = datapath.ticks_per_1000s();
             action(&mut Self { datapath, bench, ifindexes, ticks_per_1000s })
         })
+    }
+
+    /// Puts rules in force; forgets all flows.
+    pub fn start(&mut self, state: &DesiredState, live: &[LiveInterface]) {
+        let ticks_per_1000s = self.ticks_per_1000s;
+        let parameters = Parameters { ticks_per_1000s, revision: 1, recheck_since: None };
+        let image = compile(state, live, &parameters).expect("small rules fit");
+        self.datapath.publish(&image).expect("small images fit");
+        self.bench.clear_tables();
+        self.bench.moved();
+    }
+
+    /// What a packet gets, without the evaluator.
+    pub fn reason(&mut self, program: Program, ifindex: u32, frame: &[u8]) -> Reason {
+        let trial = Trial { program, ifindex, frame, gso: false, linear: None };
+        let verdict = self.datapath.trial(&trial).expect("the kernel takes the frame");
+        let moved = self.bench.moved();
+        let [Moved { index, by: Counter { packets: 1, .. }, .. }] = moved[..] else {
+            panic!("counted {}", show::moved(&moved));
+        };
+        let (_, reason) = counted(index);
+        let reason = reason.expect("a reason");
+        assert_eq!(verdict == Verdict::Pass, reason.allowed(), "{verdict:?} for {reason:?}");
+        reason
+    }
+
+    pub fn seconds_pass(&self, seconds: u32) {
+        self.datapath.advance_clock(ticks(seconds, self.ticks_per_1000s));
     }
 
     /// Plays a case on both sides.
@@ -94,6 +130,10 @@ struct Play<'a> {
     state: DesiredState,
     live: Vec<LiveInterface>,
     now: Tick,
+    /// An unconfirmed change, the rules before it, and when they are in force again.
+    unconfirmed: Option<(DesiredState, Tick)>,
+    /// Whether the agent dies in a change that ends flows.
+    dying: bool,
     tally: Tally,
 }
 
@@ -103,8 +143,16 @@ impl<'a> Play<'a> {
         rig.datapath.set_clock(case.start);
         let (state, live) = (case.state.clone(), case.live.clone());
         let evaluator = Evaluator::new(state.clone(), live.clone(), rig.ticks_per_1000s);
-        let mut play =
-            Self { rig, evaluator, state, live, now: case.start, tally: Tally::default() };
+        let mut play = Self {
+            rig,
+            evaluator,
+            state,
+            live,
+            now: case.start,
+            unconfirmed: None,
+            dying: case.kind == Kind::Dying,
+            tally: Tally::default(),
+        };
         play.publish(play.state.settings.on_revoke == OnRevoke::Cut);
         play.rig.bench.moved();
         play
@@ -115,13 +163,15 @@ impl<'a> Play<'a> {
             let differ = |(expected, got)| Mismatch { step: number, expected, got };
             match step {
                 Step::Packet { ifindex, direction, frame, via } => {
-                    self.packet(*ifindex, *direction, frame, *via, case.apart).map_err(differ)?;
+                    let apart = case.kind == Kind::Apart;
+                    self.packet(*ifindex, *direction, frame, *via, apart).map_err(differ)?;
                 }
-                Step::Advance(ticks) => {
-                    self.now = self.now.wrapping_add(*ticks);
-                    self.rig.datapath.advance_clock(*ticks);
+                Step::Advance(ticks) => self.advance(*ticks),
+                Step::Apply(applied) => self.apply(applied, None),
+                Step::ApplyUntil(applied, ticks) => {
+                    // Never 0, which is no deadline.
+                    self.apply(applied, Some(self.now.wrapping_add(*ticks).max(1)));
                 }
-                Step::Apply(applied) => self.apply(applied),
                 Step::Flush => self.flush(),
                 Step::FlushDenied => {
                     self.evaluator.flush_denied(self.now);
@@ -129,28 +179,58 @@ impl<'a> Play<'a> {
                 }
             }
         }
-        if !case.apart {
+        if case.kind == Kind::Sequence {
             let differ = |(expected, got)| Mismatch { step: case.steps.len(), expected, got };
             self.compare_flows().map_err(differ)?;
         }
         Ok(std::mem::take(&mut self.tally))
     }
 
-    /// As the agent does it: see `owner/enforce.rs`.
-    fn publish(&mut self, recheck: bool) {
+    fn advance(&mut self, ticks: Tick) {
+        let before = self.now;
+        self.now = self.now.wrapping_add(ticks);
+        self.rig.datapath.advance_clock(ticks);
+        // Nobody tells the data path: it goes back by itself.
+        if let Some((state, deadline)) =
+            self.unconfirmed.take_if(|(_, deadline)| deadline.wrapping_sub(before) <= ticks)
+        {
+            self.evaluator.apply(state.clone(), self.live.clone(), deadline);
+            self.state = state;
+            self.live.iter_mut().for_each(|live| live.pickup_until = 0);
+        }
+    }
+
+    fn compile(&self, state: &DesiredState, live: &[LiveInterface], recheck: bool) -> Image {
         let parameters = Parameters {
             ticks_per_1000s: self.rig.ticks_per_1000s,
             revision: 1,
             recheck_since: recheck.then_some(self.now),
         };
-        let image = compile(&self.state, &self.live, &parameters).expect("small rules fit");
-        self.rig.datapath.publish(&image).expect("small images fit");
+        compile(state, live, &parameters).expect("small rules fit")
     }
 
-    fn apply(&mut self, applied: &(DesiredState, Vec<LiveInterface>)) {
+    /// As the agent does it: see `owner/enforce.rs`.
+    fn publish(&mut self, recheck: bool) {
+        let image = self.compile(&self.state, &self.live, recheck);
+        match &self.unconfirmed {
+            None if self.dying && recheck => self.rig.datapath.publish_and_die(&image),
+            None => self.rig.datapath.publish(&image),
+            Some((state, deadline)) => {
+                let mut live = self.live.clone();
+                live.iter_mut().for_each(|live| live.pickup_until = 0);
+                let fallback = self.compile(state, &live, false);
+                self.rig.datapath.publish_until(&image, &fallback, *deadline)
+            }
+        }
+        .expect("small images fit");
+    }
+
+    fn apply(&mut self, applied: &(DesiredState, Vec<LiveInterface>), deadline: Option<Tick>) {
         let (state, live) = applied;
+        // An apply settles the one before it.
+        let previous = std::mem::replace(&mut self.state, state.clone());
+        self.unconfirmed = deadline.map(|deadline| (previous, deadline));
         let before = std::mem::replace(&mut self.live, live.clone());
-        self.state = state.clone();
         let same =
             |a: &LiveInterface, b: &LiveInterface| (a.slot, a.ifindex) == (b.slot, b.ifindex);
         for interface in &mut self.live {
@@ -202,6 +282,7 @@ impl<'a> Play<'a> {
             vlan_offloaded: false,
             gso: trial.gso && trial.program != Program::Xdp,
         };
+        self.probe(ifindex, direction, frame)?;
         let verdict = match self.rig.datapath.trial(&trial) {
             Ok(verdict) => verdict,
             Err(error) => {
@@ -244,6 +325,40 @@ impl<'a> Play<'a> {
         };
         *self.tally.reasons.entry((program, reason.name())).or_default() += 1;
         Ok(())
+    }
+
+    /// `explain` must know beforehand, and leave no trace.
+    fn probe(
+        &mut self,
+        ifindex: u32,
+        direction: Direction,
+        frame: &[u8],
+    ) -> Result<(), (String, String)> {
+        if frame.len() > MAX_PROBE {
+            return Ok(());
+        }
+        let mut padded = frame.to_vec();
+        padded.resize(frame.len().max(MIN_FRAME), 0);
+        let packet =
+            Packet { ifindex, direction, frame: &padded, vlan_offloaded: false, gso: false };
+        let expected = self.evaluator.would(&packet, self.now);
+        let answer = self.rig.datapath.probe(ifindex, direction, frame).expect("an answer");
+        let has_flow = matches!(expected, Some(Reason::Flow | Reason::FlowCut));
+        // An SYN that may start a flow over, and an error about a flow, have one or none.
+        let may_have = has_flow
+            || matches!(
+                expected,
+                Some(Reason::Rule | Reason::NoRule | Reason::Related | Reason::AllowanceExceeded)
+            );
+        let flow_fits = if answer.flow.is_some() { may_have } else { !has_flow };
+        let moved = self.rig.bench.moved();
+        if answer.reason == expected && flow_fits && moved.is_empty() {
+            return Ok(());
+        }
+        Err((
+            format!("probe: {expected:?}, counted nowhere"),
+            format!("probe: {answer:?}, counted {}", show::moved(&moved)),
+        ))
     }
 
     /// Both must have the same flows, in the same states.

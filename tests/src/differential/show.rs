@@ -10,7 +10,7 @@ use sg_policy::{
 };
 
 use super::{
-    case::{Case, Step},
+    case::{Case, Kind, Step},
     rig::{Mismatch, counted},
 };
 
@@ -34,7 +34,7 @@ pub(super) fn case(case: &Case, mismatch: &Mismatch) -> String {
     text += &rules(&case.state, &case.live);
     for (number, step) in case.steps.iter().enumerate() {
         let is_last = number == mismatch.step;
-        if case.apart && !is_last {
+        if case.kind == Kind::Apart && !is_last {
             continue;
         }
         writeln!(text, "\n--- step {number}{}", if is_last { ", the wrong one" } else { "" })
@@ -69,6 +69,9 @@ fn show_step(step: &Step, live: &[LiveInterface]) -> String {
         }
         Step::Advance(ticks) => format!("{ticks} ticks pass\n"),
         Step::Apply(applied) => format!("apply\n{}", rules(&applied.0, &applied.1)),
+        Step::ApplyUntil(applied, ticks) => {
+            format!("apply, taken back after {ticks} ticks\n{}", rules(&applied.0, &applied.1))
+        }
         Step::Flush => "flush\n".to_owned(),
         Step::FlushDenied => "flush --denied\n".to_owned(),
     }

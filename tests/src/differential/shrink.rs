@@ -132,7 +132,7 @@ impl Shrinker<'_> {
 fn each_state(case: &mut Case, change: &mut dyn FnMut(&mut DesiredState)) {
     change(&mut case.state);
     for step in &mut case.steps {
-        if let Step::Apply(applied) = step {
+        if let Step::Apply(applied) | Step::ApplyUntil(applied, _) = step {
             change(&mut applied.0);
         }
     }
