@@ -57,13 +57,14 @@ pub fn run(config: &Config) -> anyhow::Result<()> {
     runtime.spawn(follow(watch, agent.clone()));
     runtime.spawn(stop_on_signal(agent.clone())?);
     serve_metrics(config, &runtime, &agent)?;
+    // Before anyone can ask how much it takes.
+    memory::give_back();
     let listener = server::bind(&config.runtime_dir)?;
     let (ended, shutdown) = oneshot::channel::<()>();
     let shutdown = async move {
         let _ = shutdown.await;
     };
     let server = runtime.spawn(server::serve(listener, agent, shutdown));
-    memory::give_back();
     notify(NotifyState::Ready);
     info!(state = %config.state_dir.display(), socket = %config.runtime_dir.display(), "ready");
     let why = inbox.run(&mut owner);

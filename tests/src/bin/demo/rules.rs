@@ -20,7 +20,7 @@ pub(crate) fn with_extra_rule(text: &str) -> String {
     let mut file: Table = text.parse().expect("the example is TOML");
     let rule: Table = format!(
         "protocol = \"tcp\"\nports = {EXTRA}\ncidrs = [\"10.0.3.0/24\", \"fd00:3::/64\"]\n\
-         description = \"the demo's rule\"\n"
+         description = \"added by the demo\"\n"
     )
     .parse()
     .expect("a rule");
