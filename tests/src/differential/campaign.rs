@@ -73,6 +73,6 @@ fn number(variable: &str) -> Option<u64> {
 fn by_time(name: &str) -> u64 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     // Apart from campaigns that begin at the same moment.
-    let name = name.bytes().fold(0, |sum, byte| sum * 31 + u64::from(byte));
+    let name = name.bytes().fold(0u64, |sum, byte| sum.rotate_left(5) ^ u64::from(byte));
     (now.as_millis() as u64) << 20 ^ name
 }
