@@ -50,6 +50,7 @@ mod kind {
 }
 
 impl<N: Net> Key<N> {
+    // SAFETY: numbers only.
     pub(crate) const EMPTY: Self = unsafe { mem::zeroed() };
 
     /// The key of a packet that goes in `direction`.

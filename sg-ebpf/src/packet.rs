@@ -62,6 +62,7 @@ pub(crate) fn packet<N: SourceCheck + Steps, F: Frame>(
 
 impl<N: Steps + Header> Packet<N> {
     /// Zeros, padding included: a global function's arguments have to be written, every byte.
+    // SAFETY: numbers only.
     const EMPTY: Self = unsafe { mem::zeroed() };
 
     #[inline(always)]

@@ -55,7 +55,7 @@ fn reader(shift: u32) -> io::Result<OwnedFd> {
     const CALL_JIFFIES64: u64 = 0x85 | 118 << 32;
     const EXIT: u64 = 0x95;
     let shift_right = 0x77 | u64::from(shift) << 32;
-    sys::load_instructions(&[CALL_JIFFIES64, shift_right, EXIT])
+    sys::load_program(sys::PROG_TYPE_XDP, &[CALL_JIFFIES64, shift_right, EXIT])
 }
 
 fn read(program: &OwnedFd) -> io::Result<u32> {

@@ -12,6 +12,7 @@ mod flows;
 mod maps;
 mod object;
 mod revoke;
+pub mod stopwatch;
 mod sys;
 pub mod trial;
 

@@ -11,6 +11,7 @@ use std::{
 };
 
 const MAP_CREATE: u32 = 0;
+const MAP_UPDATE_ELEM: u32 = 2;
 const PROG_LOAD: u32 = 5;
 const OBJ_PIN: u32 = 6;
 const OBJ_GET: u32 = 7;
@@ -20,8 +21,12 @@ const LINK_CREATE: u32 = 28;
 const LINK_UPDATE: u32 = 29;
 
 const MAP_TYPE_ARRAY: u32 = 2;
-const PROG_TYPE_XDP: u32 = 6;
+const MAP_TYPE_PROG_ARRAY: u32 = 3;
+pub const PROG_TYPE_SCHED_CLS: u32 = 3;
+pub const PROG_TYPE_XDP: u32 = 6;
 const F_MMAPABLE: u32 = 1 << 10;
+/// XDP: takes frames of several buffers. Only such a program may tail-call ours.
+const F_XDP_HAS_FRAGS: u32 = 1 << 5;
 /// Attach before all others.
 const F_BEFORE: u32 = 1 << 3;
 
@@ -192,41 +197,91 @@ pub fn run_xdp(
     ifindex: u32,
     linear: Option<u32>,
 ) -> io::Result<u32> {
-    // struct xdp_md, as above.
     let end = linear.unwrap_or(frame.len() as u32);
-    run(program, frame, &[0, end, 0, ifindex, 0, 0])
+    run(program, frame, &xdp_context(end, ifindex), 1).map(|run| run.returned)
 }
 
 /// Runs a TC program once on a frame of an interface; what it returned.
 pub fn run_skb(program: BorrowedFd<'_>, frame: &[u8], ifindex: u32, gso: bool) -> io::Result<u32> {
-    // struct __sk_buff: ifindex at byte 40, gso_size at 176.
+    run(program, frame, &skb_context(ifindex, gso), 1).map(|run| run.returned)
+}
+
+/// Runs an XDP program many times on a frame of an interface; nanoseconds that each took.
+pub fn time_xdp(
+    program: BorrowedFd<'_>,
+    frame: &[u8],
+    ifindex: u32,
+    times: u32,
+) -> io::Result<u32> {
+    run(program, frame, &xdp_context(frame.len() as u32, ifindex), times).map(|run| run.nanoseconds)
+}
+
+/// The same for a TC program.
+pub fn time_skb(
+    program: BorrowedFd<'_>,
+    frame: &[u8],
+    ifindex: u32,
+    times: u32,
+) -> io::Result<u32> {
+    run(program, frame, &skb_context(ifindex, false), times).map(|run| run.nanoseconds)
+}
+
+/// struct xdp_md, as above.
+fn xdp_context(end: u32, ifindex: u32) -> [u32; 6] {
+    [0, end, 0, ifindex, 0, 0]
+}
+
+/// struct __sk_buff: ifindex at byte 40, gso_size at 176.
+fn skb_context(ifindex: u32, gso: bool) -> [u32; 48] {
     let mut context = [0u32; 48];
     context[10] = ifindex;
     context[44] = if gso { 1000 } else { 0 };
-    run(program, frame, &context)
+    context
 }
 
-fn run(program: BorrowedFd<'_>, frame: &[u8], context: &[u32]) -> io::Result<u32> {
+struct Run {
+    returned: u32,
+    nanoseconds: u32,
+}
+
+fn run(program: BorrowedFd<'_>, frame: &[u8], context: &[u32], times: u32) -> io::Result<Run> {
     let mut attr = Attr::new()
         .set(0, program.as_raw_fd() as u32)
         .set(2, frame.len() as u32)
         .set_long(4, frame.as_ptr() as u64)
-        .set(8, 1)
+        .set(8, times)
         .set(10, size_of_val(context) as u32)
         .set_long(12, context.as_ptr() as u64);
     attr.call(PROG_TEST_RUN, 20)?;
-    Ok(attr.0[1])
+    Ok(Run { returned: attr.0[1], nanoseconds: attr.0[9] })
 }
 
-/// Loads an XDP program of plain instructions, for reading the kernel's clock.
-pub fn load_instructions(instructions: &[u64]) -> io::Result<OwnedFd> {
+/// Loads a program of plain instructions.
+pub fn load_program(program_type: u32, instructions: &[u64]) -> io::Result<OwnedFd> {
     let license = c"Dual MIT/GPL";
     Attr::new()
-        .set(0, PROG_TYPE_XDP)
+        .set(0, program_type)
         .set(1, instructions.len() as u32)
         .set_long(2, instructions.as_ptr() as u64)
         .set_long(4, license.as_ptr() as u64)
-        .call_for_fd(PROG_LOAD, 12)
+        .set(11, if program_type == PROG_TYPE_XDP { F_XDP_HAS_FRAGS } else { 0 })
+        // As aya loads ours; a tail call between different ones is refused.
+        .set(17, if program_type == PROG_TYPE_XDP { AttachType::Xdp as u32 } else { 0 })
+        .call_for_fd(PROG_LOAD, 18)
+}
+
+/// A map for tail calls, with this program at its index 0.
+pub fn create_program_array(program: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+    let word = size_of::<u32>() as u32;
+    let mut attr = Attr::new().set(0, MAP_TYPE_PROG_ARRAY).set(1, word).set(2, word).set(3, 1);
+    let map = attr.call_for_fd(MAP_CREATE, 11)?;
+    let (index, value) = (0u32, program.as_raw_fd() as u32);
+    Attr::new()
+        .set(0, map.as_raw_fd() as u32)
+        .set_long(2, &raw const index as u64)
+        .set_long(4, &raw const value as u64)
+        .call(MAP_UPDATE_ELEM, 8)?;
+    Ok(map)
 }
 
 /// Part of a map's element in our memory.

@@ -34,7 +34,7 @@ const MAX_PROBE: usize = 3400;
 /// The loaded programs in a namespace of their own.
 #[derive(Debug)]
 pub struct Rig {
-    datapath: Datapath,
+    pub datapath: Datapath,
     bench: Bench,
     /// Two with an Ethernet header, one that passes for one without.
     pub ifindexes: [u32; 3],
