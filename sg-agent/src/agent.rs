@@ -76,7 +76,7 @@ pub fn run(config: &Config) -> anyhow::Result<()> {
     }
     runtime.shutdown_background();
     server::unbind(&config.runtime_dir);
-    info!("ended; what is attached goes on filtering");
+    info!("ended; programs that are attached go on filtering");
     why
 }
 

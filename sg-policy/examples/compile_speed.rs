@@ -4,6 +4,7 @@
 
 use std::{
     fmt::Write,
+    net::Ipv4Addr,
     process::Command,
     time::{Duration, Instant},
 };
@@ -17,13 +18,19 @@ use sg_policy::{
 
 type Case = (&'static str, fn() -> String);
 
-const CASES: [Case; 7] = [
+const CASES: [Case; 8] = [
     ("10k-rules", || rules(10_000, 1000)),
     ("60k-rules", || rules(60_000, 1000)),
     ("60k-rules-one-group", || rules(60_000, 60_000)),
     ("60k-rules-1000-interfaces", || shared(60_000, 1000)),
     ("100k-list-ipv4", || {
         list(|index| format!("10.{}.{}.{}/30", index >> 13, index >> 5 & 255, index % 32 * 8))
+    }),
+    // A Weyl sequence: scattered, never twice the same.
+    ("100k-hosts-ipv4", || {
+        list(|index| {
+            format!("{}/32", Ipv4Addr::from_bits((index as u32).wrapping_mul(0x9e37_79b1)))
+        })
     }),
     ("100k-list-ipv6", || {
         list(|index| format!("2001:db8:{:x}:{:x}::/64", index >> 4, index % 16 * 2))
