@@ -108,13 +108,13 @@ pub const fn query_ports(identifier: u16, request_type: u8, asked_by: Direction)
 }
 
 /// Which way the packet that opened a flow went, and its service as rules name it (see
-/// [`crate::image::service`]); a query's has code 0.
+/// [`crate::image::service`]).
 #[inline(always)]
 pub const fn opening(tag: Tag, family: Family) -> (Direction, u32) {
     let (local, remote) = ((tag.ports() >> 16) as u16, tag.ports() as u16);
     let opener = tag.state().opener();
     let detail = if tag.protocol() == icmp(family) {
-        remote & 0xff00
+        remote & 0xff00 | tag.state().query_code() as u16
     } else {
         match opener {
             Direction::Ingress => local,
@@ -150,6 +150,12 @@ impl State {
     const RST: u8 = 1 << 6;
     /// Fragments: the first was dropped.
     const DENIED: u8 = 1 << 4;
+    /// ICMP queries: above this many bits, the request's code. Its reply has another, so it is no
+    /// part of the key.
+    const CODE: u32 = 4;
+
+    /// The largest code that a query may have. Those that are defined go to 2 (RFC 4620).
+    pub const MAX_QUERY_CODE: u8 = u8::MAX >> Self::CODE;
 
     #[inline(always)]
     pub const fn opened(by: Direction) -> Self {
@@ -250,6 +256,18 @@ impl State {
     pub const fn first(protocol: u8, direction: Direction, tcp_flags: u8) -> Self {
         let state = Self::opened(direction);
         if protocol == TCP { state.after(protocol, direction, tcp_flags) } else { state }
+    }
+
+    /// The state of a flow that an ICMP query opened with a code up to [`State::MAX_QUERY_CODE`].
+    #[inline(always)]
+    pub const fn of_query(direction: Direction, code: u8) -> Self {
+        Self(Self::opened(direction).0 | code << Self::CODE)
+    }
+
+    /// Of the query that opened the flow.
+    #[inline(always)]
+    const fn query_code(self) -> u8 {
+        self.0 >> Self::CODE
     }
 
     /// Which idle timeout holds. The other family's ICMP is a protocol like any other.

@@ -69,12 +69,14 @@ impl<N: Net> Key<N> {
             ports(local, remote)
         } else if protocol == N::ICMP {
             match N::query(transport.icmp_type()) {
-                Some((request, true)) => query_ports(transport.identifier(), request, direction),
+                Some((request, true)) if transport.icmp_code() <= State::MAX_QUERY_CODE => {
+                    query_ports(transport.identifier(), request, direction)
+                }
                 Some((request, false)) => {
                     kind = kind::REPLY;
                     query_ports(transport.identifier(), request, direction.reverse())
                 }
-                None => {
+                _ => {
                     kind = kind::UNTRACKED;
                     0
                 }

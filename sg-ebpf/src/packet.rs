@@ -142,7 +142,11 @@ impl<N: Steps + Header> Packet<N> {
         if !facts.leaves_traces {
             return Ok(Reason::Rule);
         }
-        key.set_state(State::first(protocol, facts.direction, tcp_flags));
+        key.set_state(if protocol == N::ICMP {
+            State::of_query(facts.direction, self.transport.icmp_code())
+        } else {
+            State::first(protocol, facts.direction, tcp_flags)
+        });
         let opened = match N::reopen(facts, self, key, 0) {
             0 => N::insert(facts, self, key, 0) != 0,
             reopened => reopened == conntrack::REOPENED,

@@ -43,6 +43,11 @@ impl Transport {
     }
 
     #[inline(always)]
+    pub(crate) fn icmp_code(&self) -> u8 {
+        self.source as u8
+    }
+
+    #[inline(always)]
     pub(crate) fn identifier(&self) -> u16 {
         self.destination
     }

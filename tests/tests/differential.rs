@@ -1,4 +1,4 @@
-//! The loaded programs against the reference evaluator. `cargo xtask test --soak 30m differential`
+//! The loaded programs against the reference evaluator. `cargo xtask test --soak 30m`
 //! goes on with new seeds for that long; `SG_SEED=N` starts at a failure that was shown.
 
 use sg_tests::differential::{Campaign, classbench_case, sequence_case, single_case};

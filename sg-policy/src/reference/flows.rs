@@ -44,6 +44,8 @@ pub(super) enum Talk {
 /// Types of ICMP queries: request and reply.
 const QUERIES: [(u8, u8); 5] = [(8, 0), (13, 14), (15, 16), (17, 18), (42, 43)];
 const QUERIES_V6: [(u8, u8); 3] = [(128, 129), (139, 140), (160, 161)];
+/// A request with a larger code is none that any RFC defines.
+const MAX_QUERY_CODE: u8 = 15;
 
 impl Talk {
     /// What a packet that goes in `direction` is part of; `None` for ICMP that is no query.
@@ -51,7 +53,7 @@ impl Talk {
         let query = |queries: &[(u8, u8)], icmp: Icmp<'_>| {
             queries.iter().find_map(|&(request, reply)| {
                 let asked_by = match icmp.kind {
-                    kind if kind == request => direction,
+                    kind if kind == request && icmp.code <= MAX_QUERY_CODE => direction,
                     kind if kind == reply => direction.reverse(),
                     _ => return None,
                 };
@@ -77,6 +79,8 @@ impl Talk {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Flow {
     pub(super) opener: Direction,
+    /// ICMP: of the request.
+    pub(super) code: u8,
     /// When its last packet passed; for a cut flow, when it was cut.
     pub(super) seen: Time,
     pub(super) from_opener: u64,
@@ -90,9 +94,14 @@ pub(super) struct Flow {
 
 impl Flow {
     /// The flow that a first packet in this direction makes.
-    pub(super) fn opened(opener: Direction, flags: Option<Flags>, now: Time) -> Self {
+    pub(super) fn opened(opener: Direction, transport: &Transport<'_>, now: Time) -> Self {
+        let code = match transport {
+            Transport::Icmp(icmp) | Transport::Icmpv6(icmp) => icmp.code,
+            Transport::Tcp { .. } | Transport::Udp { .. } | Transport::Other(_) => 0,
+        };
         let nothing = Self {
             opener,
+            code,
             seen: now,
             from_opener: 0,
             from_other: 0,
@@ -101,7 +110,7 @@ impl Flow {
             rst: false,
             cut: false,
         };
-        nothing.after(opener, flags, now)
+        nothing.after(opener, transport.flags(), now)
     }
 
     /// The flow after one more packet; `flags` of TCP.
@@ -167,8 +176,8 @@ impl Flow {
             Talk::Tcp { local, remote } => Service::Tcp(destination(local, remote)),
             Talk::Udp { local, remote } => Service::Udp(destination(local, remote)),
             Talk::Query { request, .. } => match family_of(key.local) {
-                Family::V4 => Service::Icmp { kind: request, code: 0 },
-                Family::V6 => Service::Icmpv6 { kind: request, code: 0 },
+                Family::V4 => Service::Icmp { kind: request, code: self.code },
+                Family::V6 => Service::Icmpv6 { kind: request, code: self.code },
             },
             Talk::Other(protocol) => Service::Other(protocol),
         }

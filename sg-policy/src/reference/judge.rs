@@ -140,7 +140,7 @@ impl Judge<'_> {
         key: FlowKey,
         flow: &Flow,
     ) -> Verdict {
-        let flags = flags(transport);
+        let flags = transport.flags();
         let reopens = flags.is_some_and(Flags::opens) && (flow.cut || flow.closing());
         if reopens {
             return self.packet_by_rules(ip, transport, Some(key));
@@ -168,13 +168,13 @@ impl Judge<'_> {
         if !self.rules.allow(self.direction, self.peer(ip), transport.service()) {
             return Reason::NoRule.into();
         }
-        let flags = flags(transport);
+        let flags = transport.flags();
         let in_mid_stream = flags.is_some_and(|flags| !flags.opens());
         if in_mid_stream && !self.picks_up() {
             return Reason::NotSyn.into();
         }
         let opens = key.filter(|key| key.talk.opened_by(self.direction));
-        let flow = opens.map(|key| (key, Flow::opened(self.direction, flags, self.now)));
+        let flow = opens.map(|key| (key, Flow::opened(self.direction, transport, self.now)));
         Verdict { flow, ..Reason::Rule.into() }
     }
 
@@ -237,13 +237,6 @@ fn flow_key(
         Direction::Egress => (source, destination),
     };
     Some(FlowKey { slot, local, remote, talk })
-}
-
-fn flags(transport: &Transport<'_>) -> Option<Flags> {
-    match transport {
-        Transport::Tcp { flags, .. } => Some(*flags),
-        _ => None,
-    }
 }
 
 /// Some service of the protocol.

@@ -67,6 +67,14 @@ impl Transport<'_> {
         }
     }
 
+    /// Of TCP.
+    pub(super) fn flags(&self) -> Option<Flags> {
+        match *self {
+            Transport::Tcp { flags, .. } => Some(flags),
+            _ => None,
+        }
+    }
+
     /// Local and remote port of TCP and UDP.
     pub(super) fn ports(&self, direction: Direction) -> Option<(u16, u16)> {
         match (*self, direction) {

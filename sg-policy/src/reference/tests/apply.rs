@@ -165,15 +165,23 @@ fn with_ack(ip: &Ip) -> Ip {
 }
 
 #[test]
-fn a_query_is_cut_by_its_type_with_code_zero() {
-    let mut state = state(&[(ICMP_ANY, "192.0.2.0/24")], &[]);
-    state.settings.on_revoke = OnRevoke::Cut;
-    let code = |code| Services::Icmp(IcmpMatch { kind: Some(8), code: Some(code) });
-    for (left, expected) in [(code(0), Flow), (code(3), FlowCut)] {
-        let mut host = Host::new(state.clone());
-        host.check(I, &icmp("192.0.2.1", "10.0.0.5", 8, 3, 1).frame(), Allowed);
-        host.apply(|state| state.groups[0].ingress[0].services = left);
-        host.check(I, &icmp("192.0.2.1", "10.0.0.5", 8, 3, 1).frame(), expected);
+fn a_query_is_cut_by_the_type_and_code_of_its_request() {
+    let code = |code| Services::Icmp(IcmpMatch { kind: Some(42), code: Some(code) });
+    for opened_with in [0, 1, 15] {
+        let mut state = state(&[(ICMP_ANY, "192.0.2.0/24")], &[]);
+        state.settings.on_revoke = OnRevoke::Cut;
+        let mut host = Host::new(state);
+        let request = icmp("192.0.2.1", "10.0.0.5", 42, opened_with, 7);
+        let reply = icmp("10.0.0.5", "192.0.2.1", 43, 3, 7);
+        host.check_all(&[(I, request.clone(), Allowed), (E, reply.clone(), Flow)]);
+        host.apply(|state| {
+            state.groups[0] = group("web", &[(code(opened_with), "192.0.2.0/24")], &[]);
+        });
+        host.check_all(&[(I, request.clone(), Flow), (E, reply.clone(), Flow)]);
+        host.apply(|state| {
+            state.groups[0] = group("web", &[(code(2), "192.0.2.0/24")], &[]);
+        });
+        host.check_all(&[(I, request, FlowCut), (E, reply, FlowCut)]);
     }
 }
 

@@ -294,3 +294,21 @@ fn only_a_request_opens_a_flow() {
     host.check(I, &icmp("2001:db8::1", "fd00::5", 8, 0, 7).frame(), Allowed);
     host.check_states(&[]);
 }
+
+#[test]
+fn no_query_has_a_code_above_fifteen() {
+    for (peer, own, request) in [("192.0.2.1", "10.0.0.5", 8), ("2001:db8::1", "fd00::5", 139)] {
+        let mut host = host();
+        host.check_all(&[
+            (I, icmp(peer, own, request, 16, 7), Allowed),
+            (I, icmp(peer, own, request, 255, 7), Allowed),
+        ]);
+        host.check_states(&[]);
+        host.check_all(&[
+            (I, icmp(peer, own, request, 15, 7), Allowed),
+            (I, icmp(peer, own, request, 15, 7), Flow),
+            // Not even beside a flow.
+            (I, icmp(peer, own, request, 16, 7), Allowed),
+        ]);
+    }
+}
