@@ -229,8 +229,15 @@ fn read_words(region: &Region, unit: u16, words: Range<usize>) -> Result<Vec<u32
     Ok(first)
 }
 
-/// What the image in force says of the interfaces it was made for.
-pub fn inherited(region: &Region, root: Root, now: Tick) -> Result<Option<Inherited>, Error> {
+/// Header and interface records of the image in force.
+struct InForce {
+    head: Vec<u32>,
+    /// [`record::LEN`] words for each slot.
+    records: Vec<u32>,
+}
+
+/// None if no image was ever in force.
+fn in_force(region: &Region, root: Root, now: Tick) -> Result<Option<InForce>, Error> {
     let unit = root.in_force(now) / IMAGE_ALIGN as u32;
     if unit == 0 {
         return Ok(None);
@@ -246,6 +253,17 @@ pub fn inherited(region: &Region, root: Root, now: Tick) -> Result<Option<Inheri
     let start = head[header::RECORDS as usize] as usize;
     let slots = head[header::SLOTS as usize] as usize;
     let records = read_words(region, unit, start..start + slots * record::LEN as usize)?;
+    Ok(Some(InForce { head, records }))
+}
+
+/// Interface records of the image in force, [`record::LEN`] words for each slot.
+pub fn records(region: &Region, root: Root, now: Tick) -> Result<Vec<u32>, Error> {
+    Ok(in_force(region, root, now)?.map_or_else(Vec::new, |image| image.records))
+}
+
+/// What the image in force says of the interfaces it was made for.
+pub fn inherited(region: &Region, root: Root, now: Tick) -> Result<Option<Inherited>, Error> {
+    let Some(InForce { head, records }) = in_force(region, root, now)? else { return Ok(None) };
     let interfaces = records
         .chunks_exact(record::LEN as usize)
         .enumerate()

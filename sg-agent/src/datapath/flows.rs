@@ -129,7 +129,7 @@ impl<A: Shown> Lane<A> {
             .then(|| (tag, entry(tag, &addresses, seen, packets, bytes)))
     }
 
-    fn forget(&self, tag: Tag) -> bool {
+    pub(super) fn forget(&self, tag: Tag) -> bool {
         let free = u64::from(State::FREE.0);
         self.word().compare_exchange(tag.0, free, Ordering::AcqRel, Ordering::Acquire).is_ok()
     }

@@ -8,6 +8,7 @@ mod attach;
 mod clock;
 mod clsact;
 mod device;
+mod expire;
 mod flows;
 mod maps;
 mod object;
@@ -214,6 +215,7 @@ impl Datapath {
         image: &Image,
         fallback: Option<(&Image, Tick)>,
     ) -> Result<(), Error> {
+        expire::before_longer_timeouts(&self.maps, self.arena.root(), image, self.now())?;
         match self.arena.publish(&self.maps.arena, image, fallback) {
             Err(Error::TooLarge(_)) => {
                 let words = image.words.len() + fallback.map_or(0, |(image, _)| image.words.len());

@@ -47,7 +47,14 @@ fn cut_if_denied<A: Peer>(words: &Slice<'_>, lane: &Lane<A>, since: Tick, now: T
     }
 }
 
-fn is_over<A: Peer>(words: &Slice<'_>, record: u32, tag: Tag, seen: Tick, now: Tick) -> bool {
+/// Whether a flow has idled out by the timeouts of an interface record.
+pub(super) fn is_over<A: Shown>(
+    words: &Slice<'_>,
+    record: u32,
+    tag: Tag,
+    seen: Tick,
+    now: Tick,
+) -> bool {
     let timeout = record::TIMEOUTS + tag.state().timeout(A::FAMILY, tag.protocol()) as u32;
     let idle = now.wrapping_sub(seen) as i32;
     idle > 0 && idle as u32 > words.word(record + timeout)
@@ -84,7 +91,7 @@ impl Peer for Addresses6 {
 }
 
 /// An image in our own memory.
-struct Slice<'a>(&'a [u32]);
+pub(super) struct Slice<'a>(pub(super) &'a [u32]);
 
 impl Words for Slice<'_> {
     fn word(&self, offset: u32) -> u32 {

@@ -82,10 +82,16 @@ impl Evaluator {
 
     /// Changes rules and interfaces at `now`.
     ///
+    /// What has idled out is forgotten, so that no longer timeout brings it back.
     /// Interfaces that were filtered before are no longer picked up on, whatever `live` says. Flows
     /// of those that are gone are forgotten. With `on_revoke = "cut"` in `state`, flows whose
     /// opening packet is not allowed any more end.
     pub fn apply(&mut self, state: DesiredState, live: Vec<LiveInterface>, now: Time) {
+        let over: Vec<FlowKey> =
+            self.flows.keys().filter(|key| self.flow(key, now).is_none()).copied().collect();
+        for key in over {
+            self.flows.remove(&key);
+        }
         let before = std::mem::replace(&mut self.live, live);
         let same =
             |a: &LiveInterface, b: &LiveInterface| (a.slot, a.ifindex) == (b.slot, b.ifindex);

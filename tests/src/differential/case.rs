@@ -3,7 +3,7 @@
 use rand::{RngExt, seq::IndexedRandom};
 use sg_common::{Direction, flow::Tick};
 use sg_policy::{
-    model::{DesiredState, LiveInterface, OnRevoke, Role},
+    model::{DesiredState, LiveInterface, OnRevoke, Role, Tracking},
     reference::generate::{
         self, Identity, SeedableRng, Sequence, SmallRng, random_frame, random_sequence,
         random_state,
@@ -129,7 +129,8 @@ fn die(steps: &mut Vec<Step>) {
 /// Makes some applies such that have to be confirmed.
 ///
 /// The rules that come back are `"keep"`: with nobody there to cut the flows that they deny, those
-/// go on until their next packet, and idle out as if they had not been cut.
+/// go on until their next packet, and idle out as if they had not been cut. For the same reason the
+/// timeouts stay: there is nobody to forget what has idled out by the shorter ones.
 fn unconfirm(rng: &mut SmallRng, state: &DesiredState, live: &[LiveInterface], steps: &mut [Step]) {
     let same = |old: &[LiveInterface], new: &[LiveInterface]| {
         old.iter().map(|live| live.slot).eq(new.iter().map(|live| live.slot))
@@ -137,11 +138,18 @@ fn unconfirm(rng: &mut SmallRng, state: &DesiredState, live: &[LiveInterface], s
     let (mut state, mut live) = (state.clone(), live.to_vec());
     for step in steps {
         let Step::Apply(applied) = step else { continue };
-        let previous = std::mem::replace(&mut state, applied.0.clone());
-        let stays = same(&std::mem::replace(&mut live, applied.1.clone()), &live);
-        let keeps = previous.settings.on_revoke == OnRevoke::Keep;
-        if keeps && stays && rng.random() {
-            *step = Step::ApplyUntil(applied.clone(), rng.random_range(1..3000));
+        let keeps = state.settings.on_revoke == OnRevoke::Keep;
+        if keeps && same(&live, &applied.1) && rng.random() {
+            let mut applied = applied.clone();
+            for (old, new) in live.iter().zip(&applied.1) {
+                let tracking = &mut applied.0.interfaces[new.entry].tracking;
+                let pickup = tracking.pickup;
+                *tracking = Tracking { pickup, ..state.interfaces[old.entry].tracking };
+            }
+            (state, live) = (*applied).clone();
+            *step = Step::ApplyUntil(applied, rng.random_range(1..3000));
+        } else {
+            (state, live) = (**applied).clone();
         }
     }
 }

@@ -238,6 +238,27 @@ fn a_flow_that_has_idled_out_is_nothing_to_cut() {
 }
 
 #[test]
+fn a_longer_timeout_does_not_bring_back_what_has_idled_out() {
+    let state = state(&[(udp_port(53), "192.0.2.0/24")], &[]);
+    let timeout = |udp| {
+        move |state: &mut DesiredState| {
+            state.interfaces[0].tracking =
+                Tracking { tcp_established: 60, udp, udp_stream: 60, pickup: 0 };
+        }
+    };
+    let query = udp("192.0.2.1:9", "10.0.0.5:53").frame();
+    let answer = udp("10.0.0.5:53", "192.0.2.1:9").frame();
+    for (idle, expected) in [(30, Flow), (31, NoRule)] {
+        let mut host = Host::new(state.clone());
+        host.apply(timeout(30));
+        host.check(I, &query, Allowed);
+        host.now += idle;
+        host.apply(timeout(60));
+        host.check(E, &answer, expected);
+    }
+}
+
+#[test]
 fn flows_of_an_interface_that_is_gone_are_forgotten() {
     let mut host = host(OnRevoke::Keep);
     host.apply(|_| ());
