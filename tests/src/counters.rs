@@ -26,11 +26,24 @@ impl Counts {
     }
 
     /// What was added since `before`. Without `exempt`: neighbour discovery comes when it will.
-    pub fn since(mut self, before: &Self) -> Self {
+    pub fn since(self, before: &Self) -> Self {
+        let mut added = self.all_since(before);
+        added.0.retain(|key, _| !key.ends_with(" exempt"));
+        added
+    }
+
+    /// What was added since `before`, whatever it is.
+    pub fn all_since(mut self, before: &Self) -> Self {
         for (key, packets) in &mut self.0 {
             *packets -= before.get(key);
         }
-        self.0.retain(|key, packets| *packets != 0 && !key.ends_with(" exempt"));
+        self.0.retain(|_, packets| *packets != 0);
+        self
+    }
+
+    /// Of one direction, where the machines' answers to odd packets are not the matter.
+    pub fn of_direction(mut self, direction: &str) -> Self {
+        self.0.retain(|key, _| key.starts_with(direction));
         self
     }
 

@@ -38,17 +38,18 @@ pub fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
     }
 }
 
-/// One test body, four tests: each role with each data path.
+/// One test body, four tests: each role with each data path; `with` another world than a plain one.
 ///
 /// ```ignore
 /// matrix! {
+///     with World::routed;
 ///     /// What holds.
 ///     fn name(world) { … }
 /// }
 /// ```
 #[macro_export]
 macro_rules! matrix {
-    ($($(#[$meta:meta])* fn $name:ident($world:ident) $body:block)+) => {$(
+    (with $new:path; $($(#[$meta:meta])* fn $name:ident($world:ident) $body:block)+) => {$(
         $(#[$meta])*
         mod $name {
             use super::*;
@@ -57,21 +58,45 @@ macro_rules! matrix {
 
             #[test]
             fn host_xdp() {
-                body(&mut $crate::World::new($crate::Role::Host, $crate::Datapath::Xdp));
+                body(&mut $new($crate::Role::Host, $crate::Datapath::Xdp));
             }
 
             #[test]
             fn host_tc() {
-                body(&mut $crate::World::new($crate::Role::Host, $crate::Datapath::Tc));
+                body(&mut $new($crate::Role::Host, $crate::Datapath::Tc));
             }
 
             #[test]
             fn port_xdp() {
-                body(&mut $crate::World::new($crate::Role::Port, $crate::Datapath::Xdp));
+                body(&mut $new($crate::Role::Port, $crate::Datapath::Xdp));
             }
 
             #[test]
             fn port_tc() {
+                body(&mut $new($crate::Role::Port, $crate::Datapath::Tc));
+            }
+        }
+    )+};
+    ($($tests:tt)+) => { $crate::matrix! { with $crate::World::new; $($tests)+ } };
+}
+
+/// One test body, two tests: port role with each data path.
+#[macro_export]
+macro_rules! ports {
+    ($($(#[$meta:meta])* fn $name:ident($world:ident) $body:block)+) => {$(
+        $(#[$meta])*
+        mod $name {
+            use super::*;
+
+            fn body($world: &mut $crate::World) $body
+
+            #[test]
+            fn xdp() {
+                body(&mut $crate::World::new($crate::Role::Port, $crate::Datapath::Xdp));
+            }
+
+            #[test]
+            fn tc() {
                 body(&mut $crate::World::new($crate::Role::Port, $crate::Datapath::Tc));
             }
         }

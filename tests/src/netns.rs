@@ -15,7 +15,7 @@ use nix::{
     sched::{CloneFlags, setns, unshare},
 };
 
-use crate::sandbox;
+use crate::{Ran, sandbox};
 
 /// A network namespace with a name that `ip -n` and `ip netns exec` know inside the sandbox.
 ///
@@ -92,6 +92,14 @@ impl NetNs {
             }
         }
         Ok(())
+    }
+
+    /// What `ip` shows.
+    #[track_caller]
+    pub fn shows(&self, args: &str) -> String {
+        let mut command = Command::new("ip");
+        let ran = Ran::of(command.args(["-n", &self.name]).args(args.split_whitespace()));
+        ran.expect(0).stdout
     }
 
     /// Sets a sysctl under `/proc/sys/net`: `ipv4/ip_forward`.

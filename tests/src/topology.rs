@@ -9,7 +9,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use crate::NetNs;
+use crate::{NetNs, probe::craft::Mac};
 
 /// Who has which address, in one family.
 #[derive(Clone, Copy, Debug)]
@@ -118,8 +118,11 @@ impl Topology {
 
 /// A veth pair with its ends in two namespaces, both up.
 pub fn connect(left: &NetNs, left_end: &str, right: &NetNs, right_end: &str) {
+    let address = |end| mac(end).map(|byte| format!("{byte:02x}")).join(":");
     left.ip(&format!(
-        "link add name {left_end} type veth peer name {right_end} netns {}",
+        "link add name {left_end} address {} type veth peer name {right_end} address {} netns {}",
+        address(left_end),
+        address(right_end),
         right.name()
     ));
     for (namespace, end) in [(left, left_end), (right, right_end)] {
@@ -128,6 +131,15 @@ pub fn connect(left: &NetNs, left_end: &str, right: &NetNs, right_end: &str) {
         namespace.sysctl(&format!("ipv6/conf/{end}/router_solicitations"), "0");
         namespace.ip(&format!("link set dev {end} up"));
     }
+}
+
+/// The MAC address of an end, which follows from its name, so that frames can be made for it.
+pub fn mac(end: &str) -> Mac {
+    let hash = end.bytes().fold(0x811c_9dc5_u32, |hash, byte| {
+        (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193)
+    });
+    let [a, b, c, d] = hash.to_be_bytes();
+    [2, 0, a, b, c, d]
 }
 
 /// Gives an interface addresses, without a route to their neighbours.

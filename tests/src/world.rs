@@ -2,7 +2,7 @@
 
 use sg_agent::api::Applied;
 
-use crate::{Agent, Counts, Ctl, NetNs, Role, Topology, V4, V6};
+use crate::{Agent, Counts, Ctl, NetNs, Role, Topology, V4, V6, probe::{Link, craft::Mac}, topology::mac};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Datapath {
@@ -45,9 +45,50 @@ impl World {
         Self { role, datapath, agent, remote, instance, router }
     }
 
+    /// The same with a router between remote machine and instance in host role, too.
+    pub fn routed(role: Role, datapath: Datapath) -> Self {
+        let Topology { remote, instance, router } = Topology::new(Role::Port);
+        let host = if role == Role::Port { router.as_ref() } else { None };
+        let agent = Agent::start(host.unwrap_or(&instance), &[]);
+        Self { role, datapath, agent, remote, instance, router }
+    }
+
     /// The namespace that the agent works in.
     pub fn host(&self) -> &NetNs {
-        self.router.as_ref().unwrap_or(&self.instance)
+        match self.role {
+            Role::Host => &self.instance,
+            Role::Port => self.router(),
+        }
+    }
+
+    /// The machine between remote and instance.
+    #[track_caller]
+    pub fn router(&self) -> &NetNs {
+        self.router.as_ref().expect("a world with a router")
+    }
+
+    /// Sends frames to the instance, of any making.
+    pub fn toward(&self) -> Link {
+        let (namespace, interface) = self.before_instance();
+        Link::open(namespace, interface)
+    }
+
+    /// Sends frames as the instance would.
+    pub fn from_instance(&self) -> Link {
+        Link::open(&self.instance, "nic0")
+    }
+
+    /// MAC address of what the instance is connected to.
+    pub fn gateway_mac(&self) -> Mac {
+        mac(self.before_instance().1)
+    }
+
+    /// The other end of `nic0`.
+    fn before_instance(&self) -> (&NetNs, &'static str) {
+        match &self.router {
+            Some(router) => (router, "port0"),
+            None => (&self.remote, "up0"),
+        }
     }
 
     /// The interface that is filtered.

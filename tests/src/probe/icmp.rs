@@ -34,7 +34,20 @@ pub fn ping(
     identifier: u16,
     limit: Duration,
 ) -> Outcome {
-    match exchange(namespace, from, to, identifier, limit) {
+    large(namespace, from, to, identifier, 8, limit)
+}
+
+/// The same with so many bytes of data behind the header: `ping -s`.
+#[track_caller]
+pub fn large(
+    namespace: &NetNs,
+    from: IpAddr,
+    to: IpAddr,
+    identifier: u16,
+    data: usize,
+    limit: Duration,
+) -> Outcome {
+    match exchange(namespace, from, to, identifier, data, limit) {
         Ok(()) => Outcome::Passed,
         Err(error) => outcome_of(&error),
     }
@@ -45,6 +58,7 @@ fn exchange(
     from: IpAddr,
     to: IpAddr,
     identifier: u16,
+    data: usize,
     limit: Duration,
 ) -> io::Result<()> {
     let (protocol, request, reply) = match to {
@@ -55,20 +69,21 @@ fn exchange(
     let socket = namespace.run(|| Socket::new(domain, Type::RAW, Some(protocol)))?;
     socket.bind(&SocketAddr::new(from, 0).into())?;
     socket.connect(&SocketAddr::new(to, 0).into())?;
-    socket.send(&echo(request, identifier))?;
+    socket.send(&echo(request, identifier, data))?;
     let deadline = Instant::now() + limit;
     loop {
         // Raw sockets see every message between the two addresses.
         let message = receive(&socket, to, deadline)?;
-        if message.first() == Some(&reply) && message.get(4..6) == Some(&identifier.to_be_bytes()) {
+        let whole = message.len() == 8 + data;
+        if whole && message.first() == Some(&reply) && message.get(4..6) == Some(&identifier.to_be_bytes()) {
             return Ok(());
         }
     }
 }
 
 /// An echo request. The kernel fills in the checksum of ICMPv6, not that of ICMP.
-fn echo(request: u8, identifier: u16) -> [u8; 16] {
-    let mut message = [0; 16];
+fn echo(request: u8, identifier: u16, data: usize) -> Vec<u8> {
+    let mut message = vec![0; 8 + data];
     message[0] = request;
     message[4..6].copy_from_slice(&identifier.to_be_bytes());
     let sum: u32 =

@@ -4,12 +4,17 @@
 //! must not come is waited for briefly ([`SILENCE`]), shorter than TCP's first retransmission, so
 //! that a dropped SYN is counted once.
 
+pub mod bulk;
+pub mod craft;
 pub mod icmp;
+pub mod link;
 pub mod raw;
 pub mod tcp;
 pub mod udp;
 
 use std::{io, time::Duration};
+
+pub use link::Link;
 
 pub const PATIENCE: Duration = Duration::from_secs(4);
 pub const SILENCE: Duration = Duration::from_millis(400);

@@ -81,7 +81,7 @@ pub fn attempt(namespace: &NetNs, from: IpAddr, to: SocketAddr, limit: Duration)
     }
 }
 
-fn connect(
+pub(super) fn connect(
     namespace: &NetNs,
     from: IpAddr,
     to: SocketAddr,
