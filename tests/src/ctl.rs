@@ -3,12 +3,14 @@
 use std::{
     ffi::OsStr,
     fs,
+    io::{Read as _, Write as _},
+    os::unix::net::UnixStream,
     path::{Path, PathBuf},
     process::{Command, Stdio},
 };
 
 use serde::de::DeserializeOwned;
-use sg_agent::api::{Applied, Explanation, Flow, Status};
+use sg_agent::api::{Applied, ApplyRequest, Explanation, Flow, RulesFile, Status};
 
 use crate::{agent::binary, sandbox};
 
@@ -103,6 +105,26 @@ impl Ctl {
         let mut args = vec!["apply", &file];
         args.extend(flags);
         self.json(&args)
+    }
+
+    /// Applies rules without a process of its own, for many changes in a row; panics unless done.
+    #[track_caller]
+    pub fn post_rules(&self, text: &str) -> Applied {
+        let rules = RulesFile { file: "rules.toml".into(), text: text.into() };
+        let request = ApplyRequest { rules, confirm: None };
+        let body = serde_json::to_string(&request).expect("JSON");
+        let mut stream = UnixStream::connect(&self.socket).expect("an agent");
+        write!(
+            stream,
+            "POST /v1/apply HTTP/1.1\r\nHost: sg-agent\r\nConnection: close\r\n\
+             Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        )
+        .expect("a request");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("an answer");
+        let body = answer.split_once("\r\n\r\n").map(|(_, body)| body).unwrap_or_default();
+        serde_json::from_str(body).unwrap_or_else(|error| panic!("{error}; {answer}"))
     }
 
     /// Applies a file of these bytes, whatever comes of it.

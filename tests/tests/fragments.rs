@@ -127,7 +127,7 @@ matrix! {
 
             let ((), counts) = world.counted(|| {
                 send(&first(path, 2, 5000));
-                send(&path.fragment(UDP, 2, 16, true, &[8; 8]));
+                send(&path.fragment(UDP, 2, 16, true, &[8; 16]));
                 send(&last(path, 2));
             });
             counts.of_direction("ingress").exactly(&[("ingress rule", 1), ("ingress fragment", 2)]);
