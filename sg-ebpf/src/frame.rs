@@ -157,7 +157,19 @@ impl SkbFrame {
     pub(crate) fn new(ctx: &TcContext) -> Self {
         Self(TcContext::new(ctx.skb.skb))
     }
+
+    /// A copy of what this machine sends to many, itself among them, made for itself. It never was
+    /// on a wire, has no Ethernet header (`dev_loopback_xmit`), and was judged on its way out; what is
+    /// received has another type (`eth_type_trans`).
+    #[inline(always)]
+    pub(crate) fn is_own_copy(&self) -> bool {
+        // SAFETY: the context is the program's own.
+        unsafe { (*self.0.skb.skb).pkt_type == PACKET_LOOPBACK }
+    }
 }
+
+/// include/uapi/linux/if_packet.h
+const PACKET_LOOPBACK: u32 = 5;
 
 impl Frame for SkbFrame {
     #[inline(always)]

@@ -57,7 +57,11 @@ fn sg_xdp(ctx: XdpContext) -> u32 {
 #[classifier]
 #[inline(always)]
 fn sg_tc_in(ctx: TcContext) -> i32 {
-    tc_action(enforce(&SkbFrame::new(&ctx), Hook::Receive))
+    let frame = SkbFrame::new(&ctx);
+    if frame.is_own_copy() {
+        return TC_ACT_UNSPEC;
+    }
+    tc_action(enforce(&frame, Hook::Receive))
 }
 
 #[classifier]

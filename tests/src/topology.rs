@@ -135,9 +135,9 @@ pub fn connect(left: &NetNs, left_end: &str, right: &NetNs, right_end: &str) {
 
 /// The MAC address of an end, which follows from its name, so that frames can be made for it.
 pub fn mac(end: &str) -> Mac {
-    let hash = end.bytes().fold(0x811c_9dc5_u32, |hash, byte| {
-        (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193)
-    });
+    let hash = end
+        .bytes()
+        .fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
     let [a, b, c, d] = hash.to_be_bytes();
     [2, 0, a, b, c, d]
 }

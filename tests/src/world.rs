@@ -2,7 +2,11 @@
 
 use sg_agent::api::Applied;
 
-use crate::{Agent, Counts, Ctl, NetNs, Role, Topology, V4, V6, probe::{Link, craft::Mac}, topology::mac};
+use crate::{
+    Agent, Counts, Ctl, NetNs, Role, Topology, V4, V6,
+    probe::{Link, craft::Mac},
+    topology::mac,
+};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Datapath {

@@ -59,9 +59,8 @@ fn rules(version: u64, datapath: Datapath) -> String {
         Half::Even => ("20.0.0.0/9", [0, 1]),
         Half::Odd => ("20.128.0.0/9", [1, 0]),
     };
-    let mut text = format!(
-        "[[prefix_list]]\nname = \"peers\"\nmax_entries = 1\nentries = [\"{peers}\"]\n"
-    );
+    let mut text =
+        format!("[[prefix_list]]\nname = \"peers\"\nmax_entries = 1\nentries = [\"{peers}\"]\n");
     for (name, offset) in [("left", left), ("right", right)] {
         let (tracked, untracked) = (1 + offset, 10 + offset);
         text += &format!(
@@ -183,7 +182,10 @@ impl Generator<'_> {
         seen.passed += 1 + u64::from(passed);
         seen.dropped += u64::from(!passed);
         let Some(allowed_by) = probe.allowed_by else {
-            assert!(!passed, "packet {number} got the peers of one ruleset and the ports of another");
+            assert!(
+                !passed,
+                "packet {number} got the peers of one ruleset and the ports of another"
+            );
             return;
         };
         let judged_by = if passed { allowed_by } else { allowed_by.other() };

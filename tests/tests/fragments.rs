@@ -1,9 +1,6 @@
 //! Crafted frames: fragments, IPv6 extension headers, VLAN tags.
 
-use std::{
-    net::UdpSocket,
-    time::Duration,
-};
+use std::{net::UdpSocket, time::Duration};
 
 use sg_tests::{
     Addresses, FAMILIES, V4, V6, World, matrix,

@@ -31,12 +31,7 @@ pub fn exchange(
     })
 }
 
-fn both_ways(
-    stream: &TcpStream,
-    sends: &[u8],
-    expects: &[u8],
-    limit: Duration,
-) -> io::Result<()> {
+fn both_ways(stream: &TcpStream, sends: &[u8], expects: &[u8], limit: Duration) -> io::Result<()> {
     stream.set_read_timeout(Some(limit))?;
     stream.set_write_timeout(Some(limit))?;
     thread::scope(|scope| {

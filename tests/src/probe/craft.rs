@@ -48,13 +48,7 @@ impl Path {
         self.packet(FRAGMENT, &header)
     }
 
-    fn headed(
-        &self,
-        protocol: u8,
-        identification: u16,
-        fragment: u16,
-        payload: &[u8],
-    ) -> Vec<u8> {
+    fn headed(&self, protocol: u8, identification: u16, fragment: u16, payload: &[u8]) -> Vec<u8> {
         let length = |header: usize| u16::try_from(header + payload.len()).expect("it fits");
         let mut packet = Vec::new();
         match (self.source, self.destination) {
@@ -163,8 +157,7 @@ pub fn ethernet(source: Mac, destination: Mac, ethertype: u16, payload: &[u8]) -
 
 /// The frame with VLAN tags of these types, the outermost first.
 pub fn tagged(tags: &[u16], frame: &[u8]) -> Vec<u8> {
-    let tags: Vec<u8> =
-        tags.iter().flat_map(|tag| [(tag >> 8) as u8, *tag as u8, 0, 7]).collect();
+    let tags: Vec<u8> = tags.iter().flat_map(|tag| [(tag >> 8) as u8, *tag as u8, 0, 7]).collect();
     [&frame[..12], &tags, &frame[12..]].concat()
 }
 

@@ -75,7 +75,10 @@ fn exchange(
         // Raw sockets see every message between the two addresses.
         let message = receive(&socket, to, deadline)?;
         let whole = message.len() == 8 + data;
-        if whole && message.first() == Some(&reply) && message.get(4..6) == Some(&identifier.to_be_bytes()) {
+        if whole
+            && message.first() == Some(&reply)
+            && message.get(4..6) == Some(&identifier.to_be_bytes())
+        {
             return Ok(());
         }
     }

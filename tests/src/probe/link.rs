@@ -1,6 +1,11 @@
 //! Frames of one's own making, past the kernel's IP stack.
 
-use std::io;
+use std::{
+    io::{self, ErrorKind, Read as _},
+    sync::mpsc::{self, Receiver},
+    thread::{self, JoinHandle},
+    time::Duration,
+};
 
 use nix::net::if_::if_nametoindex;
 use socket2::{Domain, SockAddr, Socket, Type};
@@ -17,7 +22,7 @@ impl Link {
         let opened = || -> io::Result<Socket> {
             // Protocol 0: it receives nothing.
             let socket = Socket::new(Domain::PACKET, Type::RAW, None)?;
-            socket.bind(&address(if_nametoindex(interface)?)?)?;
+            socket.bind(&address(if_nametoindex(interface)?, 0)?)?;
             Ok(socket)
         };
         Self(namespace.run(opened).unwrap_or_else(|error| panic!("{interface}: {error}")))
@@ -33,11 +38,53 @@ impl Link {
     }
 }
 
+/// Looks at the frames that pass an interface.
+#[derive(Debug)]
+pub struct Watch {
+    largest: JoinHandle<usize>,
+    /// Ends the thread when it goes.
+    _running: Receiver<()>,
+}
+
+impl Watch {
+    #[track_caller]
+    pub fn open(namespace: &NetNs, interface: &str) -> Self {
+        let opened = || -> io::Result<Socket> {
+            let socket = Socket::new(Domain::PACKET, Type::RAW, None)?;
+            socket.set_read_timeout(Some(Duration::from_millis(50)))?;
+            let all = (libc::ETH_P_ALL as u16).to_be();
+            socket.bind(&address(if_nametoindex(interface)?, all)?)?;
+            Ok(socket)
+        };
+        let socket = namespace.run(opened).unwrap_or_else(|error| panic!("{interface}: {error}"));
+        let (running, ends) = mpsc::sync_channel(0);
+        let watch = move || {
+            let mut largest = 0;
+            let mut frame = vec![0; 1 << 20];
+            while running.try_send(()) != Err(mpsc::TrySendError::Disconnected(())) {
+                match (&socket).read(&mut frame) {
+                    Ok(length) => largest = largest.max(length),
+                    Err(error) => assert_eq!(error.kind(), ErrorKind::WouldBlock, "{error}"),
+                }
+            }
+            largest
+        };
+        Self { largest: thread::spawn(watch), _running: ends }
+    }
+
+    /// Bytes of the largest frame until now.
+    pub fn largest(self) -> usize {
+        let Self { largest, _running: running } = self;
+        drop(running);
+        largest.join().expect("no panic")
+    }
+}
+
 /// See packet(7).
-fn address(ifindex: u32) -> io::Result<SockAddr> {
+fn address(ifindex: u32, protocol: u16) -> io::Result<SockAddr> {
     let link = libc::sockaddr_ll {
         sll_family: libc::AF_PACKET as u16,
-        sll_protocol: 0,
+        sll_protocol: protocol,
         sll_ifindex: ifindex.cast_signed(),
         sll_hatype: 0,
         sll_pkttype: 0,

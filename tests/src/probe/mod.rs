@@ -14,7 +14,7 @@ pub mod udp;
 
 use std::{io, time::Duration};
 
-pub use link::Link;
+pub use link::{Link, Watch};
 
 pub const PATIENCE: Duration = Duration::from_secs(4);
 pub const SILENCE: Duration = Duration::from_millis(400);
