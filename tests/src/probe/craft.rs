@@ -38,7 +38,7 @@ impl Path {
     ) -> Vec<u8> {
         assert_eq!(offset % 8, 0, "offsets are in units of 8 bytes");
         if self.source.is_ipv4() {
-            let field = offset / 8 | u16::from(more) << 13;
+            let field = (offset / 8) | (u16::from(more) << 13);
             return self.headed(protocol, identification, field, payload);
         }
         let mut header = vec![protocol, 0];
@@ -181,7 +181,7 @@ pub fn link_local(mac: Mac) -> Ipv6Addr {
 pub fn eui64(network: [u16; 4], mac: Mac) -> Ipv6Addr {
     let [a, b, c, d, e, f] = mac.map(u16::from);
     let [n0, n1, n2, n3] = network;
-    Ipv6Addr::new(n0, n1, n2, n3, (a ^ 2) << 8 | b, c << 8 | 0xff, 0xfe00 | d, e << 8 | f)
+    Ipv6Addr::new(n0, n1, n2, n3, ((a ^ 2) << 8) | b, (c << 8) | 0xff, 0xfe00 | d, (e << 8) | f)
 }
 
 /// RFC 1071.
