@@ -91,6 +91,10 @@ matrix! {
             let icmp = path.icmp_protocol();
             gets(world, "fragment_tiny", &path.fragment(TCP, 1, 0, true, &syn[..8]));
             gets(world, "fragment_tiny", &path.fragment(TCP, 1, 0, true, &syn[..16]));
+            // Padding makes no header whole.
+            let mut padded = frame(world, &path.fragment(TCP, 1, 0, true, &syn[..16]));
+            padded.resize(100, 0);
+            gets_framed(world, "fragment_tiny", &padded);
             gets(world, "fragment_tiny", &path.fragment(UDP, 1, 0, true, &datagram[..0]));
             gets(world, "fragment_tiny", &path.fragment(icmp, 1, 0, true, &[]));
             gets(world, "rule", &path.fragment(TCP, 2, 0, true, &[&syn[..], &[0; 4]].concat()));

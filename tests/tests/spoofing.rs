@@ -393,7 +393,7 @@ ports! {
         let own4 = format!("{}/32 dev {INSTANCE}", V4.instance);
         for more in [String::new(), known_mac()] {
             apply(world, NOTHING, &more);
-            world.instance.ip(&format!("address del {}", own4));
+            world.instance.ip(&format!("address del {own4}"));
             {
                 let client = bound(&world.instance, INSTANCE, 68, NONE4);
                 let server = bound(world.router(), "port0", 67, NONE4);
@@ -401,7 +401,7 @@ ports! {
                     world.counted(|| lease(&client, servers, &server, Some(clients)));
                 counts.exactly(&[]);
             }
-            world.instance.ip(&format!("address add {}", own4));
+            world.instance.ip(&format!("address add {own4}"));
             let server = bound(&world.instance, INSTANCE, 67, NONE4);
             let client = bound(world.router(), "port0", 68, NONE4);
             is_not_served(world, &server, clients, &client);
