@@ -15,6 +15,7 @@ use sg_common::{
     control::{Control, IMAGE_ALIGN, Root},
     flow::{SEEDS, Tick},
     image::{self, header, record},
+    interval::Words,
 };
 use sg_policy::compile::Image;
 
@@ -278,4 +279,17 @@ pub fn inherited(region: &Region, root: Root, now: Tick) -> Result<Option<Inheri
         | u64::from(head[header::REVISION as usize + 1]) << 32;
     let pending = root.deadline() != 0 && (now.wrapping_sub(root.deadline()) as i32) < 0;
     Ok(Some(Inherited { revision, deadline: pending.then_some(root.deadline()), interfaces }))
+}
+
+/// An image in our own memory.
+pub(super) struct Slice<'a>(pub(super) &'a [u32]);
+
+impl Words for Slice<'_> {
+    fn word(&self, offset: u32) -> u32 {
+        self.0[offset as usize]
+    }
+
+    fn long(&self, offset: u32) -> u64 {
+        u64::from(self.word(offset)) | u64::from(self.word(offset + 1)) << 32
+    }
 }

@@ -11,10 +11,10 @@ use sg_common::{
 use sg_policy::compile::Image;
 
 use super::{
-    Error, arena,
+    Error,
+    arena::{self, Slice},
     flows::{Lane, Shown, each_lane},
     maps::Maps,
-    revoke::{Slice, is_over},
 };
 
 /// Forgets what is over by the image in force, if the one that is to follow has a longer timeout.
@@ -51,7 +51,7 @@ fn forget_if_over<A: Shown>(records: &[u32], lane: &Lane<A>, now: Tick) {
     let record = u32::from(tag.slot()) * record::LEN;
     if tag.state().is_taken()
         && (record as usize) < records.len()
-        && is_over::<A>(&Slice(records), record, tag, lane.seen(), now)
+        && lane.is_over(tag, &Slice(records), record, now)
     {
         lane.forget(tag);
     }

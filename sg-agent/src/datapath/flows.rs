@@ -8,6 +8,8 @@ use std::{
 use sg_common::{
     Direction, Family,
     flow::{Addresses4, Addresses6, Bucket, LANES, State, Tag, Tick, icmp, volume},
+    image::record,
+    interval::Words,
 };
 
 use super::{Error, FlowEntry, maps::Region};
@@ -127,6 +129,13 @@ impl<A: Shown> Lane<A> {
         let again = self.tag();
         (again.identity() == tag.identity())
             .then(|| (tag, entry(tag, &addresses, seen, packets, bytes)))
+    }
+
+    /// Whether its flow has idled out by the timeouts of an interface record.
+    pub(super) fn is_over(&self, tag: Tag, words: &impl Words, record: u32, now: Tick) -> bool {
+        let timeout = record::TIMEOUTS + tag.state().timeout(A::FAMILY, tag.protocol()) as u32;
+        let idle = now.wrapping_sub(self.seen()) as i32;
+        idle > 0 && idle as u32 > words.word(record + timeout)
     }
 
     pub(super) fn forget(&self, tag: Tag) -> bool {

@@ -13,6 +13,7 @@ use sg_policy::compile::Image;
 
 use super::{
     Error,
+    arena::Slice,
     flows::{Lane, Shown, each_lane},
     maps::Maps,
 };
@@ -33,31 +34,17 @@ fn cut_if_denied<A: Peer>(words: &Slice<'_>, lane: &Lane<A>, since: Tick, now: T
     if !tag.state().is_live() {
         return;
     }
-    let seen = lane.seen();
-    let newer = seen.wrapping_sub(since) as i32 > 0;
+    let newer = lane.seen().wrapping_sub(since) as i32 > 0;
     if newer || u32::from(tag.slot()) >= words.word(header::SLOTS) {
         return;
     }
     let record = image::record_of(words, tag.slot().into());
-    if words.word(record + record::IFINDEX) == 0 || is_over::<A>(words, record, tag, seen, now) {
+    if words.word(record + record::IFINDEX) == 0 || lane.is_over(tag, words, record, now) {
         return;
     }
     if !allows(words, record, tag, &lane.addresses()) && lane.exchange(tag, tag.state().cut()) {
         lane.set_seen(since);
     }
-}
-
-/// Whether a flow has idled out by the timeouts of an interface record.
-pub(super) fn is_over<A: Shown>(
-    words: &Slice<'_>,
-    record: u32,
-    tag: Tag,
-    seen: Tick,
-    now: Tick,
-) -> bool {
-    let timeout = record::TIMEOUTS + tag.state().timeout(A::FAMILY, tag.protocol()) as u32;
-    let idle = now.wrapping_sub(seen) as i32;
-    idle > 0 && idle as u32 > words.word(record + timeout)
 }
 
 /// Whether the rules allow the packet that opened the flow.
@@ -87,18 +74,5 @@ impl Peer for Addresses4 {
 impl Peer for Addresses6 {
     fn class(&self, words: &Slice<'_>, map: Ref) -> u32 {
         image::class6(words, map, self[2], self[3])
-    }
-}
-
-/// An image in our own memory.
-pub(super) struct Slice<'a>(pub(super) &'a [u32]);
-
-impl Words for Slice<'_> {
-    fn word(&self, offset: u32) -> u32 {
-        self.0[offset as usize]
-    }
-
-    fn long(&self, offset: u32) -> u64 {
-        u64::from(self.word(offset)) | u64::from(self.word(offset + 1)) << 32
     }
 }
