@@ -47,7 +47,7 @@ pub fn run(config: &Config) -> anyhow::Result<()> {
         max_interfaces: config.max_interfaces,
     })?;
     let options = owner::Options {
-        max_interfaces: config.max_interfaces,
+        max_interfaces: config.max_interfaces.min(dataplane.max_interfaces()),
         bpffs: config.bpffs.clone(),
         boot_id: clock::boot_id().context("cannot read the boot id")?,
         compiler: sg_policy::compile::compile,

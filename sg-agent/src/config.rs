@@ -73,6 +73,8 @@ pub struct Config {
 
 /// Largest flow table per family: 2 GiB (IPv4) and 4 GiB (IPv6).
 const MAX_FLOWS: u32 = 1 << 26;
+/// The keys of fragments have 15 bits for an interface.
+const MAX_INTERFACES: u16 = 1 << 15;
 
 impl Config {
     /// # Errors
@@ -89,7 +91,10 @@ impl Config {
             "max-flows is {max_flows}, it can be 1 to {MAX_FLOWS}"
         );
         let max_interfaces = flags.max_interfaces.or(file.max_interfaces).unwrap_or(1024);
-        anyhow::ensure!(max_interfaces > 0, "max-interfaces is 0, it can be 1 to 65535");
+        anyhow::ensure!(
+            (1..=MAX_INTERFACES).contains(&max_interfaces),
+            "max-interfaces is {max_interfaces}, it can be 1 to {MAX_INTERFACES}"
+        );
         let directory = |flag: Option<PathBuf>, key: Option<PathBuf>, default: &str| {
             flag.or(key).unwrap_or_else(|| default.into())
         };
@@ -166,6 +171,7 @@ mod tests {
             ("max-flows = 0", "max-flows is 0"),
             ("max-flows = 'many'", "max-flows"),
             ("max-interfaces = 0", "max-interfaces is 0"),
+            ("max-interfaces = 32769", "max-interfaces is 32769"),
             ("max-interfaces = 70000", "70000"),
             ("metrics = 'here'", "metrics"),
             ("= 1", "line 1"),

@@ -5,7 +5,7 @@ use sg_common::{Reason, flow::TCP};
 use crate::{
     conntrack::not_unrolled,
     frame::{Frame, Scratch},
-    judge::Notes,
+    judge::{Notes, reason},
     maps,
     net::{Net, V4, V6},
 };
@@ -214,9 +214,9 @@ fn extend<F: Frame>(frame: &F, ip: &mut Ip<(u64, u64)>) -> Result<(), Reason> {
     if !is_extension(ip.chain.protocol) {
         return Ok(());
     }
-    match Reason::from_number(walk(frame, &mut ip.chain, ip.end) as u8) {
-        None => Ok(()),
-        Some(reason) => Err(reason),
+    match walk(frame, &mut ip.chain, ip.end) {
+        0 => Ok(()),
+        refused => Err(reason(refused)),
     }
 }
 

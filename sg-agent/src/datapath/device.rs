@@ -80,10 +80,17 @@ pub fn wants_xdp(name: &str, choice: DatapathChoice) -> (bool, String) {
     if !has_ethernet(name) {
         return (false, "no Ethernet header, so no XDP".into());
     }
-    if choice == DatapathChoice::Xdp {
-        return (true, "datapath = \"xdp\"".into());
-    }
-    match driver(name).as_deref() {
+    by_driver(driver(name).as_deref(), choice)
+}
+
+fn by_driver(driver: Option<&str>, choice: DatapathChoice) -> (bool, String) {
+    match driver {
+        // They hand the program on to a device below (bond_xdp_set, netvsc_vf_setxdp), and packets come
+        // with that one's ifindex, under which nothing is filtered.
+        Some(driver @ ("bonding" | "hv_netvsc")) => {
+            (false, format!("{driver} runs XDP on the devices below it, where it is not us"))
+        }
+        _ if choice == DatapathChoice::Xdp => (true, "datapath = \"xdp\"".into()),
         // Native XDP takes GSO away from a veth: two thirds of a TCP stream.
         Some("veth") => (false, "auto: a veth's TCP streams are faster without XDP".into()),
         Some(driver) => (true, format!("auto: native XDP of {driver}")),
@@ -102,5 +109,25 @@ pub fn why_not_xdp(error: &io::Error) -> String {
             format!("the driver refuses XDP as the interface is set up (MTU, queues): {error}")
         }
         _ => format!("XDP could not be attached: {error}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_xdp_where_another_device_would_run_it() {
+        use DatapathChoice::{Auto, Xdp};
+        for (driver, auto, asked) in [
+            (Some("virtio_net"), true, true),
+            (Some("veth"), false, true),
+            (Some("bonding"), false, false),
+            (Some("hv_netvsc"), false, false),
+            (None, true, true),
+        ] {
+            assert_eq!(by_driver(driver, Auto).0, auto, "{driver:?}");
+            assert_eq!(by_driver(driver, Xdp).0, asked, "{driver:?}");
+        }
     }
 }

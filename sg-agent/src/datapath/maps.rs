@@ -135,13 +135,21 @@ impl Maps {
             );
         }
         let counters = open("COUNTERS", cpus.next_power_of_two() * slots * row)?;
+        let kept = counters.size / cpus.next_power_of_two() / row;
+        if kept < slots {
+            tracing::warn!(
+                max_interfaces = kept,
+                "the counters of the earlier agent stay, with their number of interfaces; \
+                 `sg-agent detach` makes room for more"
+            );
+        }
         Ok(Self {
             arena: open("ARENA", MIN_ARENA)?,
             flows4,
             flows6,
             fragments4: open("FRAGMENTS4", fragments * size_of::<Bucket4>())?,
             fragments6: open("FRAGMENTS6", fragments * size_of::<Bucket6>())?,
-            slots: counters.size / cpus.next_power_of_two() / row,
+            slots: kept,
             counters,
         })
     }

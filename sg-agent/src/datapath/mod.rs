@@ -166,7 +166,7 @@ impl Datapath {
     /// The data path's clock now.
     pub fn now(&self) -> Tick {
         let offset = self.arena.clock_offset().load(Ordering::Relaxed);
-        self.clock.now().unwrap_or_default().wrapping_add(offset)
+        self.clock.now().wrapping_add(offset)
     }
 
     pub fn ticks_per_1000s(&self) -> u32 {
@@ -237,21 +237,19 @@ impl Datapath {
         }
         let larger = Region::create(&self.maps_dir, NEW_ARENA, size)?;
         self.arena.copy_to(&self.maps.arena, &larger)?;
+        // Before any program moves: from then on, what is published must go where they look.
+        let arena = Arena::open(&larger)?;
         let smaller = std::mem::replace(&mut self.maps.arena, larger);
-        let moved = self.move_programs();
-        if let Err(error) = moved {
+        if let Err(error) = self.move_programs() {
             let larger = std::mem::replace(&mut self.maps.arena, smaller);
-            // Links that had changed already go back: both arenas say the same.
-            for ifindex in self.links.attached() {
-                self.links.update(&self.programs, ifindex)?;
-            }
+            self.move_back();
             let _ = fs::remove_file(&larger.pin);
             return Err(error);
         }
+        self.arena = arena;
         fs::rename(&self.maps.arena.pin, &smaller.pin)
             .map_err(|error| Error::kernel("renaming the arena's pin", error))?;
         self.maps.arena.pin = smaller.pin;
-        self.arena = Arena::open(&self.maps.arena)?;
         tracing::info!(bytes = size, "the arena has grown");
         Ok(())
     }
@@ -263,6 +261,15 @@ impl Datapath {
         }
         self.programs = programs;
         Ok(())
+    }
+
+    /// Links that had changed already get the present programs again: both arenas say the same.
+    fn move_back(&self) {
+        for ifindex in self.links.attached() {
+            if let Err(error) = self.links.update(&self.programs, ifindex) {
+                tracing::error!(ifindex, %error, "stays with the rules of now until the next agent");
+            }
+        }
     }
 
     /// Attaches both directions. Idempotent: an interface that is attached already (also by an
@@ -357,6 +364,11 @@ impl Datapath {
             tracing::warn!(%error, "the flow table could not be flushed");
             0
         })
+    }
+
+    /// Interfaces that there are counters for: slots are numbered below this.
+    pub fn max_interfaces(&self) -> u16 {
+        u16::try_from(self.maps.slots).unwrap_or(u16::MAX)
     }
 
     /// Both families together.

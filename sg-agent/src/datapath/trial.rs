@@ -74,7 +74,7 @@ impl Datapath {
 
     /// Makes the data path's clock say `tick`, from where it goes on.
     pub fn set_clock(&self, tick: Tick) {
-        let raw = self.clock.now().unwrap_or_default();
+        let raw = self.clock.now();
         self.arena.clock_offset().store(tick.wrapping_sub(raw), Ordering::Relaxed);
     }
 
