@@ -207,6 +207,15 @@ impl State {
         self.0 & Self::REPLIED != 0
     }
 
+    /// Whether both sides have shown that they are there, so that no new flow takes the lane. In TCP
+    /// an answer does not show it, since a SYN with a made-up source is answered, too: the opener
+    /// has to answer the answer.
+    #[inline(always)]
+    pub const fn is_mutual(self, protocol: u8) -> bool {
+        let bit = if protocol == TCP { Self::ESTABLISHED } else { Self::REPLIED };
+        self.0 & bit != 0
+    }
+
     /// TCP: a FIN or RST passed, so a new SYN may take the five-tuple.
     #[inline(always)]
     pub const fn is_closing(self) -> bool {

@@ -183,18 +183,21 @@ impl<A: Copy> Found<A> {
         done
     }
 
-    /// Counts one more packet and keeps the flow alive.
+    /// Counts one more packet and keeps the flow alive. `after` says what the packet makes of a state.
     #[inline(always)]
-    pub(crate) fn touch(&mut self, now: Tick, state: State, bytes: u32) {
-        if self.tag.state() != state && !self.exchange(state) {
-            // Another CPU was faster with another packet of the flow: once more from what it left.
-            // SAFETY: as above.
-            let tag =
-                Tag(unsafe { ptr::read_volatile(&raw const (*self.bucket).tag[self.lane()]) });
-            if tag.identity() == self.tag.identity() && tag.state().is_live() {
-                self.tag = tag;
-                self.exchange(State(tag.state().0 | state.0));
+    pub(crate) fn touch(&mut self, now: Tick, after: impl Fn(State) -> State, bytes: u32) {
+        for _ in 0..not_unrolled(TOUCH_TRIES) {
+            let state = after(self.tag.state());
+            if self.tag.state() == state || self.exchange(state) {
+                break;
             }
+            // Another CPU was faster: once more from what it left, if that is the flow still. It may
+            // have been started over, cut, or replaced.
+            let tag = tag_of(self.bucket, self.lane());
+            if tag.identity() != self.tag.identity() || !tag.state().is_live() {
+                return;
+            }
+            self.tag = tag;
         }
         if self.seen() != now {
             self.set_seen(now);
@@ -302,6 +305,10 @@ impl<A: Copy> Found<A> {
     }
 }
 
+/// Times that a state is changed again when another CPU changed it meanwhile. A flow's state changes
+/// a few times in its life.
+const TOUCH_TRIES: usize = 3;
+
 /// Times that a claim is tried again when another CPU took the lane first.
 const CLAIM_TRIES: usize = 2;
 
@@ -323,7 +330,8 @@ pub(crate) fn reopen<N: Net>(context: &Context, _: &Packet<N>, key: &mut Key<N>,
 }
 
 /// Opens what has no lane yet; 0 if there is no room. A free lane first, then one whose flow is
-/// over, then the oldest that has seen no reply: if the rest are established, none.
+/// over, then the oldest that has seen no reply, then the oldest half-open connection: if the rest
+/// are established, none.
 #[inline(always)]
 pub(crate) fn insert<N: Net>(_: &Context, _: &Packet<N>, key: &mut Key<N>, _: u32) -> u64 {
     claim(key) as u64
@@ -347,8 +355,8 @@ fn claim<N: Net>(key: &Key<N>) -> u32 {
         let tag = tag_of(bucket, lane);
         // SAFETY: the bucket is map memory and the lane within it.
         let at = unsafe { &raw mut (*bucket).tag[lane] };
-        // Once more, of the tag that is about to go.
-        if idle::<N>(bucket, lane, tag, of_fragments) == 0
+        // Once more, of the tag that is about to go: it may be another CPU's new flow by now.
+        if idle::<N>(bucket, lane, tag, of_fragments) < (room >> 8) as u32
             || !compare_exchange(at, tag.0, State::CLAIMED.0 as u64)
         {
             continue;
@@ -420,8 +428,11 @@ pub(crate) extern "C" fn sg_room6(hash: u32, of_fragments: u32) -> u64 {
 
 /// The idle time of a lane that is free, or whose flow is over.
 const FREE: u32 = u32::MAX;
+/// What goes before every half-open connection, however old: more than any idle timeout.
+const UNANSWERED: u32 = 1 << 30;
 
-/// How long a lane's flow has idled, from 1; one that is over is [`FREE`]. 0: it is not to be evicted.
+/// How long a lane's flow has idled, from 1, and from [`UNANSWERED`] if it has seen no reply; one
+/// that is over is [`FREE`]. 0: it is not to be evicted.
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn sg_idle(tag: u64, seen: u32, of_fragments: u32, family: u32) -> u32 {
@@ -442,11 +453,12 @@ extern "C" fn sg_idle(tag: u64, seen: u32, of_fragments: u32, family: u32) -> u3
     if is_over(now, seen, timeout) {
         return FREE;
     }
-    if tag.state().has_reply() {
+    let state = tag.state();
+    if of_fragments == 0 && state.is_mutual(tag.protocol()) {
         return 0;
     }
-    let idle = now.wrapping_sub(seen) as i32;
-    if idle < 0 { 1 } else { idle as u32 + 1 }
+    let rank = if state.has_reply() { 1 } else { UNANSWERED };
+    rank + (now.wrapping_sub(seen) as i32).max(0) as u32
 }
 
 /// The idle timeout of whatever flow this is.
@@ -546,8 +558,8 @@ fn hit<N: Steps>(
         return Reason::FlowCut;
     }
     if context.leaves_traces {
-        let state = state.after(protocol, context.direction, tcp_flags);
-        found.touch(context.now, state, key.bytes);
+        let after = |state: State| state.after(protocol, context.direction, tcp_flags);
+        found.touch(context.now, after, key.bytes);
     }
     Reason::Flow
 }

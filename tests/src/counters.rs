@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, fmt};
 
 use sg_agent::api::{Count, Status};
+use sg_common::{Direction, Reason};
 
 /// Packets by direction and reason; `ingress no_rule` is one key. What counted nothing is absent.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -52,6 +53,11 @@ impl Counts {
         self.0.get(key).copied().unwrap_or(0)
     }
 
+    /// Packets under all keys.
+    pub fn total(&self) -> u64 {
+        self.0.values().sum()
+    }
+
     /// Panics unless exactly these keys moved, each by any number of packets.
     #[track_caller]
     pub fn are(&self, keys: &[&str]) {
@@ -66,6 +72,24 @@ impl Counts {
         let expected =
             Self(expected.iter().map(|(key, packets)| ((*key).to_owned(), *packets)).collect());
         assert_eq!(*self, expected);
+    }
+}
+
+fn name(direction: Direction) -> &'static str {
+    match direction {
+        Direction::Ingress => "ingress",
+        Direction::Egress => "egress",
+    }
+}
+
+impl FromIterator<(Direction, Reason, u64)> for Counts {
+    fn from_iter<T: IntoIterator<Item = (Direction, Reason, u64)>>(counted: T) -> Self {
+        let mut counts = BTreeMap::new();
+        for (direction, reason, packets) in counted {
+            let key = format!("{} {}", name(direction), reason.name());
+            *counts.entry(key).or_default() += packets;
+        }
+        Self(counts)
     }
 }
 

@@ -9,7 +9,7 @@ use std::{
 use sg_agent::api::{Applied, Plan};
 use sg_tests::{
     Datapath, FAMILIES, Role, V4, World, ctl, matrix,
-    probe::{tcp, udp},
+    probe::{Outcome, SILENCE, tcp, udp},
 };
 
 /// The remote network on these TCP ports.
@@ -145,6 +145,58 @@ fn no_packet_falls_between_two_states() {
     let counts = world.counters().since(&before);
     assert!(exchanged > 100, "{exchanged} exchanges");
     counts.exactly(&[("ingress untracked", exchanged), ("egress untracked", exchanged)]);
+}
+
+/// Connections that are in use all the time, during the very change, end with their rule, however long
+/// the change takes.
+#[test]
+fn cut_ends_connections_that_never_rest() {
+    let world = World::new(Role::Port, Datapath::Tc);
+    // So many networks that compiling and storing them takes several of the data path's ticks.
+    let entries: Vec<_> = (0..60_000_u32)
+        .map(|number| format!("\"{}/32\"", std::net::Ipv4Addr::from(0x2000_0000 + 3 * number)))
+        .collect();
+    let many = format!(
+        "[settings]\non_revoke = \"cut\"\n[settings.quotas]\nrules_per_group = 100000\n\
+         rules_per_interface = 1000000\n[[prefix_list]]\nname = \"many\"\nentries = [{}]\n",
+        entries.join(",")
+    );
+    let text = |port: u16| {
+        world.rules(
+            &["dns"],
+            &format!(
+                r#"{many}
+            [[security_group]]
+            name = "dns"
+            ingress = [
+              {{ protocol = "udp", ports = {port}, cidrs = ["10.9.0.0/24"] }},
+              {{ protocol = "tcp", ports = 80, prefix_lists = ["many"] }},
+            ]
+            egress = []
+            "#
+            ),
+        )
+    };
+    let _server = udp::serve(&world.instance, V4.instance_port(53));
+    world.ctl().apply(&text(53), &[]);
+    let exchange = udp::open(&world.remote, V4.remote, V4.instance_port(53));
+    exchange.passes();
+    let applied = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let exchanging = scope.spawn(|| {
+            // The last one is lost.
+            while exchange.echo(4, SILENCE) == Outcome::Passed {
+                assert!(!applied.load(Ordering::Relaxed), "it goes on");
+            }
+        });
+        world.ctl().apply(&text(54), &[]);
+        // One exchange may have begun before, and be told of after.
+        thread::sleep(SILENCE);
+        applied.store(true, Ordering::Relaxed);
+        exchanging.join().expect("it has ended");
+    });
+    let ((), counts) = world.counted(|| exchange.is_dropped());
+    counts.exactly(&[("ingress flow_cut", 1)]);
 }
 
 /// An interface that comes and goes while rules are applied hurts neither.

@@ -1,7 +1,11 @@
 //! Trials: the loaded programs run on made-up frames (BPF_PROG_TEST_RUN), with nothing attached. For
 //! the tests, which compare what comes of it with the reference evaluator.
 
-use std::{io, sync::atomic::Ordering};
+use std::{
+    io,
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    sync::atomic::Ordering,
+};
 
 use sg_common::{
     counter::{Counter, CounterRow},
@@ -33,6 +37,43 @@ pub struct Trial<'a> {
     pub linear: Option<u32>,
 }
 
+/// See [`Datapath::trials`].
+#[derive(Debug)]
+pub struct Trials {
+    xdp: OwnedFd,
+    tc_in: OwnedFd,
+    tc_out: OwnedFd,
+}
+
+impl Trials {
+    /// Runs a program once.
+    ///
+    /// # Errors
+    /// What the kernel does not take.
+    pub fn run(&self, trial: &Trial<'_>) -> io::Result<Verdict> {
+        let program = match trial.program {
+            Program::Xdp => &self.xdp,
+            Program::TcIn => &self.tc_in,
+            Program::TcOut => &self.tc_out,
+        };
+        run(program.as_fd(), trial)
+    }
+}
+
+fn run(fd: BorrowedFd<'_>, trial: &Trial<'_>) -> io::Result<Verdict> {
+    let Trial { program, ifindex, frame, gso, linear } = *trial;
+    let returned = match program {
+        Program::Xdp => sys::run_xdp(fd, frame, ifindex, linear)?,
+        Program::TcIn | Program::TcOut => sys::run_skb(fd, frame, ifindex, gso)?,
+    };
+    // XDP_PASS, XDP_DROP; TC_ACT_UNSPEC, TC_ACT_SHOT.
+    Ok(match (program, returned as i32) {
+        (Program::Xdp, 2) | (Program::TcIn | Program::TcOut, -1) => Verdict::Pass,
+        (Program::Xdp, 1) | (Program::TcIn | Program::TcOut, 2) => Verdict::Drop,
+        (_, other) => Verdict::Other(other),
+    })
+}
+
 /// Where in the counters something moved, and by how much.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Moved {
@@ -58,17 +99,27 @@ impl Datapath {
     /// # Errors
     /// What the kernel does not take: frames that are too short for it, say.
     pub fn trial(&self, trial: &Trial<'_>) -> io::Result<Verdict> {
-        let Trial { program, ifindex, frame, gso, linear } = *trial;
-        let returned = match program {
-            Program::Xdp => sys::run_xdp(self.programs.xdp(), frame, ifindex, linear)?,
-            Program::TcIn => sys::run_skb(self.programs.tc_in(), frame, ifindex, gso)?,
-            Program::TcOut => sys::run_skb(self.programs.tc_out(), frame, ifindex, gso)?,
-        };
-        // XDP_PASS, XDP_DROP; TC_ACT_UNSPEC, TC_ACT_SHOT.
-        Ok(match (program, returned as i32) {
-            (Program::Xdp, 2) | (Program::TcIn | Program::TcOut, -1) => Verdict::Pass,
-            (Program::Xdp, 1) | (Program::TcIn | Program::TcOut, 2) => Verdict::Drop,
-            (_, other) => Verdict::Other(other),
+        run(self.program(trial.program), trial)
+    }
+
+    fn program(&self, program: Program) -> BorrowedFd<'_> {
+        match program {
+            Program::Xdp => self.programs.xdp(),
+            Program::TcIn => self.programs.tc_in(),
+            Program::TcOut => self.programs.tc_out(),
+        }
+    }
+
+    /// The programs by themselves, for trials on several CPUs at once and while rules change.
+    ///
+    /// # Errors
+    /// No more descriptors to be had.
+    pub fn trials(&self) -> io::Result<Trials> {
+        let program = |program| self.program(program).try_clone_to_owned();
+        Ok(Trials {
+            xdp: program(Program::Xdp)?,
+            tc_in: program(Program::TcIn)?,
+            tc_out: program(Program::TcOut)?,
         })
     }
 

@@ -29,6 +29,8 @@ pub(super) enum Cause {
     Links,
     /// The same rules with other times in them.
     Flush,
+    /// The same rules, which every flow is to be held against.
+    FlushDenied,
 }
 
 impl Cause {
@@ -67,13 +69,17 @@ impl<D: Dataplane> Owner<D> {
         let live_fallback = situation.live_fallback(&self.view);
         let publishes =
             cause != Cause::Links || live != self.live || live_fallback != self.live_fallback;
-        stamp_recheck(&mut target.active, self.dataplane.now());
+        let rechecks = cause == Cause::FlushDenied || target.active.is_cut();
+        if rechecks {
+            target.active.recheck_since = Some(self.dataplane.now());
+        }
         let images =
             if publishes { Some(self.compile(&target, &live, &live_fallback)?) } else { None };
         // Somebody who asked hears that an interface cannot be had before anything has changed.
         let attempt = if cause.is_strict() { Some(self.attach(&situation, cause)?) } else { None };
-        if let Some(images) = images {
-            if let Err(error) = self.commit(commit, &images) {
+        if let Some(mut images) = images {
+            let rechecked = rechecks.then_some(&mut target.active);
+            if let Err(error) = self.commit(commit, &mut images, rechecked) {
                 if let Some(attempt) = &attempt {
                     self.undo(attempt);
                 }
@@ -92,13 +98,23 @@ impl<D: Dataplane> Owner<D> {
     }
 
     /// Stores, then flips; takes the first back if the second fails.
+    ///
+    /// Compiling, attaching and storing take their time, and flows move on meanwhile by the rules
+    /// before: `rechecked` rules count from the flip. From the tick after now, in which the flip may
+    /// come; to hold what was opened by these very rules against them once more changes nothing.
     fn commit(
         &mut self,
         commit: impl FnOnce(&mut Store) -> Result<(), store::Error>,
-        images: &Images,
+        images: &mut Images,
+        rechecked: Option<&mut Ruleset>,
     ) -> Result<(), Error> {
         let before = self.store.ledger().clone();
         commit(&mut self.store)?;
+        if let Some(ruleset) = rechecked {
+            let since = self.dataplane.now().wrapping_add(1);
+            ruleset.recheck_since = Some(since);
+            images.active.recheck_since(since);
+        }
         publish(&mut self.dataplane, images)
             .map_err(|error| put_back(&mut self.store, before, error))
     }
@@ -114,7 +130,9 @@ impl<D: Dataplane> Owner<D> {
             Some(Outstanding { previous, deadline, .. }) => {
                 // The fallback's rules count from the moment at which they are in force again.
                 let mut previous = previous.clone();
-                stamp_recheck(&mut previous, *deadline);
+                if previous.is_cut() {
+                    previous.recheck_since = Some(*deadline);
+                }
                 Some((self.image(&previous, live_fallback)?, *deadline))
             }
             None => None,
@@ -288,11 +306,11 @@ fn publish(dataplane: &mut impl Dataplane, images: &Images) -> Result<(), datapa
     }
 }
 
-/// With "cut", every image has the flows that were there before it held against its rules. That
-/// costs each of them one more look at the rules, and no source of change can be forgotten.
-fn stamp_recheck(ruleset: &mut Ruleset, since: Tick) {
-    if ruleset.rules.settings.on_revoke == OnRevoke::Cut {
-        ruleset.recheck_since = Some(since);
+impl Ruleset {
+    /// With "cut", every image has the flows that were there before it held against its rules. That
+    /// costs each of them one more look at the rules, and no source of change can be forgotten.
+    fn is_cut(&self) -> bool {
+        self.rules.settings.on_revoke == OnRevoke::Cut
     }
 }
 

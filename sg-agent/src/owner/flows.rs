@@ -107,9 +107,7 @@ impl<D: Dataplane> Owner<D> {
         }
         let mut flows = 0;
         self.dataplane.for_each_flow(&mut |flow| flows += u64::from(denied(flow)));
-        let mut target = self.target.clone();
-        target.active.recheck_since = Some(ticks.now);
-        self.enforce(target, Cause::Flush, |_| Ok(()))?;
+        self.enforce(self.target.clone(), Cause::FlushDenied, |_| Ok(()))?;
         Ok(Flushed { flows })
     }
 

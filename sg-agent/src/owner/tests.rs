@@ -316,13 +316,23 @@ fn flows_are_rechecked_after_a_cut_and_never_with_keep() {
     host.apply(&rules(&["tap0"])).unwrap();
     assert_eq!(host.kernel().last().recheck_since, None);
     host.apply_until(&with_cut(&rules(&["tap0"])), 60).unwrap();
-    assert_eq!(host.kernel().last().recheck_since, Some(1000));
+    assert_eq!(host.kernel().last().recheck_since, Some(1001));
     assert_eq!(host.kernel().last().fallback_recheck, None);
     host.owner.confirm(Instant::now()).unwrap();
     host.kernel().now = 1200;
     host.apply_until(&rules(&["tap0", "tap1"]), 60).unwrap();
     assert_eq!(host.kernel().last().recheck_since, None);
     assert_eq!(host.kernel().last().fallback_recheck, Some(2400));
+}
+
+/// What passes by the rules before, until the very flip, is held against the new ones.
+#[test]
+fn flows_are_rechecked_from_the_flip_on_however_long_the_change_takes() {
+    let mut host = Fixture::new(view([link(2, "tap0"), link(3, "tap1")]));
+    host.apply(&with_cut(&rules(&["tap0"]))).unwrap();
+    host.kernel().attaching_takes = 500;
+    host.apply(&with_cut(&rules(&["tap0", "tap1"]))).unwrap();
+    assert_eq!(host.kernel().last().recheck_since, Some(1501));
 }
 
 fn flow(dport: u16, seen: u32) -> FlowEntry {
@@ -360,10 +370,10 @@ fn denied_flows_are_counted_and_left_to_the_data_path() {
     let denied = FlushRequest { denied: true, ..FlushRequest::default() };
     assert_eq!(host.owner.flush(&denied).unwrap().flows, 1);
     assert_eq!(host.diary(), ["publish 1: 2=0"]);
-    assert_eq!(host.kernel().last().recheck_since, Some(3000));
+    assert_eq!(host.kernel().last().recheck_since, Some(3001));
     // A mere interface event keeps it.
     host.owner.follow(view([link(2, "tap0"), link(3, "tap1")]));
-    assert_eq!(host.kernel().last().recheck_since, Some(3000));
+    assert_eq!(host.kernel().last().recheck_since, Some(3001));
     let narrow = FlushRequest { dport: Some(22), ..denied };
     assert_eq!(host.owner.flush(&narrow).unwrap().flows, 1);
     let status = host.owner.status();

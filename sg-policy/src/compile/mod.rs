@@ -49,6 +49,14 @@ pub struct Image {
     pub words: Vec<u32>,
 }
 
+impl Image {
+    /// Changes the tick of [`Parameters::recheck_since`], which is known for certain only when the
+    /// image comes into force.
+    pub fn recheck_since(&mut self, tick: u32) {
+        self.words[header::CUT_SINCE as usize] = tick;
+    }
+}
+
 /// A state that does not fit into an image.
 #[derive(Debug, thiserror::Error)]
 pub enum CompileError {

@@ -9,6 +9,7 @@ mod campaign;
 mod case;
 mod classbench;
 mod rig;
+mod script;
 mod show;
 mod shrink;
 
@@ -16,4 +17,5 @@ pub use campaign::Campaign;
 pub use case::{Case, Kind, Step, Via, rules_case, sequence_case, single_case};
 pub use classbench::classbench_case;
 pub use rig::{Mismatch, Rig, Tally};
+pub use script::{Message, Script, everywhere};
 pub use shrink::shrink;

@@ -23,7 +23,7 @@ use super::{
     case::{Case, Kind, Step, Via},
     show,
 };
-use crate::{NetNs, sandbox};
+use crate::{Counts, NetNs, sandbox};
 
 /// Flow table capacity: so many that none of a case's flows is ever in the way of another.
 const MAX_FLOWS: u32 = 4096;
@@ -48,6 +48,8 @@ pub struct Tally {
     /// Frames that the kernel takes in no test run.
     pub skipped: u64,
     pub reasons: BTreeMap<(&'static str, &'static str), u64>,
+    /// What the packets of one case got, in order.
+    pub verdicts: Vec<Reason>,
 }
 
 /// The first difference.
@@ -103,6 +105,16 @@ impl Rig {
         let reason = reason.expect("a reason");
         assert_eq!(verdict == Verdict::Pass, reason.allowed(), "{verdict:?} for {reason:?}");
         reason
+    }
+
+    /// Packets that were counted since the last time.
+    pub fn counted(&mut self) -> Counts {
+        let moved = self.bench.moved();
+        let named = |Moved { index, by, .. }: &Moved| {
+            let (direction, reason) = counted(*index);
+            (direction, reason.expect("a reason"), by.packets)
+        };
+        moved.iter().map(named).collect()
     }
 
     pub fn seconds_pass(&self, seconds: u32) {
@@ -342,6 +354,7 @@ impl<'a> Play<'a> {
             ));
         }
         self.tally.packets += 1;
+        self.tally.verdicts.push(reason);
         let program = match trial.program {
             Program::Xdp => "xdp",
             Program::TcIn => "tc in",

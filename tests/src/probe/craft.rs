@@ -2,6 +2,8 @@
 
 use std::net::{IpAddr, Ipv6Addr};
 
+use sg_common::flow::tcp;
+
 pub type Mac = [u8; 6];
 
 pub const BROADCAST: Mac = [0xff; 6];
@@ -89,8 +91,14 @@ impl Path {
 
     /// A TCP SYN, without options.
     pub fn syn(&self, source: u16, destination: u16) -> Vec<u8> {
+        self.tcp(source, destination, tcp::SYN)
+    }
+
+    /// A TCP segment without options and data.
+    pub fn tcp(&self, source: u16, destination: u16, flags: u8) -> Vec<u8> {
         let mut segment = Vec::new();
-        for field in [source, destination, 0, 1, 0, 0, 0x5002, 1024, 0, 0] {
+        let offset_and_flags = 0x5000 | u16::from(flags);
+        for field in [source, destination, 0, 1, 0, 0, offset_and_flags, 1024, 0, 0] {
             segment.extend(field.to_be_bytes());
         }
         self.summed(TCP, segment, 16)

@@ -13,6 +13,7 @@ use sg_common::{
     Direction,
     counter::{Counter, CounterRow},
     flow::Tick,
+    image::header,
     reason::REASONS,
 };
 use sg_policy::{
@@ -52,6 +53,8 @@ pub(super) struct Kernel {
     pub(super) broken: BTreeSet<u32>,
     pub(super) gone: BTreeSet<u32>,
     pub(super) refuses_images: bool,
+    /// Ticks that attaching an interface takes.
+    pub(super) attaching_takes: Tick,
     pub(super) flows: Vec<FlowEntry>,
     inherited: Option<Inherited>,
 }
@@ -134,6 +137,7 @@ impl Dataplane for Fake {
     ) -> Result<Attachment, datapath::Error> {
         let mut kernel = self.kernel.borrow_mut();
         kernel.diary.push(format!("attach {ifindex} {choice:?}"));
+        kernel.now += kernel.attaching_takes;
         if kernel.broken.contains(&ifindex) {
             return Err(no());
         }
@@ -188,6 +192,10 @@ impl Dataplane for Fake {
     }
 }
 
+const REVISION: usize = header::REVISION as usize;
+const SETTINGS: usize = header::SETTINGS as usize;
+const CUT_SINCE: usize = header::CUT_SINCE as usize;
+
 /// Writes down what it was given: revision, recheck, then ifindex, slot and pickup of each.
 fn compile(
     state: &DesiredState,
@@ -197,9 +205,10 @@ fn compile(
     if state.interfaces.iter().any(|entry| entry.name == TOO_LARGE) {
         return Err(CompileError::TooLarge { needed: 2, limit: 1 });
     }
-    let mut words = vec![parameters.revision as u32];
-    words.extend([u32::from(parameters.recheck_since.is_some())]);
-    words.extend([parameters.recheck_since.unwrap_or(0)]);
+    let mut words = vec![0; header::LEN as usize];
+    words[REVISION] = parameters.revision as u32;
+    words[SETTINGS] = u32::from(parameters.recheck_since.is_some());
+    words[CUT_SINCE] = parameters.recheck_since.unwrap_or(0);
     for interface in live {
         words.extend([interface.ifindex, u32::from(interface.slot), interface.pickup_until]);
     }
@@ -213,10 +222,10 @@ struct Read {
 
 fn read(image: &Image) -> Read {
     let words = &image.words;
-    let mut text = format!("{}:", words[0]);
-    let mut published =
-        Published { recheck_since: (words[1] == 1).then_some(words[2]), ..Published::default() };
-    for interface in words[3..].chunks_exact(3) {
+    let mut text = format!("{}:", words[REVISION]);
+    let recheck_since = (words[SETTINGS] == 1).then_some(words[CUT_SINCE]);
+    let mut published = Published { recheck_since, ..Published::default() };
+    for interface in words[header::LEN as usize..].chunks_exact(3) {
         text += &format!(" {}={}", interface[0], interface[1]);
         published.pickup.push((interface[0], interface[2]));
     }
