@@ -72,14 +72,11 @@ fn sequences() {
 /// Frames cut at every byte.
 #[test]
 fn cuts() {
-    let Some(tally) = (Campaign { name: "cuts", cases: 600, make: cuts_case }).run() else {
-        return;
-    };
-    tally.has(
-        20,
-        &[Rule, NoRule, Malformed, FragmentTiny, TooManyHeaders],
-        &FEATURES[..FEATURES.len() - 1],
-    );
+    let campaign = Campaign { name: "cuts", cases: 600, make: cuts_case };
+    let Some(tally) = campaign.run() else { return };
+    // A frame makes many packets, so only what many frames have is sure to be there.
+    let reasons = [Rule, NoRule, Malformed, FragmentTiny, TooManyHeaders];
+    tally.has(20, &reasons, &["1 tag", "IPv4 options", "1 to 7 extension headers"]);
 }
 
 /// Rule sets of up to some thousand rules, packets at their edges.
