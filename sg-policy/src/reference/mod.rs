@@ -14,6 +14,8 @@ use crate::model::{DesiredState, Interface, LiveInterface, OnRevoke};
 
 mod flows;
 #[cfg(any(test, feature = "generate"))]
+pub mod frames;
+#[cfg(any(test, feature = "generate"))]
 pub mod generate;
 mod judge;
 mod packet;

@@ -62,7 +62,7 @@ pub enum Via {
 }
 
 /// What `linear` and TC take of a frame in test runs: a page, less head and tail room.
-const MAX_LINEAR: usize = 3500;
+pub const MAX_LINEAR: usize = 3500;
 
 /// Clocks to start at: an ordinary one, and such as wrap or change sign on the way.
 const STARTS: [Tick; 4] = [1_000_000, 1_000_000, u32::MAX - 1000, i32::MAX as u32 - 1000];
@@ -185,6 +185,51 @@ fn single(rng: &mut SmallRng, state: &DesiredState, live: &[LiveInterface]) -> S
     }
     let via = via(rng, frame.len());
     Step::Packet { ifindex: interface.ifindex, direction, frame, via }
+}
+
+/// One frame cut at every byte: as it is, so that its lengths are beyond what is there, and with an
+/// IP length that says how much is left, so that the cut goes through the headers behind.
+pub fn cuts_case(seed: u64, ifindexes: [u32; 3], ticks_per_1000s: u32) -> Case {
+    let mut rng = SmallRng::seed_from_u64(seed);
+    let identities = identities(ifindexes, STARTS[0], ticks_per_1000s);
+    let (state, live) = random_state(&mut rng, &identities);
+    let interface = &live[rng.random_range(0..live.len())];
+    let (direction, frame) = random_frame(&mut rng, &state, interface);
+    let ifindex = interface.ifindex;
+    let is_received =
+        (state.interfaces[interface.entry].role == Role::Port) == (direction == Direction::Egress);
+    let mut steps = Vec::new();
+    // Test runs take no shorter ones.
+    for length in 14..=frame.len() {
+        let cut = &frame[..length];
+        for frame in [Some(cut.to_vec()), refitted(cut, interface.ethernet)].into_iter().flatten() {
+            let tc = Via::Tc { gso: false };
+            let linear = Some(rng.random_range(0..=length as u32));
+            let ways = [tc, Via::Xdp { linear: None }, Via::Xdp { linear }];
+            for via in &ways[..if is_received { 3 } else { 1 }] {
+                steps.push(Step::Packet { ifindex, direction, frame: frame.clone(), via: *via });
+            }
+        }
+    }
+    rules_case(state, live, steps)
+}
+
+/// The packet with a length field that its bytes bear out, if the field is there.
+fn refitted(frame: &[u8], ethernet: bool) -> Option<Vec<u8>> {
+    let half = |at: usize| Some(u16::from_be_bytes([*frame.get(at)?, *frame.get(at + 1)?]));
+    let mut at = if ethernet { 14 } else { 0 };
+    while ethernet && matches!(half(at - 2)?, 0x8100 | 0x88a8) {
+        at += 4;
+    }
+    let (field, counted_from) = match frame.get(at)? >> 4 {
+        4 => (at + 2, at),
+        _ => (at + 4, at + 40),
+    };
+    let length = u16::try_from(frame.len().checked_sub(counted_from)?).ok()?;
+    half(field)?;
+    let mut refitted = frame.to_vec();
+    refitted[field..field + 2].copy_from_slice(&length.to_be_bytes());
+    Some(refitted)
 }
 
 /// Makes a jumbo frame of it: longer payload, or only more padding.

@@ -281,12 +281,13 @@ fn weighted<T: Copy>(rng: &mut SmallRng, weights: Weights<T>) -> T {
 
 /// At an edge of some rule, or beside it.
 fn packet(rng: &mut SmallRng, state: &DesiredState, live: &[LiveInterface]) -> Step {
-    let live = &live[rng.random_range(0..live.len())];
+    let all = live;
+    let live = &all[rng.random_range(0..all.len())];
     let direction = pick(rng, &Direction::BOTH);
     let groups = &state.interfaces[live.entry].groups;
     let group = state.group(groups.choose(rng).expect("a group")).expect("groups are there");
     let rule = group.rules(direction).choose(rng).expect("a rule");
-    let peer = peer(rng, state, rule);
+    let peer = peer(rng, state, all, rule);
     let own = live.addresses.iter().find(|own| own.is_ipv4() == peer.is_ipv4()).expect("of both");
     let (source, destination) = match direction {
         Direction::Ingress => (peer, *own),
@@ -300,14 +301,18 @@ fn packet(rng: &mut SmallRng, state: &DesiredState, live: &[LiveInterface]) -> S
     Step::Packet { ifindex: live.ifindex, direction, frame, via }
 }
 
-fn peer(rng: &mut SmallRng, state: &DesiredState, rule: &Rule) -> IpAddr {
+fn peer(rng: &mut SmallRng, state: &DesiredState, live: &[LiveInterface], rule: &Rule) -> IpAddr {
     let net = match &rule.peer {
         Peer::Cidr(net) => *net,
         Peer::PrefixList(name) => {
             let list = state.prefix_list(name).expect("lists are there");
             list.entries.choose(rng).expect("entries").cidr
         }
-        Peer::Group(_) => IpNet::from(IpAddr::V4(rng.random::<u32>().into())),
+        // Some interface's, which may be a member.
+        Peer::Group(_) => {
+            let addresses = &live.choose(rng).expect("interfaces are there").addresses;
+            IpNet::from(*addresses.choose(rng).expect("of both families"))
+        }
     };
     let edge = if rng.random() { net.network() } else { net.broadcast() };
     let step = pick(rng, &[0, 0, 1, -1]);

@@ -8,13 +8,16 @@
 mod campaign;
 mod case;
 mod classbench;
+mod features;
 mod rig;
 mod script;
-mod show;
+pub mod show;
 mod shrink;
 
 pub use campaign::Campaign;
-pub use case::{Case, Kind, Step, Via, rules_case, sequence_case, single_case};
+pub use case::{
+    Case, Kind, MAX_LINEAR, Step, Via, cuts_case, rules_case, sequence_case, single_case,
+};
 pub use classbench::classbench_case;
 pub use rig::{Mismatch, Rig, Tally};
 pub use script::{Message, Script, everywhere};

@@ -1,6 +1,6 @@
 //! The two that are compared: the loaded programs, and the evaluator.
 
-use std::{collections::BTreeMap, fmt};
+use std::{collections::BTreeMap, fmt, io};
 
 use sg_agent::datapath::{
     Datapath, FlowEntry, Options,
@@ -21,7 +21,7 @@ use sg_policy::{
 
 use super::{
     case::{Case, Kind, Step, Via},
-    show,
+    features, show,
 };
 use crate::{Counts, NetNs, sandbox};
 
@@ -50,6 +50,8 @@ pub struct Tally {
     pub reasons: BTreeMap<(&'static str, &'static str), u64>,
     /// What the packets of one case got, in order.
     pub verdicts: Vec<Reason>,
+    /// What the packets had, and what they did to flows.
+    pub features: BTreeMap<&'static str, u64>,
 }
 
 /// The first difference.
@@ -93,11 +95,32 @@ impl Rig {
         self.bench.moved();
     }
 
+    /// What a program says of a packet, and every counter that it moves.
+    ///
+    /// # Errors
+    /// What the kernel does not take.
+    pub fn judge(&mut self, trial: &Trial<'_>) -> io::Result<(Verdict, Vec<Moved>)> {
+        let verdict = self.datapath.trial(trial)?;
+        Ok((verdict, self.bench.moved()))
+    }
+
+    /// All that stands in the flow table.
+    pub fn flows(&self) -> Vec<TrackedFlow> {
+        let mut flows = Vec::new();
+        self.datapath.for_each_flow(&mut |flow| flows.push(tracked(flow)));
+        flows.sort_unstable();
+        flows
+    }
+
+    /// Forgets every flow and fragment.
+    pub fn forget(&mut self) {
+        self.bench.clear_tables();
+    }
+
     /// What a packet gets, without the evaluator.
     pub fn reason(&mut self, program: Program, ifindex: u32, frame: &[u8]) -> Reason {
         let trial = Trial { program, ifindex, frame, gso: false, linear: None };
-        let verdict = self.datapath.trial(&trial).expect("the kernel takes the frame");
-        let moved = self.bench.moved();
+        let (verdict, moved) = self.judge(&trial).expect("the kernel takes the frame");
         let [Moved { index, by: Counter { packets: 1, .. }, .. }] = moved[..] else {
             panic!("counted {}", show::moved(&moved));
         };
@@ -308,7 +331,7 @@ impl<'a> Play<'a> {
         let Some(live) = self.live.iter().find(|live| live.ifindex == ifindex) else {
             return Ok(());
         };
-        let slot = live.slot;
+        let (slot, ethernet) = (live.slot, live.ethernet);
         let role = self.state.interfaces[live.entry].role;
         let trial = trial(ifindex, direction, role, frame, via);
         let packet = Packet {
@@ -328,10 +351,10 @@ impl<'a> Play<'a> {
             }
         };
         let moved = self.rig.bench.moved();
-        let reason = if apart {
-            self.evaluator.would(&packet, self.now)
+        let (reason, started_over) = if apart {
+            (self.evaluator.would(&packet, self.now), false)
         } else {
-            self.evaluator.judge(&packet, self.now)
+            self.judge(&packet)
         };
         let reason = reason.expect("a filtered interface");
         if apart && reason.allowed() {
@@ -361,7 +384,22 @@ impl<'a> Play<'a> {
             Program::TcOut => "tc out",
         };
         *self.tally.reasons.entry((program, reason.name())).or_default() += 1;
+        let had = features::of(frame, ethernet, via);
+        for feature in had.into_iter().chain(started_over.then_some("a flow starts over")) {
+            *self.tally.features.entry(feature).or_default() += 1;
+        }
         Ok(())
+    }
+
+    /// The evaluator's reason, and whether the packet started a flow over.
+    fn judge(&mut self, packet: &Packet<'_>) -> (Option<Reason>, bool) {
+        let before = self.evaluator.flows(self.now);
+        let reason = self.evaluator.judge(packet, self.now);
+        let over = reason == Some(Reason::Rule) && {
+            let after = self.evaluator.flows(self.now);
+            after.len() == before.len() && after != before
+        };
+        (reason, over)
     }
 
     /// `explain` must know beforehand, and leave no trace.
@@ -399,7 +437,7 @@ impl<'a> Play<'a> {
     }
 
     /// Both must have the same flows, in the same states.
-    fn compare_flows(&self) -> Result<(), (String, String)> {
+    fn compare_flows(&mut self) -> Result<(), (String, String)> {
         let expected = self.evaluator.flows(self.now);
         let mut got = Vec::new();
         self.rig.datapath.for_each_flow(&mut |flow| {
@@ -415,6 +453,9 @@ impl<'a> Play<'a> {
         });
         got.sort_unstable();
         if got == expected {
+            for flow in &got {
+                *self.tally.features.entry(flow.state).or_default() += 1;
+            }
             return Ok(());
         }
         let only = |these: &[TrackedFlow], those: &[TrackedFlow]| {
@@ -487,6 +528,36 @@ impl Tally {
         for (key, count) in &other.reasons {
             *self.reasons.entry(*key).or_default() += count;
         }
+        for (feature, count) in &other.features {
+            *self.features.entry(*feature).or_default() += count;
+        }
+    }
+
+    /// Panics unless packets of all these reasons were met so often on each hook that can give them,
+    /// and all these features.
+    #[track_caller]
+    pub fn has(&self, least: u64, reasons: &[Reason], features: &[&str]) {
+        let mut thin = vec![];
+        for reason in reasons {
+            let hooks: &[_] = match reason {
+                // What an instance behind a port sends.
+                Reason::SourceCheck => &["xdp", "tc in"],
+                _ => &["xdp", "tc in", "tc out"],
+            };
+            for hook in hooks {
+                let count = self.reasons.get(&(*hook, reason.name())).copied().unwrap_or(0);
+                if count < least {
+                    thin.push(format!("{hook} {}: {count}", reason.name()));
+                }
+            }
+        }
+        for feature in features {
+            let count = self.features.get(feature).copied().unwrap_or(0);
+            if count < least {
+                thin.push(format!("{feature}: {count}"));
+            }
+        }
+        assert!(thin.is_empty(), "fewer than {least}: {}", thin.join(", "));
     }
 }
 
@@ -495,6 +566,9 @@ impl fmt::Display for Tally {
         write!(f, "{} packets compared, {} not taken by the kernel:", self.packets, self.skipped)?;
         for ((program, reason), count) in &self.reasons {
             write!(f, " {program} {reason} {count},")?;
+        }
+        for (feature, count) in &self.features {
+            write!(f, " {feature} {count},")?;
         }
         Ok(())
     }

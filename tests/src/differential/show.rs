@@ -14,8 +14,13 @@ use super::{
     rig::{Mismatch, counted},
 };
 
+/// A frame in hex, and what another parser than ours makes of it.
+pub fn frame(frame: &[u8], ethernet: bool) -> String {
+    format!("{}\n{}", hex(frame), decoded(frame, ethernet))
+}
+
 /// Counters by name.
-pub(super) fn moved(moved: &[Moved]) -> String {
+pub fn moved(moved: &[Moved]) -> String {
     let one = |moved: &Moved| {
         let (direction, reason) = counted(moved.index);
         let reason = reason.map_or("no reason", sg_common::Reason::name);
@@ -58,13 +63,12 @@ fn rules(state: &DesiredState, live: &[LiveInterface]) -> String {
 
 fn show_step(step: &Step, live: &[LiveInterface]) -> String {
     match step {
-        Step::Packet { ifindex, direction, frame, via } => {
+        Step::Packet { ifindex, direction, frame: bytes, via } => {
             let ethernet = live.iter().all(|live| live.ifindex != *ifindex || live.ethernet);
             format!(
-                "packet on {ifindex} {direction:?} by {via:?}, {} bytes\n{}\n{}\n",
-                frame.len(),
-                hex(frame),
-                decoded(frame, ethernet)
+                "packet on {ifindex} {direction:?} by {via:?}, {} bytes\n{}\n",
+                bytes.len(),
+                frame(bytes, ethernet)
             )
         }
         Step::Advance(ticks) => format!("{ticks} ticks pass\n"),

@@ -140,7 +140,9 @@ fn ethernet(
     let mut frame = [[0x02, 0, 0, 0, 0, 1], source].concat();
     let tags = if one_in(rng, 6) { rng.random_range(1..=3) } else { 0 };
     for _ in 0..tags {
-        frame.extend(pick(rng, &[0x8100_u16, 0x88a8]).to_be_bytes());
+        // Now and then one that is none of ours.
+        let tpid = if one_in(rng, 16) { 0x9100 } else { pick(rng, &[0x8100_u16, 0x88a8]) };
+        frame.extend(tpid.to_be_bytes());
         frame.extend([0, 7]);
     }
     frame.extend(ether_type.to_be_bytes());
@@ -176,7 +178,8 @@ pub(super) fn ip_packet(rng: &mut SmallRng, shape: &Shape) -> Vec<u8> {
             let mut packet = vec![0x40 | u8::try_from(header / 4).expect("15 at most"), 0];
             packet.extend(total.to_be_bytes());
             packet.extend([0, rng.random_range(0..3)]);
-            packet.extend((fragment.offset | u16::from(fragment.more) << 13).to_be_bytes());
+            let more = u16::from(fragment.more) << 13;
+            packet.extend((fragment.offset | more | ignored_bits(rng)).to_be_bytes());
             packet.extend([shape.hop_limit, shape.protocol, 0, 0]);
             packet.extend(src.octets());
             packet.extend(dst.octets());
@@ -196,6 +199,11 @@ pub(super) fn ip_packet(rng: &mut SmallRng, shape: &Shape) -> Vec<u8> {
         }
         _ => unreachable!("both addresses are of one family"),
     }
+}
+
+/// "Don't fragment" and the reserved bit of IPv4, which change nothing.
+fn ignored_bits(rng: &mut SmallRng) -> u16 {
+    pick(rng, &[0, 0, 0x4000, 0x4000, 0x8000, 0xc000])
 }
 
 /// A length field, nearly always right.
@@ -248,7 +256,9 @@ fn extensions(rng: &mut SmallRng, shape: &Shape) -> (u8, Vec<u8>) {
         match kind {
             FRAGMENT => {
                 let (fragment, kept) = fragment_or_atomic(rng, &bytes);
-                let field = fragment.offset << 3 | u16::from(fragment.more);
+                // The two bits between are reserved (RFC 8200).
+                let reserved = pick(rng, &[0, 0, 0b010, 0b110]);
+                let field = fragment.offset << 3 | reserved | u16::from(fragment.more);
                 header[2..4].copy_from_slice(&field.to_be_bytes());
                 header[7] = rng.random_range(0..3);
                 bytes = kept;

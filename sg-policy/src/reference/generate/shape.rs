@@ -57,7 +57,8 @@ impl Shape {
             14 => (pick(rng, &[1, 58]), query(rng, !v4)),
             _ => {
                 let length = rng.random_range(0..40);
-                let protocol = pick(rng, &super::state::PROTOCOLS);
+                let rules = super::state::PROTOCOLS;
+                let protocol = if one_in(rng, 3) { rng.random() } else { pick(rng, &rules) };
                 (protocol, (0..length).map(|_| rng.random()).collect())
             }
         };
@@ -177,7 +178,7 @@ fn udp(rng: &mut SmallRng, from: u16, to: u16) -> Vec<u8> {
 }
 
 fn icmp(rng: &mut SmallRng, kind: u8) -> Vec<u8> {
-    let code = if one_in(rng, 3) { rng.random_range(0..4) } else { 0 };
+    let code = if one_in(rng, 3) { pick(rng, &[0, 1, 2, 3, 15, 16, 255]) } else { 0 };
     // Few identifiers, so that they meet.
     vec![kind, code, 0, 0, 0, rng.random_range(0..3), 0, 0]
 }

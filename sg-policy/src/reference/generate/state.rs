@@ -190,7 +190,7 @@ fn add_rule(rng: &mut SmallRng, rules: &mut Vec<Rule>, id: u128) {
 fn services(rng: &mut SmallRng) -> Services {
     let icmp = |rng: &mut SmallRng| {
         let kind = (!one_in(rng, 3)).then(|| pick(rng, &ICMP_TYPES));
-        let code = kind.and_then(|_| one_in(rng, 3).then(|| rng.random_range(0..3)));
+        let code = kind.and_then(|_| one_in(rng, 3).then(|| pick(rng, &[0, 1, 2, 255])));
         IcmpMatch { kind, code }
     };
     match rng.random_range(0..8) {

@@ -8,7 +8,7 @@ use sg_common::{
     Reason,
 };
 
-use super::{Evaluator, Packet, Time, TrackedFlow};
+use super::{Evaluator, Packet, Time, TrackedFlow, frames};
 use crate::model::{
     DatapathChoice, DesiredState, IcmpMatch, Interface, LiveInterface, Peer, PortRange,
     PrefixEntry, PrefixList, Role, Rule, RuleId, SecurityGroup, Services, Tracking,
@@ -18,8 +18,6 @@ mod apply;
 mod exempt;
 mod flows;
 mod fragments;
-
-mod frames;
 mod generated;
 mod headers;
 mod pickup;

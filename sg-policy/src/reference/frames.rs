@@ -1,5 +1,5 @@
-//! Frames from a line each. Headers come from etherparse, so the parser is tested against another's
-//! idea of them.
+//! Frames from a line each, for tests here and of the data path. Headers come from etherparse, so
+//! parsers are tested against another's idea of them.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -8,35 +8,37 @@ use etherparse::{
     UdpHeader,
 };
 
-pub(super) const PEER_MAC: [u8; 6] = [2, 0, 0, 0, 0, 0x99];
-pub(super) const OWN_MAC: [u8; 6] = [2, 0, 0, 0, 0, 5];
+pub const PEER_MAC: [u8; 6] = [2, 0, 0, 0, 0, 0x99];
+pub const OWN_MAC: [u8; 6] = [2, 0, 0, 0, 0, 5];
 
-pub(super) fn ethernet(source: [u8; 6], ether_type: u16, payload: &[u8]) -> Vec<u8> {
+pub fn ethernet(source: [u8; 6], ether_type: u16, payload: &[u8]) -> Vec<u8> {
     let header =
         Ethernet2Header { source, destination: [0xff; 6], ether_type: EtherType(ether_type) };
     [&header.to_bytes()[..], payload].concat()
 }
 
 /// Puts a tag behind the addresses.
-pub(super) fn vlan(frame: &[u8], tpid: u16) -> Vec<u8> {
+pub fn vlan(frame: &[u8], tpid: u16) -> Vec<u8> {
     [&frame[..12], &tpid.to_be_bytes(), &[0, 7], &frame[12..]].concat()
 }
 
 /// An IP packet in the making.
 #[derive(Clone, Debug)]
-pub(super) struct Ip {
-    pub(super) src: IpAddr,
-    pub(super) dst: IpAddr,
-    pub(super) hop_limit: u8,
-    pub(super) protocol: u8,
+pub struct Ip {
+    pub src: IpAddr,
+    pub dst: IpAddr,
+    pub hop_limit: u8,
+    pub protocol: u8,
     /// IPv4 options, a multiple of 4 bytes.
-    pub(super) options: Vec<u8>,
+    pub options: Vec<u8>,
     /// IPv4: identification, offset in units of 8 bytes, more fragments.
-    pub(super) fragment: (u16, u16, bool),
-    pub(super) payload: Vec<u8>,
+    pub fragment: (u16, u16, bool),
+    pub payload: Vec<u8>,
+    /// Protocol and ports of a flow that it opens; the ports of a query are identifier and type.
+    pub flow: (u8, u16, u16),
 }
 
-pub(super) fn ip(src: &str, dst: &str, protocol: u8, payload: &[u8]) -> Ip {
+pub fn ip(src: &str, dst: &str, protocol: u8, payload: &[u8]) -> Ip {
     Ip {
         src: src.parse().unwrap(),
         dst: dst.parse().unwrap(),
@@ -45,24 +47,25 @@ pub(super) fn ip(src: &str, dst: &str, protocol: u8, payload: &[u8]) -> Ip {
         options: vec![],
         fragment: (0, 0, false),
         payload: payload.to_vec(),
+        flow: (protocol, 0, 0),
     }
 }
 
 impl Ip {
-    pub(super) fn hop_limit(self, hop_limit: u8) -> Self {
+    pub fn hop_limit(self, hop_limit: u8) -> Self {
         Self { hop_limit, ..self }
     }
 
-    pub(super) fn options(self, options: &[u8]) -> Self {
+    pub fn options(self, options: &[u8]) -> Self {
         Self { options: options.to_vec(), ..self }
     }
 
-    pub(super) fn fragment(self, identification: u16, offset: u16, more: bool) -> Self {
+    pub fn fragment(self, identification: u16, offset: u16, more: bool) -> Self {
         Self { fragment: (identification, offset, more), ..self }
     }
 
     /// IPv6: puts an extension header before what is there.
-    pub(super) fn extension(mut self, kind: u8, mut header: Vec<u8>) -> Self {
+    pub fn extension(mut self, kind: u8, mut header: Vec<u8>) -> Self {
         header[0] = self.protocol;
         header.extend(&self.payload);
         self.payload = header;
@@ -71,7 +74,7 @@ impl Ip {
     }
 
     /// IPv6: puts a fragment header before what is there.
-    pub(super) fn fragment6(self, identification: u32, offset: u16, more: bool) -> Self {
+    pub fn fragment6(self, identification: u32, offset: u16, more: bool) -> Self {
         let mut header = vec![0, 0];
         header.extend((offset << 3 | u16::from(more)).to_be_bytes());
         header.extend(identification.to_be_bytes());
@@ -79,12 +82,12 @@ impl Ip {
     }
 
     /// Only the bytes of the payload from `from` to `to`.
-    pub(super) fn slice(mut self, from: usize, to: usize) -> Self {
+    pub fn slice(mut self, from: usize, to: usize) -> Self {
         self.payload = self.payload[from..to].to_vec();
         self
     }
 
-    pub(super) fn bytes(&self) -> Vec<u8> {
+    pub fn bytes(&self) -> Vec<u8> {
         let header = match (self.src, self.dst) {
             (IpAddr::V4(src), IpAddr::V4(dst)) => {
                 let length = self.payload.len().try_into().unwrap();
@@ -121,21 +124,22 @@ impl Ip {
         [header, self.payload.clone()].concat()
     }
 
-    pub(super) fn frame(&self) -> Vec<u8> {
+    pub fn frame(&self) -> Vec<u8> {
         self.frame_from(OWN_MAC)
     }
 
-    pub(super) fn frame_from(&self, mac: [u8; 6]) -> Vec<u8> {
+    pub fn frame_from(&self, mac: [u8; 6]) -> Vec<u8> {
         ethernet(mac, if self.src.is_ipv4() { 0x0800 } else { 0x86dd }, &self.bytes())
     }
 }
 
 fn between(src: SocketAddr, dst: SocketAddr, protocol: u8, payload: &[u8]) -> Ip {
-    ip(&src.ip().to_string(), &dst.ip().to_string(), protocol, payload)
+    let flow = (protocol, src.port(), dst.port());
+    Ip { flow, ..ip(&src.ip().to_string(), &dst.ip().to_string(), protocol, payload) }
 }
 
 /// `flags`: letters of SAFRPU.
-pub(super) fn tcp(src: &str, dst: &str, flags: &str) -> Ip {
+pub fn tcp(src: &str, dst: &str, flags: &str) -> Ip {
     let (src, dst): (SocketAddr, SocketAddr) = (src.parse().unwrap(), dst.parse().unwrap());
     let mut header = TcpHeader::new(src.port(), dst.port(), 1, 1024);
     for flag in flags.chars() {
@@ -153,11 +157,11 @@ pub(super) fn tcp(src: &str, dst: &str, flags: &str) -> Ip {
     between(src, dst, 6, &header.to_bytes())
 }
 
-pub(super) fn udp(src: &str, dst: &str) -> Ip {
+pub fn udp(src: &str, dst: &str) -> Ip {
     udp_with(src, dst, b"payload")
 }
 
-pub(super) fn udp_with(src: &str, dst: &str, payload: &[u8]) -> Ip {
+pub fn udp_with(src: &str, dst: &str, payload: &[u8]) -> Ip {
     let (src, dst): (SocketAddr, SocketAddr) = (src.parse().unwrap(), dst.parse().unwrap());
     let length = u16::try_from(8 + payload.len()).unwrap();
     let header =
@@ -166,29 +170,30 @@ pub(super) fn udp_with(src: &str, dst: &str, payload: &[u8]) -> Ip {
 }
 
 /// ICMP or ICMPv6, by the addresses.
-pub(super) fn icmp(src: &str, dst: &str, kind: u8, code: u8, identifier: u16) -> Ip {
+pub fn icmp(src: &str, dst: &str, kind: u8, code: u8, identifier: u16) -> Ip {
     let [high, low] = identifier.to_be_bytes();
-    icmp_with(src, dst, &[kind, code, 0, 0, high, low, 0, 1])
+    let message = icmp_with(src, dst, &[kind, code, 0, 0, high, low, 0, 1]);
+    Ip { flow: (message.protocol, identifier, kind.into()), ..message }
 }
 
-pub(super) fn icmp_with(src: &str, dst: &str, message: &[u8]) -> Ip {
+pub fn icmp_with(src: &str, dst: &str, message: &[u8]) -> Ip {
     ip(src, dst, if src.contains(':') { 58 } else { 1 }, message)
 }
 
 /// An error that quotes `quoted`, sent to `dst`.
-pub(super) fn icmp_error(src: &str, dst: &str, kind: u8, quoted: &[u8]) -> Ip {
+pub fn icmp_error(src: &str, dst: &str, kind: u8, quoted: &[u8]) -> Ip {
     icmp_with(src, dst, &[&[kind, 0, 0, 0, 0, 0, 0, 0], quoted].concat())
 }
 
 /// Neighbour solicitation, advertisement and the like: type, then the target.
-pub(super) fn neighbour(src: &str, dst: &str, kind: u8, target: &str) -> Ip {
+pub fn neighbour(src: &str, dst: &str, kind: u8, target: &str) -> Ip {
     let target: std::net::Ipv6Addr = target.parse().unwrap();
     let message = [&[kind, 0, 0, 0, 0, 0, 0, 0], &target.octets()[..]].concat();
     icmp_with(src, dst, &message).hop_limit(255)
 }
 
 /// ARP request: sender's hardware and protocol address.
-pub(super) fn arp(mac: [u8; 6], sender_mac: [u8; 6], sender: &str) -> Vec<u8> {
+pub fn arp(mac: [u8; 6], sender_mac: [u8; 6], sender: &str) -> Vec<u8> {
     let sender: std::net::Ipv4Addr = sender.parse().unwrap();
     let mut body = vec![0, 1, 8, 0, 6, 4, 0, 1];
     body.extend(sender_mac);

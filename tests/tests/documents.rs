@@ -1,0 +1,127 @@
+//! What documents say of the code is true: TESTING.md's coverage table, the README's reasons.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use sg_common::Reason;
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+fn read(file: &str) -> String {
+    fs::read_to_string(root().join(file)).unwrap_or_else(|error| panic!("{file}: {error}"))
+}
+
+/// Cells of the rows of the table under this heading.
+fn table(text: &str, heading: &str) -> Vec<Vec<String>> {
+    let mut lines = text.lines().skip_while(|line| *line != heading);
+    assert!(lines.next().is_some(), "no {heading}");
+    let rows = lines.take_while(|line| !line.starts_with('#')).filter(|line| line.starts_with('|'));
+    let cells = |line: &str| {
+        // A bar inside a cell is written `\|`.
+        let line = line.replace("\\|", "\u{1}");
+        let cells = line.trim_matches('|').split('|');
+        cells.map(|cell| cell.trim().replace('\u{1}', "|")).collect()
+    };
+    rows.skip(2).map(cells).collect()
+}
+
+/// Sentence and tests.
+fn coverage() -> Vec<(String, String)> {
+    let rows = table(&read("TESTING.md"), "## Coverage of the semantics");
+    rows.into_iter()
+        .map(|row| match <[String; 2]>::try_from(row) {
+            Ok([sentence, tests]) => (sentence, tests),
+            Err(row) => panic!("not two cells: {row:?}"),
+        })
+        .collect()
+}
+
+/// Words only: neither marks nor line breaks.
+fn plain(text: &str) -> String {
+    let words = text.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty());
+    words.collect::<Vec<_>>().join(" ")
+}
+
+/// The table's rows, one after the other, are the document: a sentence that is new in it, or is
+/// not there any more, is seen.
+#[test]
+fn every_sentence_of_the_semantics_has_a_row() {
+    let document = read("docs/semantics.md");
+    let text = document.lines().filter(|line| !line.starts_with('#')).collect::<Vec<_>>().join(" ");
+    let text = plain(&text);
+    let mut rest = text.as_str();
+    for (sentence, _) in coverage() {
+        let sentence = plain(&sentence);
+        let Some(after) = rest.strip_prefix(&sentence) else {
+            let next: String = rest.chars().take(sentence.len() + 40).collect();
+            panic!("TESTING.md has\n  {sentence}\nwhere docs/semantics.md has\n  {next}");
+        };
+        rest = after.trim_start();
+    }
+    assert_eq!(rest, "", "docs/semantics.md goes on after TESTING.md's last row");
+}
+
+/// `a::b::name` is a function `name` under `#[test]`, or in a table of tests, of a file whose path has
+/// `a` and `b` in this order.
+#[test]
+fn every_test_that_is_named_exists() {
+    let mut sources = Vec::new();
+    for folder in ["sg-policy/src", "sg-common", "sg-agent/src", "sg-agent/tests", "tests/tests"] {
+        collect(&root().join(folder), &mut sources);
+    }
+    let mut named = 0;
+    for (sentence, tests) in coverage() {
+        for test in tests.split('`').skip(1).step_by(2) {
+            let (modules, name) = test.rsplit_once("::").unwrap_or(("", test));
+            let place = modules.replace("::", "/");
+            let parts: Vec<&str> = place.split('/').collect();
+            let found = sources.iter().any(|(path, text)| {
+                let mut of_path = path.iter().map(|part| part.to_string_lossy());
+                let in_order = parts
+                    .iter()
+                    .all(|part| of_path.any(|of| of.strip_suffix(".rs").unwrap_or(&of) == *part));
+                in_order && text.contains(&format!("fn {name}("))
+            });
+            assert!(found, "no test `{test}` for: {sentence}");
+            named += 1;
+        }
+    }
+    assert!(named > 100, "only {named} tests are named");
+}
+
+/// Whole sentences are covered by a test or say why there is none.
+#[test]
+fn no_row_is_empty() {
+    for (sentence, tests) in coverage() {
+        assert!(!tests.is_empty(), "nothing for: {sentence}");
+    }
+}
+
+/// One list of reasons: the README has them all, with their verdicts, in the order of the numbers.
+#[test]
+fn the_readme_has_every_reason() {
+    let rows = table(&read("README.md"), "### Reasons");
+    let shown: Vec<String> =
+        rows.iter().map(|row| format!("{} {}", row[0].trim_matches('`'), row[1])).collect();
+    let verdict = |reason: &Reason| if reason.allowed() { "allowed" } else { "dropped" };
+    let listed: Vec<String> =
+        Reason::ALL.iter().map(|reason| format!("{} {}", reason.name(), verdict(reason))).collect();
+    assert_eq!(shown, listed);
+}
+
+fn collect(folder: &Path, sources: &mut Vec<(PathBuf, String)>) {
+    for entry in fs::read_dir(folder).expect("a folder of sources") {
+        let path = entry.expect("an entry").path();
+        if path.is_dir() {
+            collect(&path, sources);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            let text = fs::read_to_string(&path).expect("UTF-8");
+            let path = path.strip_prefix(root()).expect("below the root").to_owned();
+            sources.push((path, text));
+        }
+    }
+}

@@ -1,0 +1,22 @@
+//! One table for each field of a packet: what matches, what does not, the protocol that must not,
+//! each edge. Every row runs on every hook that can see it, and all counters and flows are asserted.
+//! What is expected is written by hand from semantics.md.
+
+mod exempt;
+mod extensions;
+mod fragments;
+mod groups;
+mod icmp;
+mod ipv4;
+mod ipv6;
+mod lengths;
+mod link;
+mod peers;
+mod ports;
+mod protocols;
+mod row;
+mod source;
+mod table;
+mod tcp;
+mod udp;
+mod way;
