@@ -13,7 +13,8 @@ mod show;
 mod shrink;
 
 pub use campaign::Campaign;
-pub use case::{Case, Kind, Step, Via, rules_case, sequence_case, single_case};
+pub use case::{Case, Kind, Step, Via, rules_case, sequence_case, single_case, start_case};
 pub use classbench::classbench_case;
 pub use rig::{Mismatch, Rig, Tally};
+pub use show::case as shown;
 pub use shrink::shrink;

@@ -1,6 +1,6 @@
 //! The two that are compared: the loaded programs, and the evaluator.
 
-use std::{collections::BTreeMap, fmt};
+use std::{collections::BTreeMap, fmt, path::PathBuf};
 
 use sg_agent::datapath::{
     Datapath, FlowEntry, Options,
@@ -39,7 +39,12 @@ pub struct Rig {
     /// Two with an Ethernet header, one that passes for one without.
     pub ifindexes: [u32; 3],
     pub ticks_per_1000s: u32,
+    /// What the image in force was compiled from, if it is known.
+    in_force: Option<Start>,
 }
+
+/// All that a case's first image depends on.
+type Start = (Tick, DesiredState, Vec<LiveInterface>);
 
 /// What a case was made of.
 #[derive(Clone, Debug, Default)]
@@ -68,17 +73,25 @@ impl Rig {
     /// The same with room for that many flows of each family.
     pub fn with_capacity<T: Send>(max_flows: u32, action: impl FnOnce(&mut Self) -> T + Send) -> T {
         let bpffs = sandbox::directory("bpffs");
-        let namespace = NetNs::new("trial");
-        namespace.ip("link add left type veth peer name right");
-        namespace.run(|| {
-            let options = Options { bpffs, max_flows, max_interfaces: MAX_INTERFACES };
-            let datapath = Datapath::open(&options).expect("the programs load");
-            let bench = datapath.bench().expect("the maps are there");
-            let ifindexes = ["lo", "left", "right"]
-                .map(|name| nix::net::if_::if_nametoindex(name).expect("the interface is there"));
-            let ticks_per_1000s = datapath.ticks_per_1000s();
-            action(&mut Self { datapath, bench, ifindexes, ticks_per_1000s })
-        })
+        namespace().run(|| action(&mut Self::open(bpffs, max_flows)))
+    }
+
+    /// The programs loaded, and the calling thread in their namespace for the rest of its life.
+    pub fn stay(max_flows: u32) -> Self {
+        let bpffs = sandbox::directory("bpffs");
+        namespace().stay();
+        Self::open(bpffs, max_flows)
+    }
+
+    /// Loads the programs in the namespace that the thread is in.
+    fn open(bpffs: PathBuf, max_flows: u32) -> Self {
+        let options = Options { bpffs, max_flows, max_interfaces: MAX_INTERFACES };
+        let datapath = Datapath::open(&options).expect("the programs load");
+        let bench = datapath.bench().expect("the maps are there");
+        let ifindexes = ["lo", "left", "right"]
+            .map(|name| nix::net::if_::if_nametoindex(name).expect("the interface is there"));
+        let ticks_per_1000s = datapath.ticks_per_1000s();
+        Self { datapath, bench, ifindexes, ticks_per_1000s, in_force: None }
     }
 
     /// Puts rules in force; forgets all flows.
@@ -86,6 +99,7 @@ impl Rig {
         let ticks_per_1000s = self.ticks_per_1000s;
         let parameters = Parameters { ticks_per_1000s, revision: 1, recheck_since: None };
         let image = compile(state, live, &parameters).expect("small rules fit");
+        self.in_force = None;
         self.datapath.publish(&image).expect("small images fit");
         self.bench.clear_tables();
         self.bench.moved();
@@ -153,7 +167,11 @@ impl<'a> Play<'a> {
             dying: case.kind == Kind::Dying,
             tally: Tally::default(),
         };
-        play.publish(play.state.settings.on_revoke == OnRevoke::Cut);
+        let start = (case.start, case.state.clone(), case.live.clone());
+        if play.rig.in_force.as_ref() != Some(&start) {
+            play.publish(play.state.settings.on_revoke == OnRevoke::Cut);
+            play.rig.in_force = Some(start);
+        }
         play.rig.bench.moved();
         play
     }
@@ -215,6 +233,7 @@ impl<'a> Play<'a> {
 
     /// As the agent does it: see `owner/enforce.rs`.
     fn publish(&mut self, recheck: bool) {
+        self.rig.in_force = None;
         let image = self.compile(&self.state, &self.live, recheck);
         match &self.unconfirmed {
             None if self.dying && recheck => self.rig.datapath.publish_and_die(&image),
@@ -410,6 +429,13 @@ impl<'a> Play<'a> {
         };
         Err((only(&expected, &got), only(&got, &expected)))
     }
+}
+
+/// A new one, with three interfaces.
+fn namespace() -> NetNs {
+    let namespace = NetNs::new("trial");
+    namespace.ip("link add left type veth peer name right");
+    namespace
 }
 
 /// The hook that sees this direction, and how the frame gets there.
