@@ -72,9 +72,9 @@ fn folder() -> PathBuf {
     workspace::root().join("fuzz")
 }
 
-/// Where everything goes that a run leaves.
+/// Where everything goes that a build or a run leaves: where cargo-fuzz expects it.
 fn work() -> PathBuf {
-    workspace::target().join("fuzz")
+    folder().join("target")
 }
 
 /// Named by their corpora.
