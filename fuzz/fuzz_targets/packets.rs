@@ -47,12 +47,14 @@ fuzz_target!(|bytes: &[u8]| BENCH.with_borrow_mut(|bench| bench.run(Bytes(bytes)
 
 impl Bench {
     fn new() -> Self {
-        let rig = Rig::stay(MAX_FLOWS);
+        let mut rig = Rig::stay(MAX_FLOWS);
         let start = |seed| {
             let mut rng = SmallRng::seed_from_u64(seed);
             start_case(&mut rng, rig.ifindexes, rig.ticks_per_1000s)
         };
-        let starts = (0..STARTS).map(start).collect();
+        let starts: Vec<Case> = (0..STARTS).map(start).collect();
+        // Each input would else wait for the grace period of the one before.
+        rig.lay_out(&starts);
         Self { rig, starts }
     }
 
