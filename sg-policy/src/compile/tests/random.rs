@@ -38,3 +38,14 @@ fn the_same_state_is_the_same_image() {
         assert_eq!(compiled(&state, &live), compiled(&state, &live));
     }
 }
+
+#[test]
+fn a_state_and_its_export_are_the_same_image() {
+    for seed in 0..300 {
+        let (state, live) = random_state(&mut SmallRng::seed_from_u64(seed), &IDENTITIES);
+        let text = crate::export::to_toml(&state);
+        let read = crate::parse("export", text.as_bytes());
+        let read = read.unwrap_or_else(|faults| panic!("{}\n{text}", faults.render(false)));
+        assert_eq!(compiled(&read, &live), compiled(&state, &live), "{text}");
+    }
+}

@@ -257,7 +257,7 @@ fn interface(rng: &mut dyn Rng, entry: usize) -> Interface {
         role,
         groups: some_groups(rng),
         addresses,
-        mac: (role == Role::Port && rng.random()).then_some([2, 0, 0, 0, 0, number]),
+        mac: (port_with_addresses && rng.random()).then_some([2, 0, 0, 0, 0, number]),
         source_check: port_with_addresses && !one_in(rng, 3),
         datapath: DatapathChoice::Auto,
         tracking: Tracking {
