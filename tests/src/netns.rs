@@ -69,6 +69,11 @@ impl NetNs {
         })
     }
 
+    /// Takes the calling thread in, for the rest of its life.
+    pub fn stay(&self) {
+        setns(self.fd(), CloneFlags::CLONE_NEWNET).expect("into the namespace");
+    }
+
     /// Runs lines of `ip` arguments inside, all in one process; panics if one fails.
     #[track_caller]
     pub fn ip(&self, lines: &str) {

@@ -22,6 +22,9 @@ pub(crate) struct Args {
     /// Build sg-agent and sgctl unoptimised, into target/debug; the BPF object is always optimised
     #[arg(long)]
     debug: bool,
+    /// Build only the BPF object
+    #[arg(long, conflicts_with = "debug")]
+    only_bpf: bool,
 }
 
 /// What a build left.
@@ -36,8 +39,13 @@ impl Built {
     /// A cargo command that embeds the object wherever it builds sg-agent.
     pub(crate) fn cargo(&self) -> Command {
         let mut cargo = Command::new("cargo");
-        cargo.current_dir(workspace::root()).env(OBJECT_VARIABLE, &self.object);
+        cargo.current_dir(workspace::root()).envs(self.embedding());
         cargo
+    }
+
+    /// What makes any cargo do so.
+    pub(crate) fn embedding(&self) -> [(&'static str, &Path); 1] {
+        [(OBJECT_VARIABLE, &self.object)]
     }
 }
 
@@ -45,6 +53,9 @@ pub(crate) fn run(args: &Args) -> Result<Built> {
     setup::ensure()?;
     let profile = if args.debug { "debug" } else { "release" };
     let built = Built { object: object()?, binaries: workspace::target().join(profile) };
+    if args.only_bpf {
+        return Ok(built);
+    }
     let mut cargo = built.cargo();
     cargo.args(["build", "--package", "sg-agent", "--bins"]);
     if !args.debug {

@@ -2,7 +2,10 @@
 
 mod build;
 mod demo;
+mod duration;
+mod fuzz;
 mod lint;
+mod mutants;
 mod run;
 mod setup;
 mod test;
@@ -30,6 +33,10 @@ enum Verb {
     Demo(demo::Args),
     /// Check format and lints of everything, the BPF crate included
     Lint,
+    /// Feed parser, compiler, API and loaded programs with what a fuzzer makes up
+    Fuzz(fuzz::Args),
+    /// Plant bugs in a copy of the sources and see that the tests find them
+    Mutants(mutants::Args),
     /// Run all tests, those that need root and a kernel with BPF included
     Test(test::Args),
 }
@@ -40,6 +47,8 @@ fn main() -> ExitCode {
         Verb::Build(args) => build::run(&args).map(drop),
         Verb::Demo(args) => demo::run(&args),
         Verb::Lint => lint::run(),
+        Verb::Mutants(args) => mutants::run(&args),
+        Verb::Fuzz(args) => fuzz::run(&args),
         Verb::Test(args) => test::run(&args),
     };
     match done {

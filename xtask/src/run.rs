@@ -44,7 +44,7 @@ pub(crate) fn ask(command: &mut Command) -> Option<String> {
     status.success().then(|| String::from_utf8_lossy(&stdout).trim().to_owned())
 }
 
-fn shown(command: &Command) -> String {
+pub(crate) fn shown(command: &Command) -> String {
     let mut line = command.get_program().to_string_lossy().into_owned();
     for arg in command.get_args() {
         line.push(' ');

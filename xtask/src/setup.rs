@@ -13,10 +13,11 @@ use crate::{
 /// The versions that CI has seen; newer ones may ask for a newer Rust than the workspace does.
 const NEXTEST: &str = "0.9.143";
 const DENY: &str = "0.20.2";
+const FUZZ: &str = "0.13.2";
 
 #[derive(Debug, Default, clap::Args)]
 pub(crate) struct Args {
-    /// Also what only CI needs: cargo-deny, and clippy for the BPF crate
+    /// Also what only CI needs: cargo-deny, cargo-fuzz, and clippy for the BPF crate
     #[arg(long)]
     ci: bool,
 }
@@ -52,6 +53,16 @@ const STEPS: &[Step] = &[
     },
 ];
 
+const FUZZ_STEPS: &[Step] = &[
+    // libFuzzer is C++.
+    Step { what: "g++", missing: || !runs("g++", "--version"), install: || apt(&["g++"]) },
+    Step {
+        what: "cargo-fuzz",
+        missing: || !cargo_has("fuzz"),
+        install: || cargo_install("cargo-fuzz", FUZZ),
+    },
+];
+
 const CI_STEPS: &[Step] = &[
     Step {
         what: "cargo-deny",
@@ -66,7 +77,8 @@ const CI_STEPS: &[Step] = &[
 ];
 
 pub(crate) fn run(args: &Args) -> Result<()> {
-    let steps = STEPS.iter().chain(if args.ci { CI_STEPS } else { &[] });
+    let only_ci: &[&[Step]] = if args.ci { &[FUZZ_STEPS, CI_STEPS] } else { &[] };
+    let steps = STEPS.iter().chain(only_ci.iter().copied().flatten());
     let missing: Vec<&Step> = steps.filter(|step| (step.missing)()).collect();
     if missing.is_empty() {
         eprintln!("setup: everything is there");
@@ -76,7 +88,20 @@ pub(crate) fn run(args: &Args) -> Result<()> {
 
 /// The same for the other verbs: silent when there is nothing to do.
 pub(crate) fn ensure() -> Result<()> {
-    install(&STEPS.iter().filter(|step| (step.missing)()).collect::<Vec<_>>())
+    ensure_all(STEPS)
+}
+
+pub(crate) fn ensure_fuzzing() -> Result<()> {
+    ensure_all(FUZZ_STEPS)
+}
+
+fn ensure_all(steps: &[Step]) -> Result<()> {
+    install(&steps.iter().filter(|step| (step.missing)()).collect::<Vec<_>>())
+}
+
+/// Whether fuzz targets can be built.
+pub(crate) fn can_fuzz() -> bool {
+    FUZZ_STEPS.iter().all(|step| !(step.missing)())
 }
 
 fn install(missing: &[&Step]) -> Result<()> {

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 
-use crate::{build, run::say};
+use crate::{build, duration::parse as duration, run::say};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -41,18 +41,4 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     }
     nextest.args(&args.filter).args(&args.nextest);
     say(&mut nextest)
-}
-
-/// A number with its unit.
-fn duration(text: &str) -> Result<Duration> {
-    let last = text.len().saturating_sub(1);
-    let (number, unit) = text.split_at_checked(last).context("no unit; say 90s, 30m or 8h")?;
-    let seconds = match unit {
-        "s" => 1,
-        "m" => 60,
-        "h" => 3600,
-        _ => bail!("no unit; say 90s, 30m or 8h"),
-    };
-    let number: u64 = number.parse().context("not a number before the unit")?;
-    Ok(Duration::from_secs(number * seconds))
 }

@@ -128,6 +128,19 @@ impl Arena {
         Ok(())
     }
 
+    /// Writes an image beside the others, until the next [`Self::publish`]: for [`Self::switch`].
+    pub fn keep(&mut self, region: &Region, image: &Image) -> Result<u16, Error> {
+        let extent = self.place(region, image)?;
+        let start = extent.start as u16;
+        self.live.push(extent);
+        Ok(start)
+    }
+
+    /// Puts an image in force that is in its place already.
+    pub fn switch(&self, start: u16) {
+        self.root_word().store(Root::new(start, start, 0).0, Ordering::Release);
+    }
+
     /// The one store that changes what every packet gets.
     fn flip(&mut self, root: Root, live: Vec<Extent>) {
         self.root_word().store(root.0, Ordering::Release);

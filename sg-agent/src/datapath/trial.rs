@@ -8,6 +8,7 @@ use std::{
 };
 
 use sg_common::{
+    control::IMAGE_ALIGN,
     counter::{Counter, CounterRow},
     flow::Tick,
     reason::REASONS,
@@ -15,7 +16,7 @@ use sg_common::{
 
 use sg_policy::compile::Image;
 
-use super::{Datapath, Error, maps::Region, sys, sys::Mapping};
+use super::{Datapath, Error, arena::Arena, maps::Region, sys, sys::Mapping};
 
 /// The programs that judge packets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -83,6 +84,13 @@ pub struct Moved {
     pub by: Counter,
 }
 
+/// Where an image is.
+#[derive(Clone, Copy, Debug)]
+pub struct Place(u16);
+
+/// Words that an image may waste at its end.
+const PAGE: usize = IMAGE_ALIGN / size_of::<u32>();
+
 /// Counters and tables, mapped for as long as trials go on.
 #[derive(Debug)]
 pub struct Bench {
@@ -132,6 +140,21 @@ impl Datapath {
     /// Publishes without the agent's part in ending flows, as if it had died right afterwards.
     pub fn publish_and_die(&mut self, image: &Image) -> Result<(), Error> {
         self.put_in_force(image, None)
+    }
+
+    /// Writes images beside each other, so that [`Self::switch`] changes between them in no time.
+    /// The places are good until something is published.
+    pub fn lay_out(&mut self, images: &[Image]) -> Result<Vec<Place>, Error> {
+        let size = Arena::size_for(images.iter().map(|image| image.words.len() + PAGE).sum());
+        if size > self.maps.arena.size {
+            self.grow(size)?;
+        }
+        let place = |image| self.arena.keep(&self.maps.arena, image).map(Place);
+        images.iter().map(place).collect()
+    }
+
+    pub fn switch(&self, place: Place) {
+        self.arena.switch(place.0);
     }
 
     pub fn bench(&self) -> Result<Bench, Error> {

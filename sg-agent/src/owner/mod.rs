@@ -10,6 +10,8 @@
 pub mod change;
 mod enforce;
 mod explain;
+#[cfg(any(test, feature = "fake"))]
+pub mod fake;
 mod flows;
 pub mod mailbox;
 mod queries;

@@ -1,13 +1,13 @@
 //! The owner over a data path that only keeps a diary.
 
-mod fake;
-
 use std::time::Instant;
 
 use sg_common::{Direction, flow::Timeout};
 
-use self::fake::{Fixture, link, view};
-use super::*;
+use super::{
+    fake::{Fixture, link, view},
+    *,
+};
 use crate::links::{Link, View};
 use crate::{api::FlushRequest, datapath::FlowEntry};
 

@@ -78,6 +78,11 @@ pub async fn serve<D: Dataplane>(
 }
 
 fn router<D: Dataplane>(agent: Mailbox<D>) -> Router {
+    routes(agent).layer(from_fn(peer::admit))
+}
+
+/// All requests, whoever makes them.
+pub fn routes<D: Dataplane>(agent: Mailbox<D>) -> Router {
     Router::new()
         .route("/v1/status", get(queries::status::<D>))
         .route("/v1/show", get(queries::show::<D>))
@@ -94,6 +99,5 @@ fn router<D: Dataplane>(agent: Mailbox<D>) -> Router {
         .fallback(answer::no_such_request)
         .method_not_allowed_fallback(answer::no_such_request)
         .layer(DefaultBodyLimit::max(MAX_BODY))
-        .layer(from_fn(peer::admit))
         .with_state(agent)
 }

@@ -4,6 +4,8 @@
 //! for each (policy, direction, family, class), and all of it interval maps in one block of words. A
 //! policy is a distinct set of groups; interfaces that share it share its rows.
 
+#[cfg(any(test, feature = "generate"))]
+pub mod check;
 mod classes;
 mod layout;
 mod peers;

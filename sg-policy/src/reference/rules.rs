@@ -62,7 +62,8 @@ impl<'a> Rules<'a> {
     pub(crate) fn allow_all_of(&self, direction: Direction, peer: IpAddr, like: Service) -> bool {
         let rules: Vec<_> =
             self.of(direction).filter(|rule| self.peer_matches(&rule.peer, peer)).collect();
-        (0..=u16::MAX).all(|number| {
+        let last = if matches!(like, Service::Other(_)) { 0 } else { u16::MAX };
+        (0..=last).all(|number| {
             let [kind, code] = number.to_be_bytes();
             let service = match like {
                 Service::Tcp(_) => Service::Tcp(number),

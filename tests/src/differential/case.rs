@@ -167,11 +167,17 @@ fn pause(rng: &mut SmallRng, seconds: u32, ticks_per_1000s: u32) -> Tick {
 /// Packets that know nothing of each other.
 pub fn single_case(seed: u64, ifindexes: [u32; 3], ticks_per_1000s: u32) -> Case {
     let mut rng = SmallRng::seed_from_u64(seed);
-    let start = pick(&mut rng, &STARTS);
+    let case = start_case(&mut rng, ifindexes, ticks_per_1000s);
+    let steps = (0..SINGLES).map(|_| single(&mut rng, &case.state, &case.live)).collect();
+    Case { steps, kind: Kind::Apart, ..case }
+}
+
+/// A start, with nothing that happens yet.
+pub fn start_case(rng: &mut SmallRng, ifindexes: [u32; 3], ticks_per_1000s: u32) -> Case {
+    let start = pick(rng, &STARTS);
     let identities = identities(ifindexes, start, ticks_per_1000s);
-    let (state, live) = random_state(&mut rng, &identities);
-    let steps = (0..SINGLES).map(|_| single(&mut rng, &state, &live)).collect();
-    Case { start, state, live, steps, kind: Kind::Apart }
+    let (state, live) = random_state(rng, &identities);
+    Case { start, state, live, steps: vec![], kind: Kind::Sequence }
 }
 
 fn single(rng: &mut SmallRng, state: &DesiredState, live: &[LiveInterface]) -> Step {

@@ -17,8 +17,10 @@ mod shrink;
 pub use campaign::Campaign;
 pub use case::{
     Case, Kind, MAX_LINEAR, Step, Via, cuts_case, rules_case, sequence_case, single_case,
+    start_case,
 };
 pub use classbench::classbench_case;
 pub use rig::{Mismatch, Rig, Tally};
 pub use script::{Message, Script, everywhere};
+pub use show::case as shown;
 pub use shrink::shrink;

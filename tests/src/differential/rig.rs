@@ -1,10 +1,10 @@
 //! The two that are compared: the loaded programs, and the evaluator.
 
-use std::{collections::BTreeMap, fmt, io};
+use std::{collections::BTreeMap, fmt, io, path::PathBuf};
 
 use sg_agent::datapath::{
     Datapath, FlowEntry, Options,
-    trial::{Bench, Moved, Program, Trial, Verdict},
+    trial::{Bench, Moved, Place, Program, Trial, Verdict},
 };
 use sg_common::{
     Direction, Reason,
@@ -39,6 +39,26 @@ pub struct Rig {
     /// Two with an Ethernet header, one that passes for one without.
     pub ifindexes: [u32; 3],
     pub ticks_per_1000s: u32,
+    /// First images of cases that are at hand; none once anything else is published.
+    laid_out: Vec<(Start, Place)>,
+}
+
+/// All that a case's first image depends on.
+#[derive(Debug)]
+struct Start {
+    tick: Tick,
+    state: DesiredState,
+    live: Vec<LiveInterface>,
+}
+
+impl Start {
+    fn of(case: &Case) -> Self {
+        Self { tick: case.start, state: case.state.clone(), live: case.live.clone() }
+    }
+
+    fn is_of(&self, case: &Case) -> bool {
+        self.tick == case.start && self.state == case.state && self.live == case.live
+    }
 }
 
 /// What a case was made of.
@@ -72,17 +92,25 @@ impl Rig {
     /// The same with room for that many flows of each family.
     pub fn with_capacity<T: Send>(max_flows: u32, action: impl FnOnce(&mut Self) -> T + Send) -> T {
         let bpffs = sandbox::directory("bpffs");
-        let namespace = NetNs::new("trial");
-        namespace.ip("link add left type veth peer name right");
-        namespace.run(|| {
-            let options = Options { bpffs, max_flows, max_interfaces: MAX_INTERFACES };
-            let datapath = Datapath::open(&options).expect("the programs load");
-            let bench = datapath.bench().expect("the maps are there");
-            let ifindexes = ["lo", "left", "right"]
-                .map(|name| nix::net::if_::if_nametoindex(name).expect("the interface is there"));
-            let ticks_per_1000s = datapath.ticks_per_1000s();
-            action(&mut Self { datapath, bench, ifindexes, ticks_per_1000s })
-        })
+        namespace().run(|| action(&mut Self::open(bpffs, max_flows)))
+    }
+
+    /// The programs loaded, and the calling thread in their namespace for the rest of its life.
+    pub fn stay(max_flows: u32) -> Self {
+        let bpffs = sandbox::directory("bpffs");
+        namespace().stay();
+        Self::open(bpffs, max_flows)
+    }
+
+    /// Loads the programs in the namespace that the thread is in.
+    fn open(bpffs: PathBuf, max_flows: u32) -> Self {
+        let options = Options { bpffs, max_flows, max_interfaces: MAX_INTERFACES };
+        let datapath = Datapath::open(&options).expect("the programs load");
+        let bench = datapath.bench().expect("the maps are there");
+        let ifindexes = ["lo", "left", "right"]
+            .map(|name| nix::net::if_::if_nametoindex(name).expect("the interface is there"));
+        let ticks_per_1000s = datapath.ticks_per_1000s();
+        Self { datapath, bench, ifindexes, ticks_per_1000s, laid_out: vec![] }
     }
 
     /// Puts rules in force; forgets all flows.
@@ -90,6 +118,7 @@ impl Rig {
         let ticks_per_1000s = self.ticks_per_1000s;
         let parameters = Parameters { ticks_per_1000s, revision: 1, recheck_since: None };
         let image = compile(state, live, &parameters).expect("small rules fit");
+        self.laid_out.clear();
         self.datapath.publish(&image).expect("small images fit");
         self.bench.clear_tables();
         self.bench.moved();
@@ -115,6 +144,22 @@ impl Rig {
     /// Forgets every flow and fragment.
     pub fn forget(&mut self) {
         self.bench.clear_tables();
+    }
+
+    /// Makes the beginning of these cases cheap, as long as they change no rules.
+    pub fn lay_out(&mut self, cases: &[Case]) {
+        let image = |case: &Case| {
+            let cuts = case.state.settings.on_revoke == OnRevoke::Cut;
+            let parameters = Parameters {
+                ticks_per_1000s: self.ticks_per_1000s,
+                revision: 1,
+                recheck_since: cuts.then_some(case.start),
+            };
+            compile(&case.state, &case.live, &parameters).expect("small rules fit")
+        };
+        let images: Vec<Image> = cases.iter().map(image).collect();
+        let places = self.datapath.lay_out(&images).expect("small images fit");
+        self.laid_out = cases.iter().map(Start::of).zip(places).collect();
     }
 
     /// What a packet gets, without the evaluator.
@@ -188,7 +233,10 @@ impl<'a> Play<'a> {
             dying: case.kind == Kind::Dying,
             tally: Tally::default(),
         };
-        play.publish(play.state.settings.on_revoke == OnRevoke::Cut);
+        match play.rig.laid_out.iter().find(|(start, _)| start.is_of(case)) {
+            Some((_, place)) => play.rig.datapath.switch(*place),
+            None => play.publish(play.state.settings.on_revoke == OnRevoke::Cut),
+        }
         play.rig.bench.moved();
         play
     }
@@ -250,6 +298,7 @@ impl<'a> Play<'a> {
 
     /// As the agent does it: see `owner/enforce.rs`.
     fn publish(&mut self, recheck: bool) {
+        self.rig.laid_out.clear();
         let image = self.compile(&self.state, &self.live, recheck);
         match &self.unconfirmed {
             None if self.dying && recheck => self.rig.datapath.publish_and_die(&image),
@@ -464,6 +513,13 @@ impl<'a> Play<'a> {
         };
         Err((only(&expected, &got), only(&got, &expected)))
     }
+}
+
+/// A new one, with three interfaces.
+fn namespace() -> NetNs {
+    let namespace = NetNs::new("trial");
+    namespace.ip("link add left type veth peer name right");
+    namespace
 }
 
 /// The hook that sees this direction, and how the frame gets there.

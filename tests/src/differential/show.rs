@@ -34,7 +34,7 @@ pub fn moved(moved: &[Moved]) -> String {
 }
 
 /// The whole case, with the difference at its end.
-pub(super) fn case(case: &Case, mismatch: &Mismatch) -> String {
+pub fn case(case: &Case, mismatch: &Mismatch) -> String {
     let mut text = format!("clock starts at {}\n", case.start);
     text += &rules(&case.state, &case.live);
     for (number, step) in case.steps.iter().enumerate() {

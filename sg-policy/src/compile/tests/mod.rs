@@ -1,16 +1,14 @@
 //! What a packet finds in a compiled image is what the rules say.
 
 mod maps;
-mod probes;
 mod random;
-mod reader;
 mod records;
 mod rules;
 mod scale;
 mod wide;
 
 use super::*;
-use reader::Reader;
+use check::{Answers, Check, reader::Reader};
 
 const PARAMETERS: Parameters =
     Parameters { ticks_per_1000s: 20_000, revision: 0x0123_4567_89ab_cdef, recheck_since: None };

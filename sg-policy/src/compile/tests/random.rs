@@ -1,16 +1,9 @@
 //! Random small states, every answer held against the reference evaluator.
 
-use rand::{RngExt, seq::IndexedRandom};
-use sg_common::flow::{ICMP, ICMPV6, TCP, UDP};
+use rand::RngExt as _;
 
-use super::{
-    probes::{Answers, Comparison, addresses, services},
-    *,
-};
-use crate::reference::{
-    generate::{Identity, SeedableRng, SmallRng, random_state},
-    rules::Rules,
-};
+use super::*;
+use crate::reference::generate::{Identity, SeedableRng as _, SmallRng, random_state};
 
 const STATES: u64 = 3000;
 const PROBES: u32 = 100;
@@ -31,23 +24,9 @@ fn random_states_mean_what_the_reference_says() {
         let count = rng.random_range(1..=IDENTITIES.len());
         let (state, live) = random_state(rng, &IDENTITIES[..count]);
         let image = compiled(&state, &live);
-        let reader = Reader::of(&image);
-        let (addresses, services) = (addresses(&state, &live), services(&state));
-        for interface in &live {
-            let comparison = Comparison {
-                record: reader.interface(interface.ifindex),
-                rules: Rules {
-                    state: &state,
-                    live: &live,
-                    interface: &state.interfaces[interface.entry],
-                },
-            };
-            comparison.random(rng, (&addresses, &services), PROBES, &mut answers);
-            for protocol in [TCP, UDP, ICMP, ICMPV6, 47] {
-                let peer = *addresses.choose(rng).expect("some address");
-                comparison.all_allowed(peer, protocol, &mut answers);
-            }
-        }
+        let check = Check::new(&state, &live, &image);
+        check.some(rng, PROBES, &mut answers);
+        check.all_of(rng, &mut answers);
     }
     answers.assert_both(2000);
 }
@@ -57,5 +36,16 @@ fn the_same_state_is_the_same_image() {
     for seed in 0..20 {
         let (state, live) = random_state(&mut SmallRng::seed_from_u64(seed), &IDENTITIES);
         assert_eq!(compiled(&state, &live), compiled(&state, &live));
+    }
+}
+
+#[test]
+fn a_state_and_its_export_are_the_same_image() {
+    for seed in 0..300 {
+        let (state, live) = random_state(&mut SmallRng::seed_from_u64(seed), &IDENTITIES);
+        let text = crate::export::to_toml(&state);
+        let read = crate::parse("export", text.as_bytes());
+        let read = read.unwrap_or_else(|faults| panic!("{}\n{text}", faults.render(false)));
+        assert_eq!(compiled(&read, &live), compiled(&state, &live), "{text}");
     }
 }

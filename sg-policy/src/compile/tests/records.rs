@@ -7,7 +7,7 @@ use sg_common::{
 };
 
 use super::*;
-use crate::compile::tests::probes::address;
+use crate::compile::check::probes::address;
 
 #[test]
 fn every_interface_is_found_and_no_other() {

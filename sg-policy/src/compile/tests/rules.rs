@@ -8,7 +8,10 @@ use sg_common::{
     interval::Ref,
 };
 
-use super::{probes::address, reader::Record, *};
+use super::{
+    check::{probes::address, reader::Record},
+    *,
+};
 
 const IN: Direction = Direction::Ingress;
 const OUT: Direction = Direction::Egress;

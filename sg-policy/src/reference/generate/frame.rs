@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use rand::{RngExt, rngs::SmallRng};
+use rand::{Rng, RngExt as _};
 use sg_common::Direction;
 
 use super::{one_in, pick, shape::Shape, state::edges};
@@ -35,7 +35,7 @@ const SPECIAL: [&str; 18] = [
 /// A frame of at least 14 bytes that is likely to be interesting on `live` under `state`. For an
 /// interface without Ethernet header it starts with the IP header.
 pub fn random_frame(
-    rng: &mut SmallRng,
+    rng: &mut dyn Rng,
     state: &DesiredState,
     live: &LiveInterface,
 ) -> (Direction, Vec<u8>) {
@@ -52,7 +52,7 @@ pub fn random_frame(
 /// A packet between the instance and a peer, as the rules of `state` may know them, or an error
 /// about one.
 pub(super) fn random_shape(
-    rng: &mut SmallRng,
+    rng: &mut dyn Rng,
     state: &DesiredState,
     live: &LiveInterface,
     direction: Direction,
@@ -69,7 +69,7 @@ pub(super) fn random_shape(
     Shape::random(rng, src, dst)
 }
 
-fn remote(rng: &mut SmallRng, state: &DesiredState, live: &LiveInterface) -> IpAddr {
+fn remote(rng: &mut dyn Rng, state: &DesiredState, live: &LiveInterface) -> IpAddr {
     let candidates: Vec<IpAddr> = match rng.random_range(0..8) {
         0..=3 => edges(state),
         4..=5 => {
@@ -89,7 +89,7 @@ fn remote(rng: &mut SmallRng, state: &DesiredState, live: &LiveInterface) -> IpA
     pick(rng, &candidates)
 }
 
-fn local(rng: &mut SmallRng, state: &DesiredState, live: &LiveInterface, v4: bool) -> IpAddr {
+fn local(rng: &mut dyn Rng, state: &DesiredState, live: &LiveInterface, v4: bool) -> IpAddr {
     let entry = &state.interfaces[live.entry];
     let own = entry.addresses.iter().chain(&live.addresses).copied();
     let own: Vec<IpAddr> = own.filter(|address| address.is_ipv4() == v4).collect();
@@ -100,7 +100,7 @@ fn local(rng: &mut SmallRng, state: &DesiredState, live: &LiveInterface, v4: boo
 
 /// The packet as a frame of the interface, now and then tagged, cut, or with a byte changed.
 pub(super) fn dress(
-    rng: &mut SmallRng,
+    rng: &mut dyn Rng,
     state: &DesiredState,
     live: &LiveInterface,
     shape: &Shape,
@@ -129,7 +129,7 @@ pub(super) fn dress(
 }
 
 fn ethernet(
-    rng: &mut SmallRng,
+    rng: &mut dyn Rng,
     state: &DesiredState,
     live: &LiveInterface,
     ether_type: u16,
@@ -150,7 +150,7 @@ fn ethernet(
     frame
 }
 
-fn not_ip(rng: &mut SmallRng, state: &DesiredState, live: &LiveInterface) -> Vec<u8> {
+fn not_ip(rng: &mut dyn Rng, state: &DesiredState, live: &LiveInterface) -> Vec<u8> {
     let entry = &state.interfaces[live.entry];
     let ether_type = pick(rng, &[0x0806, 0x0806, 0x88cc, 0x8809, 38, 0x0800, 0x86dd]);
     let mut payload = vec![0, 1, 8, 0, 6, 4, 0, 1];
@@ -168,7 +168,7 @@ fn not_ip(rng: &mut SmallRng, state: &DesiredState, live: &LiveInterface) -> Vec
 }
 
 /// IP headers around a payload: options, extension headers, fragments, wrong lengths.
-pub(super) fn ip_packet(rng: &mut SmallRng, shape: &Shape) -> Vec<u8> {
+pub(super) fn ip_packet(rng: &mut dyn Rng, shape: &Shape) -> Vec<u8> {
     match (shape.src, shape.dst) {
         (IpAddr::V4(src), IpAddr::V4(dst)) => {
             let options = if one_in(rng, 6) { rng.random_range(1..=10) } else { 0 };
@@ -202,12 +202,12 @@ pub(super) fn ip_packet(rng: &mut SmallRng, shape: &Shape) -> Vec<u8> {
 }
 
 /// "Don't fragment" and the reserved bit of IPv4, which change nothing.
-fn ignored_bits(rng: &mut SmallRng) -> u16 {
+fn ignored_bits(rng: &mut dyn Rng) -> u16 {
     pick(rng, &[0, 0, 0x4000, 0x4000, 0x8000, 0xc000])
 }
 
 /// A length field, nearly always right.
-fn length(rng: &mut SmallRng, right: usize) -> u16 {
+fn length(rng: &mut dyn Rng, right: usize) -> u16 {
     let right = u16::try_from(right).expect("frames are short");
     match rng.random_range(0..60) {
         0 => right.wrapping_add(1),
@@ -225,7 +225,7 @@ struct Fragment {
 }
 
 /// Which fragment to send of a payload; nearly always it is whole.
-fn fragment(rng: &mut SmallRng, payload: &[u8]) -> (Fragment, Vec<u8>) {
+fn fragment(rng: &mut dyn Rng, payload: &[u8]) -> (Fragment, Vec<u8>) {
     let whole = Fragment { offset: 0, more: false };
     if !one_in(rng, 6) {
         return (whole, payload.to_vec());
@@ -240,7 +240,7 @@ fn fragment(rng: &mut SmallRng, payload: &[u8]) -> (Fragment, Vec<u8>) {
 }
 
 /// 0 to 10 extension headers before the payload: the first one's number, and all bytes.
-fn extensions(rng: &mut SmallRng, shape: &Shape) -> (u8, Vec<u8>) {
+fn extensions(rng: &mut dyn Rng, shape: &Shape) -> (u8, Vec<u8>) {
     const FRAGMENT: u8 = 44;
     const AUTHENTICATION: u8 = 51;
     let count = if one_in(rng, 3) { rng.random_range(1..=10) } else { 0 };
@@ -283,7 +283,7 @@ fn extensions(rng: &mut SmallRng, shape: &Shape) -> (u8, Vec<u8>) {
     (next, bytes)
 }
 
-fn fragment_or_atomic(rng: &mut SmallRng, bytes: &[u8]) -> (Fragment, Vec<u8>) {
+fn fragment_or_atomic(rng: &mut dyn Rng, bytes: &[u8]) -> (Fragment, Vec<u8>) {
     if one_in(rng, 4) {
         return (Fragment { offset: 0, more: false }, bytes.to_vec());
     }

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use rand::{RngExt, rngs::SmallRng};
+use rand::{Rng, RngExt as _};
 
 use super::{one_in, pick, state::PORTS};
 
@@ -21,7 +21,7 @@ const QUERIES_V6: [(u8, u8); 3] = [(128, 129), (139, 140), (160, 161)];
 
 impl Shape {
     /// Some plausible packet between these addresses.
-    pub(super) fn random(rng: &mut SmallRng, src: IpAddr, dst: IpAddr) -> Self {
+    pub(super) fn random(rng: &mut dyn Rng, src: IpAddr, dst: IpAddr) -> Self {
         let v4 = src.is_ipv4();
         let hop_limit = pick(rng, &[64, 255, 1]);
         let icmp_number = if v4 { 1 } else { 58 };
@@ -66,7 +66,7 @@ impl Shape {
     }
 
     /// What the receiver may answer.
-    pub(super) fn reply(&self, rng: &mut SmallRng) -> Self {
+    pub(super) fn reply(&self, rng: &mut dyn Rng) -> Self {
         let mut reply = self.back();
         match (self.protocol, self.payload.len()) {
             (6, 20..) => {
@@ -91,7 +91,7 @@ impl Shape {
     }
 
     /// The sender's next packet.
-    pub(super) fn next(&self, rng: &mut SmallRng) -> Self {
+    pub(super) fn next(&self, rng: &mut dyn Rng) -> Self {
         let mut next = self.clone();
         if self.protocol == 6 && self.payload.len() >= 20 {
             next.payload[13] = flags(rng);
@@ -100,7 +100,7 @@ impl Shape {
     }
 
     /// An ICMP error about it, from its receiver or from a router.
-    pub(super) fn error(&self, rng: &mut SmallRng) -> Self {
+    pub(super) fn error(&self, rng: &mut dyn Rng) -> Self {
         let mut error = self.back();
         let kind = if self.src.is_ipv4() {
             error.protocol = 1;
@@ -132,7 +132,7 @@ impl Shape {
 }
 
 /// At an edge of a rule's range, or beside it.
-fn port(rng: &mut SmallRng) -> u16 {
+fn port(rng: &mut dyn Rng) -> u16 {
     let port = pick(rng, &PORTS);
     match rng.random_range(0..6) {
         0 => port.wrapping_add(1),
@@ -142,7 +142,7 @@ fn port(rng: &mut SmallRng) -> u16 {
     }
 }
 
-fn flags(rng: &mut SmallRng) -> u8 {
+fn flags(rng: &mut dyn Rng) -> u8 {
     const FIN: u8 = 1;
     const SYN: u8 = 2;
     const RST: u8 = 4;
@@ -157,7 +157,7 @@ fn flags(rng: &mut SmallRng) -> u8 {
     }
 }
 
-fn tcp(rng: &mut SmallRng, from: u16, to: u16) -> Vec<u8> {
+fn tcp(rng: &mut dyn Rng, from: u16, to: u16) -> Vec<u8> {
     let mut segment = [from.to_be_bytes(), to.to_be_bytes()].concat();
     segment.extend([0; 8]);
     segment.extend([5 << 4, flags(rng), 0, 0, 0, 0, 0, 0]);
@@ -169,7 +169,7 @@ fn tcp(rng: &mut SmallRng, from: u16, to: u16) -> Vec<u8> {
     segment
 }
 
-fn udp(rng: &mut SmallRng, from: u16, to: u16) -> Vec<u8> {
+fn udp(rng: &mut dyn Rng, from: u16, to: u16) -> Vec<u8> {
     let data = rng.random_range(0..16);
     let length: u16 = 8 + data;
     let mut datagram = [from.to_be_bytes(), to.to_be_bytes(), length.to_be_bytes()].concat();
@@ -177,13 +177,13 @@ fn udp(rng: &mut SmallRng, from: u16, to: u16) -> Vec<u8> {
     datagram
 }
 
-fn icmp(rng: &mut SmallRng, kind: u8) -> Vec<u8> {
+fn icmp(rng: &mut dyn Rng, kind: u8) -> Vec<u8> {
     let code = if one_in(rng, 3) { pick(rng, &[0, 1, 2, 3, 15, 16, 255]) } else { 0 };
     // Few identifiers, so that they meet.
     vec![kind, code, 0, 0, 0, rng.random_range(0..3), 0, 0]
 }
 
-fn query(rng: &mut SmallRng, v4: bool) -> Vec<u8> {
+fn query(rng: &mut dyn Rng, v4: bool) -> Vec<u8> {
     let (request, reply) = if v4 { pick(rng, &QUERIES_V4) } else { pick(rng, &QUERIES_V6) };
     let kind = if one_in(rng, 3) { reply } else { request };
     icmp(rng, kind)

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use ipnet::IpNet;
-use rand::{RngExt, rngs::SmallRng};
+use rand::{Rng, RngExt as _};
 use sg_common::{Direction, Family};
 
 use super::{one_in, pick};
@@ -57,7 +57,7 @@ const ICMP_TYPES: [u8; 13] = [0, 1, 3, 8, 11, 13, 14, 42, 128, 129, 135, 160, 25
 
 /// A valid state in which each of `interfaces` is live under an entry of its own.
 pub fn random_state(
-    rng: &mut SmallRng,
+    rng: &mut dyn Rng,
     interfaces: &[Identity],
 ) -> (DesiredState, Vec<LiveInterface>) {
     let mut state = DesiredState {
@@ -88,7 +88,7 @@ pub fn random_state(
 }
 
 /// Removes, adds or changes one thing, as people do.
-pub(super) fn tweak(rng: &mut SmallRng, state: &mut DesiredState) {
+pub(super) fn tweak(rng: &mut dyn Rng, state: &mut DesiredState) {
     let which = rng.random_range(0..state.groups.len());
     let next_id = rng.random_range(1 << 20..1 << 60);
     let group = &mut state.groups[which];
@@ -107,7 +107,7 @@ pub(super) fn tweak(rng: &mut SmallRng, state: &mut DesiredState) {
     }
 }
 
-fn settings(rng: &mut SmallRng) -> Settings {
+fn settings(rng: &mut dyn Rng) -> Settings {
     Settings {
         related_icmp: !one_in(rng, 4),
         on_revoke: if rng.random() { OnRevoke::Cut } else { OnRevoke::Keep },
@@ -116,7 +116,7 @@ fn settings(rng: &mut SmallRng) -> Settings {
     }
 }
 
-fn prefix_list(rng: &mut SmallRng, name: &str, family: Option<Family>) -> PrefixList {
+fn prefix_list(rng: &mut dyn Rng, name: &str, family: Option<Family>) -> PrefixList {
     let mut entries: Vec<PrefixEntry> = Vec::new();
     if let Some(family) = family {
         for _ in 0..rng.random_range(1..6) {
@@ -135,8 +135,8 @@ fn prefix_list(rng: &mut SmallRng, name: &str, family: Option<Family>) -> Prefix
     }
 }
 
-fn group(rng: &mut SmallRng, name: &str, id: &mut u128) -> SecurityGroup {
-    let mut rules = |rng: &mut SmallRng| {
+fn group(rng: &mut dyn Rng, name: &str, id: &mut u128) -> SecurityGroup {
+    let mut rules = |rng: &mut dyn Rng| {
         let mut rules = Vec::new();
         for _ in 0..rng.random_range(0..8) {
             *id += 1;
@@ -165,7 +165,7 @@ fn rule(id: u128, services: Services, peer: Peer) -> Rule {
 }
 
 /// Adds a rule unless the group has it.
-fn add_rule(rng: &mut SmallRng, rules: &mut Vec<Rule>, id: u128) {
+fn add_rule(rng: &mut dyn Rng, rules: &mut Vec<Rule>, id: u128) {
     let services = services(rng);
     let family = match services {
         Services::Icmp(_) => Family::V4,
@@ -187,8 +187,8 @@ fn add_rule(rng: &mut SmallRng, rules: &mut Vec<Rule>, id: u128) {
     }
 }
 
-fn services(rng: &mut SmallRng) -> Services {
-    let icmp = |rng: &mut SmallRng| {
+fn services(rng: &mut dyn Rng) -> Services {
+    let icmp = |rng: &mut dyn Rng| {
         let kind = (!one_in(rng, 3)).then(|| pick(rng, &ICMP_TYPES));
         let code = kind.and_then(|_| one_in(rng, 3).then(|| pick(rng, &[0, 1, 2, 255])));
         IcmpMatch { kind, code }
@@ -203,7 +203,7 @@ fn services(rng: &mut SmallRng) -> Services {
     }
 }
 
-fn ports(rng: &mut SmallRng) -> PortRange {
+fn ports(rng: &mut dyn Rng) -> PortRange {
     match rng.random_range(0..4) {
         0 => PortRange::ALL,
         1 => {
@@ -217,7 +217,7 @@ fn ports(rng: &mut SmallRng) -> PortRange {
     }
 }
 
-fn random_cidr(rng: &mut SmallRng, family: Family) -> IpNet {
+fn random_cidr(rng: &mut dyn Rng, family: Family) -> IpNet {
     let (bases, lengths): (&[_], &[_]) = match family {
         Family::V4 => (&BASES_V4, &LENGTHS_V4),
         Family::V6 => (&BASES_V6, &LENGTHS_V6),
@@ -226,7 +226,7 @@ fn random_cidr(rng: &mut SmallRng, family: Family) -> IpNet {
     IpNet::new(base, pick(rng, lengths)).expect("a length of its family").trunc()
 }
 
-fn some_groups(rng: &mut SmallRng) -> Vec<String> {
+fn some_groups(rng: &mut dyn Rng) -> Vec<String> {
     let mut groups: Vec<_> =
         GROUPS.iter().filter(|_| one_in(rng, 3)).map(|&name| name.to_owned()).collect();
     if groups.is_empty() {
@@ -235,7 +235,7 @@ fn some_groups(rng: &mut SmallRng) -> Vec<String> {
     groups
 }
 
-fn own_addresses(rng: &mut SmallRng, entry: usize) -> Vec<IpAddr> {
+fn own_addresses(rng: &mut dyn Rng, entry: usize) -> Vec<IpAddr> {
     let number = 5 + entry;
     let mut addresses: Vec<IpAddr> = [format!("10.0.0.{number}"), format!("fd00::{number}")]
         .iter()
@@ -247,7 +247,7 @@ fn own_addresses(rng: &mut SmallRng, entry: usize) -> Vec<IpAddr> {
     addresses
 }
 
-fn interface(rng: &mut SmallRng, entry: usize) -> Interface {
+fn interface(rng: &mut dyn Rng, entry: usize) -> Interface {
     let role = if rng.random() { Role::Port } else { Role::Host };
     let addresses = if one_in(rng, 4) { vec![] } else { own_addresses(rng, entry) };
     let port_with_addresses = role == Role::Port && !addresses.is_empty();
@@ -257,7 +257,7 @@ fn interface(rng: &mut SmallRng, entry: usize) -> Interface {
         role,
         groups: some_groups(rng),
         addresses,
-        mac: (role == Role::Port && rng.random()).then_some([2, 0, 0, 0, 0, number]),
+        mac: (port_with_addresses && rng.random()).then_some([2, 0, 0, 0, 0, number]),
         source_check: port_with_addresses && !one_in(rng, 3),
         datapath: DatapathChoice::Auto,
         tracking: Tracking {

@@ -12,8 +12,8 @@ use sg_common::{
 use crate::compile::Image;
 
 /// Words that panic on a read outside of the image.
-#[derive(Clone, Copy)]
-pub(super) struct Reader<'a>(pub(super) &'a [u32]);
+#[derive(Clone, Copy, Debug)]
+pub struct Reader<'a>(pub &'a [u32]);
 
 impl Words for Reader<'_> {
     fn word(&self, offset: u32) -> u32 {
@@ -27,25 +27,25 @@ impl Words for Reader<'_> {
 }
 
 /// An interface's record in an image.
-#[derive(Clone, Copy)]
-pub(super) struct Record<'a> {
+#[derive(Clone, Copy, Debug)]
+pub struct Record<'a> {
     image: Reader<'a>,
     at: u32,
 }
 
 impl<'a> Reader<'a> {
-    pub(super) fn of(image: &'a Image) -> Self {
+    pub fn of(image: &'a Image) -> Self {
         let reader = Self(&image.words);
         assert_eq!(reader.word(header::MAGIC), image::MAGIC);
         assert_eq!(reader.word(header::WORDS) as usize, image.words.len());
         reader
     }
 
-    pub(super) fn slot(&self, ifindex: u32) -> Option<u32> {
+    pub fn slot(&self, ifindex: u32) -> Option<u32> {
         image::slot_of(self, ifindex)
     }
 
-    pub(super) fn interface(&self, ifindex: u32) -> Record<'a> {
+    pub fn interface(&self, ifindex: u32) -> Record<'a> {
         let slot = self.slot(ifindex).expect("the interface is filtered");
         assert!(slot < self.word(header::SLOTS));
         let record = Record { image: *self, at: image::record_of(self, slot) };
@@ -53,7 +53,7 @@ impl<'a> Reader<'a> {
         record
     }
 
-    pub(super) fn classes(&self, family: Family) -> Ref {
+    pub fn classes(&self, family: Family) -> Ref {
         Ref(self.word(header::CLASSES + family as u32))
     }
 
@@ -69,17 +69,17 @@ impl<'a> Reader<'a> {
 }
 
 impl Record<'_> {
-    pub(super) fn field(&self, field: u32) -> u32 {
+    pub fn field(&self, field: u32) -> u32 {
         assert!(field < record::LEN);
         self.image.word(self.at + field)
     }
 
-    pub(super) fn row(&self, family: Family, direction: Direction) -> Ref {
+    pub fn row(&self, family: Family, direction: Direction) -> Ref {
         image::family_ref(&self.image, self.at, family, image::row_of(direction))
     }
 
     /// What the rules of a direction let this peer do.
-    pub(super) fn services(&self, direction: Direction, peer: IpAddr) -> Ref {
+    pub fn services(&self, direction: Direction, peer: IpAddr) -> Ref {
         let family = family_of(peer);
         let row = self.row(family, direction);
         if row.is_leaf() {
@@ -89,31 +89,19 @@ impl Record<'_> {
         image::services(&self.image, row, class)
     }
 
-    pub(super) fn allows(
-        &self,
-        direction: Direction,
-        peer: IpAddr,
-        protocol: u8,
-        detail: u16,
-    ) -> bool {
+    pub fn allows(&self, direction: Direction, peer: IpAddr, protocol: u8, detail: u16) -> bool {
         let set = self.services(direction, peer);
         interval::contains(&self.image, set, image::service(protocol, detail))
     }
 
-    pub(super) fn allows_all(&self, direction: Direction, peer: IpAddr, protocol: u8) -> bool {
+    pub fn allows_all(&self, direction: Direction, peer: IpAddr, protocol: u8) -> bool {
         let first = image::service(protocol, 0);
         let set = self.services(direction, peer);
         interval::contains_all(&self.image, set, first, first | 0xffff)
     }
 
     /// Whether a service is untracked: on the instance's side (ingress) or on the peers' (egress).
-    pub(super) fn untracked(
-        &self,
-        side: Direction,
-        family: Family,
-        protocol: u8,
-        port: u16,
-    ) -> bool {
+    pub fn untracked(&self, side: Direction, family: Family, protocol: u8, port: u16) -> bool {
         let which = match side {
             Direction::Ingress => record::UNTRACKED_IN,
             Direction::Egress => record::UNTRACKED_OUT,
@@ -123,16 +111,16 @@ impl Record<'_> {
     }
 
     /// Whether the source check takes an address for the instance's.
-    pub(super) fn owns(&self, address: IpAddr) -> bool {
+    pub fn owns(&self, address: IpAddr) -> bool {
         let map = Ref(self.field(record::OWN + family_of(address) as u32));
         self.image.lookup(map, address) != 0
     }
 
-    pub(super) fn timeout(&self, timeout: Timeout) -> u32 {
+    pub fn timeout(&self, timeout: Timeout) -> u32 {
         self.field(record::TIMEOUTS + timeout as u32)
     }
 }
 
-pub(super) fn family_of(address: IpAddr) -> Family {
+pub fn family_of(address: IpAddr) -> Family {
     if address.is_ipv4() { Family::V4 } else { Family::V6 }
 }

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use ipnet::IpNet;
-use rand::{Rng, RngExt, seq::IndexedRandom};
+use rand::{Rng, RngExt as _, seq::IndexedRandom as _};
 use sg_common::{
     Direction, Family,
     flow::{ICMP, ICMPV6, TCP, UDP},
@@ -16,14 +16,14 @@ use crate::{
 };
 
 /// First and last address of a prefix, the one before and the one after.
-pub(super) fn edges(net: IpNet) -> [IpAddr; 4] {
+pub(crate) fn edges(net: IpNet) -> [IpAddr; 4] {
     let [before, _, _] = around(net.network());
     let [_, _, after] = around(net.broadcast());
     [before, net.network(), net.broadcast(), after]
 }
 
 /// An address with its neighbours, around the ends of the family.
-pub(super) fn around(address: IpAddr) -> [IpAddr; 3] {
+pub(crate) fn around(address: IpAddr) -> [IpAddr; 3] {
     let by = |offset: i8| match address {
         IpAddr::V4(address) => {
             IpAddr::V4(address.to_bits().wrapping_add_signed(offset.into()).into())
@@ -36,7 +36,7 @@ pub(super) fn around(address: IpAddr) -> [IpAddr; 3] {
 }
 
 /// All addresses at which a verdict may change.
-pub(super) fn addresses(state: &DesiredState, live: &[LiveInterface]) -> Vec<IpAddr> {
+pub(crate) fn addresses(state: &DesiredState, live: &[LiveInterface]) -> Vec<IpAddr> {
     let cidrs = rules(state).filter_map(|rule| match rule.1 {
         Peer::Cidr(net) => Some(*net),
         Peer::Group(_) | Peer::PrefixList(_) => None,
@@ -53,7 +53,7 @@ pub(super) fn addresses(state: &DesiredState, live: &[LiveInterface]) -> Vec<IpA
     addresses
 }
 
-pub(super) fn address(text: &str) -> IpAddr {
+pub(crate) fn address(text: &str) -> IpAddr {
     text.parse().expect("an address")
 }
 
@@ -63,7 +63,7 @@ fn rules(state: &DesiredState) -> impl Iterator<Item = (Services, &Peer)> {
 }
 
 /// Protocols with ports, or types and codes, at and beside the edges of the rules' ranges.
-pub(super) fn services(state: &DesiredState) -> Vec<(u8, u16)> {
+pub(crate) fn services(state: &DesiredState) -> Vec<(u8, u16)> {
     let mut services: Vec<(u8, u16)> = (0..=u8::MAX).map(|protocol| (protocol, 0)).collect();
     for protocol in [TCP, UDP, ICMP, ICMPV6] {
         services.extend([(protocol, 0), (protocol, 0x0800), (protocol, u16::MAX)]);
@@ -108,16 +108,16 @@ fn named(family: Family, protocol: u8, detail: u16) -> (Service, u16) {
 
 /// How many answers were "yes" and "no".
 #[derive(Debug, Default)]
-pub(super) struct Answers {
-    pub(super) allowed: [u32; 2],
-    pub(super) all: [u32; 2],
-    pub(super) untracked: [u32; 2],
-    pub(super) own: [u32; 2],
+pub struct Answers {
+    pub allowed: [u32; 2],
+    pub all: [u32; 2],
+    pub untracked: [u32; 2],
+    pub own: [u32; 2],
 }
 
 impl Answers {
     /// Every question had each answer `times` times at least.
-    pub(super) fn assert_both(&self, times: u32) {
+    pub fn assert_both(&self, times: u32) {
         for answers in [self.allowed, self.all, self.untracked, self.own] {
             assert!(answers.iter().all(|count| *count >= times), "{self:?}");
         }
@@ -125,13 +125,13 @@ impl Answers {
 }
 
 /// The image and the reference side by side, for one interface.
-pub(super) struct Comparison<'a> {
-    pub(super) record: Record<'a>,
-    pub(super) rules: Rules<'a>,
+pub(crate) struct Comparison<'a> {
+    pub(crate) record: Record<'a>,
+    pub(crate) rules: Rules<'a>,
 }
 
 impl Comparison<'_> {
-    pub(super) fn allowed(&self, peer: IpAddr, service: (u8, u16), answers: &mut Answers) {
+    pub(crate) fn allowed(&self, peer: IpAddr, service: (u8, u16), answers: &mut Answers) {
         for direction in Direction::BOTH {
             let (named, detail) = named(family_of(peer), service.0, service.1);
             let expected = self.rules.allow(direction, peer, named);
@@ -142,7 +142,7 @@ impl Comparison<'_> {
     }
 
     /// Whether the peer may use all of a protocol: slow in the reference.
-    pub(super) fn all_allowed(&self, peer: IpAddr, protocol: u8, answers: &mut Answers) {
+    pub(crate) fn all_allowed(&self, peer: IpAddr, protocol: u8, answers: &mut Answers) {
         for direction in Direction::BOTH {
             let (named, _) = named(family_of(peer), protocol, 0);
             let expected = self.rules.allow_all_of(direction, peer, named);
@@ -152,7 +152,7 @@ impl Comparison<'_> {
         }
     }
 
-    pub(super) fn untracked(&self, family: Family, service: (u8, u16), answers: &mut Answers) {
+    pub(crate) fn untracked(&self, family: Family, service: (u8, u16), answers: &mut Answers) {
         let protocol = match service.0 {
             TCP => Some(PortProtocol::Tcp),
             UDP => Some(PortProtocol::Udp),
@@ -168,7 +168,7 @@ impl Comparison<'_> {
         }
     }
 
-    pub(super) fn own(&self, address: IpAddr, answers: &mut Answers) {
+    pub(crate) fn own(&self, address: IpAddr, answers: &mut Answers) {
         let entry = self.interface();
         let expected = entry.source_check && entry.addresses.contains(&address);
         assert_eq!(self.record.owns(address), expected, "{address} {entry:#?}");
@@ -176,9 +176,9 @@ impl Comparison<'_> {
     }
 
     /// `count` questions of each kind.
-    pub(super) fn random(
+    pub(crate) fn random(
         &self,
-        rng: &mut impl Rng,
+        rng: &mut dyn Rng,
         (addresses, services): (&[IpAddr], &[(u8, u16)]),
         count: u32,
         answers: &mut Answers,

@@ -1,4 +1,4 @@
-//! A data path that keeps a diary of what is done to it.
+//! A data path that keeps a diary of what is done to it, and an owner over it. For tests and fuzzing.
 
 use std::{
     cell::{RefCell, RefMut},
@@ -10,7 +10,7 @@ use std::{
 };
 
 use sg_common::{
-    Direction,
+    Direction, Reason,
     counter::{Counter, CounterRow},
     flow::Tick,
     image::header,
@@ -23,7 +23,7 @@ use sg_policy::{
 };
 use tempfile::TempDir;
 
-use super::super::{Error, Options, Owner, Stored, change::Proposal};
+use super::{Error, Options, Owner, Stored, change::Proposal};
 use crate::{
     api::Applied,
     datapath::{self, Attachment, FlowEntry, Hook, Inherited, InheritedInterface, ProbeAnswer},
@@ -33,39 +33,39 @@ use crate::{
 };
 
 /// An entry of this name makes rules that do not fit.
-pub(super) const TOO_LARGE: &str = "toolarge";
+pub const TOO_LARGE: &str = "toolarge";
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Published {
-    pub(super) recheck_since: Option<u32>,
-    pub(super) fallback_recheck: Option<u32>,
+pub struct Published {
+    pub recheck_since: Option<u32>,
+    pub fallback_recheck: Option<u32>,
     /// By ifindex.
-    pub(super) pickup: Vec<(u32, u32)>,
+    pub pickup: Vec<(u32, u32)>,
 }
 
 #[derive(Debug, Default)]
-pub(super) struct Kernel {
-    pub(super) now: Tick,
-    pub(super) diary: Vec<String>,
-    pub(super) published: Vec<Published>,
-    pub(super) attached: BTreeSet<u32>,
+pub struct Kernel {
+    pub now: Tick,
+    pub diary: Vec<String>,
+    pub published: Vec<Published>,
+    pub attached: BTreeSet<u32>,
     /// Cannot be attached.
-    pub(super) broken: BTreeSet<u32>,
-    pub(super) gone: BTreeSet<u32>,
-    pub(super) refuses_images: bool,
+    pub broken: BTreeSet<u32>,
+    pub gone: BTreeSet<u32>,
+    pub refuses_images: bool,
     /// Ticks that attaching an interface takes.
-    pub(super) attaching_takes: Tick,
-    pub(super) flows: Vec<FlowEntry>,
+    pub attaching_takes: Tick,
+    pub flows: Vec<FlowEntry>,
     inherited: Option<Inherited>,
 }
 
 impl Kernel {
-    pub(super) fn last(&self) -> &Published {
+    pub fn last(&self) -> &Published {
         self.published.last().expect("something was published")
     }
 
     /// Interfaces as slot, ifindex, pickup.
-    pub(super) fn inherit(&mut self, revision: u64, interfaces: &[(u16, u32, u32)]) {
+    pub fn inherit(&mut self, revision: u64, interfaces: &[(u16, u32, u32)]) {
         self.published.clear();
         self.attached.extend(interfaces.iter().map(|&(_, ifindex, _)| ifindex));
         let interfaces = interfaces.iter().map(|&(slot, ifindex, pickup_until)| {
@@ -77,7 +77,7 @@ impl Kernel {
 }
 
 #[derive(Debug)]
-pub(super) struct Fake {
+pub struct Fake {
     kernel: Rc<RefCell<Kernel>>,
     inherited: Option<Inherited>,
 }
@@ -178,8 +178,11 @@ impl Dataplane for Fake {
         1024
     }
 
-    fn probe(&self, _: u32, _: Direction, _: &[u8]) -> Result<ProbeAnswer, datapath::Error> {
-        Err(no())
+    fn probe(&self, ifindex: u32, _: Direction, _: &[u8]) -> Result<ProbeAnswer, datapath::Error> {
+        let kernel = self.kernel.borrow();
+        let filtered = kernel.attached.contains(&ifindex);
+        let flow = kernel.flows.first().cloned();
+        Ok(ProbeAnswer { reason: filtered.then_some(Reason::Flow), flow })
     }
 
     fn remove(&mut self, _bpffs: &Path) -> Result<(), datapath::Error> {
@@ -196,7 +199,7 @@ const REVISION: usize = header::REVISION as usize;
 const SETTINGS: usize = header::SETTINGS as usize;
 const CUT_SINCE: usize = header::CUT_SINCE as usize;
 
-/// Writes down what it was given: revision, recheck, then ifindex, slot and pickup of each.
+/// What the real compiler takes, written down: revision, recheck, then ifindex, slot and pickup of each.
 fn compile(
     state: &DesiredState,
     live: &[LiveInterface],
@@ -205,6 +208,7 @@ fn compile(
     if state.interfaces.iter().any(|entry| entry.name == TOO_LARGE) {
         return Err(CompileError::TooLarge { needed: 2, limit: 1 });
     }
+    sg_policy::compile::compile(state, live, parameters)?;
     let mut words = vec![0; header::LEN as usize];
     words[REVISION] = parameters.revision as u32;
     words[SETTINGS] = u32::from(parameters.recheck_since.is_some());
@@ -232,7 +236,7 @@ fn read(image: &Image) -> Read {
     Read { text, published }
 }
 
-pub(super) fn link(ifindex: u32, name: &str) -> (u32, Link) {
+pub fn link(ifindex: u32, name: &str) -> (u32, Link) {
     let link = Link {
         name: name.to_owned(),
         generation: u64::from(ifindex),
@@ -242,20 +246,29 @@ pub(super) fn link(ifindex: u32, name: &str) -> (u32, Link) {
     (ifindex, link)
 }
 
-pub(super) fn view<const N: usize>(links: [(u32, Link); N]) -> View {
+pub fn view<const N: usize>(links: [(u32, Link); N]) -> View {
     View::from(links)
 }
 
+impl Owner<Fake> {
+    pub fn seconds_pass(&mut self, seconds: u32) {
+        let ticks = seconds * (self.dataplane.ticks_per_1000s() / 1000);
+        let mut kernel = self.dataplane.kernel.borrow_mut();
+        kernel.now = kernel.now.wrapping_add(ticks);
+    }
+}
+
 /// An owner on a state directory of its own.
-pub(super) struct Fixture {
-    pub(super) owner: Owner<Fake>,
-    pub(super) directory: TempDir,
-    pub(super) boot_id: String,
+#[derive(Debug)]
+pub struct Fixture {
+    pub owner: Owner<Fake>,
+    pub directory: TempDir,
+    pub boot_id: String,
     kernel: Rc<RefCell<Kernel>>,
 }
 
 impl Fixture {
-    pub(super) fn new(view: View) -> Self {
+    pub fn new(view: View) -> Self {
         let directory = tempfile::tempdir().expect("a temporary directory");
         let kernel = Rc::new(RefCell::new(Kernel { now: 1000, ..Kernel::default() }));
         let owner = start(&directory, &kernel, "boot", view);
@@ -265,29 +278,29 @@ impl Fixture {
     }
 
     /// A new agent on what the old one left.
-    pub(super) fn restart(&mut self, view: View) {
+    pub fn restart(&mut self, view: View) {
         self.owner = start(&self.directory, &self.kernel, &self.boot_id, view);
     }
 
-    pub(super) fn kernel(&self) -> RefMut<'_, Kernel> {
+    pub fn kernel(&self) -> RefMut<'_, Kernel> {
         self.kernel.borrow_mut()
     }
 
     /// What was done since the last look.
-    pub(super) fn diary(&mut self) -> Vec<String> {
+    pub fn diary(&mut self) -> Vec<String> {
         std::mem::take(&mut self.kernel.borrow_mut().diary)
     }
 
-    pub(super) fn apply(&mut self, text: &str) -> Result<Applied, Error> {
+    pub fn apply(&mut self, text: &str) -> Result<Applied, Error> {
         self.owner.apply(proposal(text), None, Instant::now())
     }
 
-    pub(super) fn apply_until(&mut self, text: &str, seconds: u32) -> Result<Applied, Error> {
+    pub fn apply_until(&mut self, text: &str, seconds: u32) -> Result<Applied, Error> {
         self.owner.apply(proposal(text), Some(seconds), Instant::now())
     }
 
     /// Current revision and highest number, as a restart would read them.
-    pub(super) fn stored(&self) -> (u64, u64) {
+    pub fn stored(&self) -> (u64, u64) {
         let store = Store::open(self.directory.path()).expect("a whole state directory");
         (store.ledger().current, store.ledger().last)
     }
