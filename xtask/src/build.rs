@@ -65,6 +65,11 @@ pub(crate) fn run(args: &Args) -> Result<Built> {
     Ok(built)
 }
 
+/// Only the object, for what embeds it into something else.
+pub(crate) fn only_bpf() -> Result<Built> {
+    run(&Args { only_bpf: true, ..Args::default() })
+}
+
 /// Builds the BPF object.
 fn object() -> Result<PathBuf> {
     let target = bpf_target();

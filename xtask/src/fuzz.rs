@@ -39,7 +39,7 @@ const AT_ONCE: usize = 2;
 
 pub(crate) fn run(args: &Args) -> Result<()> {
     setup::ensure_fuzzing()?;
-    let built = build::run(&build::Args::default())?;
+    let built = build::only_bpf()?;
     let fuzzing = Fuzzing { binaries: compile(&built)?, time: args.time };
     let names = match &args.target {
         Some(name) => vec![name.clone()],

@@ -62,8 +62,9 @@ impl<'a> Rules<'a> {
     pub(crate) fn allow_all_of(&self, direction: Direction, peer: IpAddr, like: Service) -> bool {
         let rules: Vec<_> =
             self.of(direction).filter(|rule| self.peer_matches(&rule.peer, peer)).collect();
-        let last = if matches!(like, Service::Other(_)) { 0 } else { u16::MAX };
-        (0..=last).all(|number| {
+        // What a rule allows is a range. If one is missing, it begins at 0 or where another ends.
+        let ends = rules.iter().filter_map(|rule| last_of(rule.services)?.checked_add(1));
+        ends.chain([0]).all(|number| {
             let [kind, code] = number.to_be_bytes();
             let service = match like {
                 Service::Tcp(_) => Service::Tcp(number),
@@ -148,6 +149,17 @@ impl<'a> Rules<'a> {
             }
             entry.addresses.contains(&address)
         })
+    }
+}
+
+/// The last port, or type and code, that a rule allows of those it names.
+fn last_of(services: Services) -> Option<u16> {
+    match services {
+        Services::Tcp(ports) | Services::Udp(ports) => Some(ports.to),
+        Services::Icmp(wanted) | Services::Icmpv6(wanted) => {
+            Some(u16::from_be_bytes([wanted.kind?, wanted.code.unwrap_or(u8::MAX)]))
+        }
+        Services::All | Services::Protocol(_) => None,
     }
 }
 
