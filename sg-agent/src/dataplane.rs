@@ -32,6 +32,11 @@ pub trait Dataplane: 'static {
     fn release(&mut self, slot: u16);
     fn for_each_flow(&self, each: &mut dyn FnMut(&FlowEntry));
     fn flush(&self, which: &mut dyn FnMut(&FlowEntry) -> bool) -> u64;
+    fn cut_denied(
+        &self,
+        image: &Image,
+        which: &mut dyn FnMut(&FlowEntry) -> bool,
+    ) -> Result<u64, Error>;
     fn capacity(&self) -> u64;
     fn probe(&self, ifindex: u32, direction: Direction, frame: &[u8])
     -> Result<ProbeAnswer, Error>;
@@ -98,6 +103,14 @@ impl Dataplane for Datapath {
 
     fn flush(&self, which: &mut dyn FnMut(&FlowEntry) -> bool) -> u64 {
         self.flush(which)
+    }
+
+    fn cut_denied(
+        &self,
+        image: &Image,
+        which: &mut dyn FnMut(&FlowEntry) -> bool,
+    ) -> Result<u64, Error> {
+        self.cut_denied(image, which)
     }
 
     fn capacity(&self) -> u64 {

@@ -111,7 +111,7 @@ impl<A: Shown> Lane<A> {
         unsafe { (&raw mut (*self.bucket).seen[self.index]).write_volatile(tick) }
     }
 
-    fn read(&self) -> Option<(Tag, FlowEntry)> {
+    pub(super) fn read(&self) -> Option<(Tag, FlowEntry)> {
         let tag = self.tag();
         if !tag.state().is_taken() {
             return None;

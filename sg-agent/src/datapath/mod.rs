@@ -203,9 +203,13 @@ impl Datapath {
         fallback: Option<(&Image, Tick)>,
     ) -> Result<(), Error> {
         self.put_in_force(image, fallback)?;
-        // The programs cut by themselves what they see meanwhile.
-        if let Err(error) = revoke::cut_denied(&self.maps, image, self.now()) {
-            tracing::warn!(%error, "flows that are not allowed any more end on their next packet");
+        if revoke::cuts(image) {
+            // Until then, programs that began before may open and keep alive what it denies. What they
+            // see from now on they cut by themselves.
+            sys::wait_for_programs();
+            if let Err(error) = self.cut_denied(image, &mut |_| true) {
+                tracing::warn!(%error, "flows that are denied now end on their next packet");
+            }
         }
         Ok(())
     }
@@ -364,6 +368,16 @@ impl Datapath {
             tracing::warn!(%error, "the flow table could not be flushed");
             0
         })
+    }
+
+    /// Cuts the flows that the rules in `image` would not allow to be opened and that `which` says;
+    /// returns how many.
+    pub fn cut_denied(
+        &self,
+        image: &Image,
+        which: &mut dyn FnMut(&FlowEntry) -> bool,
+    ) -> Result<u64, Error> {
+        revoke::cut_denied(&self.maps, image, self.now(), which)
     }
 
     /// Interfaces that there are counters for: slots are numbered below this.

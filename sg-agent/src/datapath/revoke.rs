@@ -12,39 +12,59 @@ use sg_common::{
 use sg_policy::compile::Image;
 
 use super::{
-    Error,
+    Error, FlowEntry,
     arena::Slice,
     flows::{Lane, Shown, each_lane},
-    maps::Maps,
+    maps::{Maps, Region},
 };
 
-/// Cuts what `image` has to be held against and does not allow, as the programs would.
-pub fn cut_denied(maps: &Maps, image: &Image, now: Tick) -> Result<(), Error> {
-    let words = Slice(&image.words);
-    if words.word(header::SETTINGS) & settings::RECHECK == 0 {
-        return Ok(());
-    }
-    let since = words.word(header::CUT_SINCE);
-    each_lane(&maps.flows4, |lane: &Lane<Addresses4>| cut_if_denied(&words, lane, since, now))?;
-    each_lane(&maps.flows6, |lane: &Lane<Addresses6>| cut_if_denied(&words, lane, since, now))
+/// Whether an image is one of rules that cut.
+pub fn cuts(image: &Image) -> bool {
+    image.words[header::SETTINGS as usize] & settings::RECHECK != 0
 }
 
-fn cut_if_denied<A: Peer>(words: &Slice<'_>, lane: &Lane<A>, since: Tick, now: Tick) {
-    let tag = lane.tag();
-    if !tag.state().is_live() {
-        return;
-    }
-    let newer = lane.seen().wrapping_sub(since) as i32 > 0;
-    if newer || u32::from(tag.slot()) >= words.word(header::SLOTS) {
-        return;
+/// Cuts the flows that `image` does not allow and that `which` says, as the programs would; returns how
+/// many. Their idle time counts from `now`.
+pub fn cut_denied(
+    maps: &Maps,
+    image: &Image,
+    now: Tick,
+    which: &mut dyn FnMut(&FlowEntry) -> bool,
+) -> Result<u64, Error> {
+    let words = Slice(&image.words);
+    let of_v4 = cut_in::<Addresses4>(&maps.flows4, &words, now, which)?;
+    Ok(of_v4 + cut_in::<Addresses6>(&maps.flows6, &words, now, which)?)
+}
+
+fn cut_in<A: Peer>(
+    table: &Region,
+    words: &Slice<'_>,
+    now: Tick,
+    which: &mut dyn FnMut(&FlowEntry) -> bool,
+) -> Result<u64, Error> {
+    let mut cut = 0;
+    each_lane(table, |lane: &Lane<A>| {
+        let tag = lane.tag();
+        if is_denied(words, lane, tag, now)
+            && lane.read().is_some_and(|(_, flow)| which(&flow))
+            && lane.exchange(tag, tag.state().cut())
+        {
+            lane.set_seen(now);
+            cut += 1;
+        }
+    })?;
+    Ok(cut)
+}
+
+/// Whether a live flow is in the lane that the rules would not allow to be opened.
+fn is_denied<A: Peer>(words: &Slice<'_>, lane: &Lane<A>, tag: Tag, now: Tick) -> bool {
+    if !tag.state().is_live() || u32::from(tag.slot()) >= words.word(header::SLOTS) {
+        return false;
     }
     let record = image::record_of(words, tag.slot().into());
-    if words.word(record + record::IFINDEX) == 0 || lane.is_over(tag, words, record, now) {
-        return;
-    }
-    if !allows(words, record, tag, &lane.addresses()) && lane.exchange(tag, tag.state().cut()) {
-        lane.set_seen(since);
-    }
+    words.word(record + record::IFINDEX) != 0
+        && !lane.is_over(tag, words, record, now)
+        && !allows(words, record, tag, &lane.addresses())
 }
 
 /// Whether the rules allow the packet that opened the flow.

@@ -127,9 +127,7 @@ impl<D: Dataplane> Owner<D> {
 
     fn take_back(&mut self) -> Result<(), Error> {
         let Some(outstanding) = &self.target.outstanding else { return Ok(()) };
-        let mut active = outstanding.previous.clone();
-        active.recheck_since = None;
-        let target = Target { active, outstanding: None };
+        let target = Target { active: outstanding.previous.clone(), outstanding: None };
         self.enforce(target, Cause::Expiry, Store::roll_back)
     }
 
@@ -161,6 +159,7 @@ impl<D: Dataplane> Owner<D> {
     fn settle(&mut self) {
         if let Err(error) = self.enforce(self.target.clone(), Cause::Links, |_| Ok(())) {
             error!(%error, "cannot follow the interfaces");
+            self.note_unfiltered(&error.to_string());
             self.unsettled = true;
         }
     }

@@ -29,8 +29,6 @@ pub(super) enum Cause {
     Links,
     /// The same rules with other times in them.
     Flush,
-    /// The same rules, which every flow is to be held against.
-    FlushDenied,
 }
 
 impl Cause {
@@ -57,7 +55,7 @@ impl<D: Dataplane> Owner<D> {
     /// Makes `target` so, durably where `commit` stores it. On error everything is as it was.
     pub(super) fn enforce(
         &mut self,
-        mut target: Target,
+        target: Target,
         cause: Cause,
         commit: impl FnOnce(&mut Store) -> Result<(), store::Error>,
     ) -> Result<(), Error> {
@@ -69,17 +67,13 @@ impl<D: Dataplane> Owner<D> {
         let live_fallback = situation.live_fallback(&self.view);
         let publishes =
             cause != Cause::Links || live != self.live || live_fallback != self.live_fallback;
-        let rechecks = cause == Cause::FlushDenied || target.active.is_cut();
-        if rechecks {
-            target.active.recheck_since = Some(self.dataplane.now());
-        }
         let images =
             if publishes { Some(self.compile(&target, &live, &live_fallback)?) } else { None };
         // Somebody who asked hears that an interface cannot be had before anything has changed.
         let attempt = if cause.is_strict() { Some(self.attach(&situation, cause)?) } else { None };
         if let Some(mut images) = images {
-            let rechecked = rechecks.then_some(&mut target.active);
-            if let Err(error) = self.commit(commit, &mut images, rechecked) {
+            let cuts = target.active.is_cut();
+            if let Err(error) = self.commit(commit, &mut images, cuts) {
                 if let Some(attempt) = &attempt {
                     self.undo(attempt);
                 }
@@ -100,20 +94,18 @@ impl<D: Dataplane> Owner<D> {
     /// Stores, then flips; takes the first back if the second fails.
     ///
     /// Compiling, attaching and storing take their time, and flows move on meanwhile by the rules
-    /// before: `rechecked` rules count from the flip. From the tick after now, in which the flip may
+    /// before: rules that cut do so from the flip on. From the tick after now, in which the flip may
     /// come; to hold what was opened by these very rules against them once more changes nothing.
     fn commit(
         &mut self,
         commit: impl FnOnce(&mut Store) -> Result<(), store::Error>,
         images: &mut Images,
-        rechecked: Option<&mut Ruleset>,
+        cuts: bool,
     ) -> Result<(), Error> {
         let before = self.store.ledger().clone();
         commit(&mut self.store)?;
-        if let Some(ruleset) = rechecked {
-            let since = self.dataplane.now().wrapping_add(1);
-            ruleset.recheck_since = Some(since);
-            images.active.recheck_since(since);
+        if cuts {
+            images.active.recheck_since(self.dataplane.now().wrapping_add(1));
         }
         publish(&mut self.dataplane, images)
             .map_err(|error| put_back(&mut self.store, before, error))
@@ -125,26 +117,28 @@ impl<D: Dataplane> Owner<D> {
         live: &[LiveInterface],
         live_fallback: &[LiveInterface],
     ) -> Result<Images, Error> {
-        let active = self.image(&target.active, live)?;
+        let active = self.image(&target.active, live, self.dataplane.now())?;
         let fallback = match &target.outstanding {
+            // The fallback's rules count from the moment at which they are in force again.
             Some(Outstanding { previous, deadline, .. }) => {
-                // The fallback's rules count from the moment at which they are in force again.
-                let mut previous = previous.clone();
-                if previous.is_cut() {
-                    previous.recheck_since = Some(*deadline);
-                }
-                Some((self.image(&previous, live_fallback)?, *deadline))
+                Some((self.image(previous, live_fallback, *deadline)?, *deadline))
             }
             None => None,
         };
         Ok(Images { active, fallback })
     }
 
-    pub(super) fn image(&self, ruleset: &Ruleset, live: &[LiveInterface]) -> Result<Image, Error> {
+    /// Where the rules cut, what was there at `since` is held against them.
+    pub(super) fn image(
+        &self,
+        ruleset: &Ruleset,
+        live: &[LiveInterface],
+        since: Tick,
+    ) -> Result<Image, Error> {
         let parameters = Parameters {
             ticks_per_1000s: self.dataplane.ticks_per_1000s(),
             revision: ruleset.revision,
-            recheck_since: ruleset.recheck_since,
+            recheck_since: ruleset.is_cut().then_some(since),
         };
         (self.options.compiler)(&ruleset.rules, live, &parameters)
             .map_err(|error| Error::Refused(error.to_string()))
@@ -284,6 +278,15 @@ impl<D: Dataplane> Owner<D> {
         }
         let all = situation.left_out.iter().map(|&ifindex| (ifindex, reason.clone()));
         self.left_out = all.collect();
+    }
+
+    /// `status` shows what has come meanwhile, with the reason.
+    pub(super) fn note_unfiltered(&mut self, reason: &str) {
+        for &ifindex in self.situation(&self.target, Cause::Links).wanted.keys() {
+            if !self.filtered.contains_key(&ifindex) {
+                self.left_out.insert(ifindex, reason.to_owned());
+            }
+        }
     }
 
     fn no_slot(&self) -> String {

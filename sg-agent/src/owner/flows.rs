@@ -4,11 +4,7 @@ use std::{collections::BTreeMap, net::IpAddr, time::Duration};
 
 use ipnet::IpNet;
 use sg_common::flow::{ICMP, ICMPV6, TCP, Timeout, UDP};
-use sg_policy::{
-    describe,
-    explain::{Detail, Traffic, rules_allowing},
-    model::Tracking,
-};
+use sg_policy::{describe, model::Tracking};
 
 use super::{Error, Filtered, Owner, enforce::Cause};
 use crate::{
@@ -64,9 +60,7 @@ impl<D: Dataplane> Owner<D> {
 
     /// Forgets flows, or with `denied` ends those that the rules would not allow to be opened.
     ///
-    /// Forgetting all opens the pickup time anew, so that what the rules allow goes on. Ending the
-    /// denied ones is the data path's work, on each flow's next packet; only with further filters
-    /// are they forgotten here and now.
+    /// Forgetting all opens the pickup time anew, so that what the rules allow goes on.
     pub fn flush(&mut self, request: &FlushRequest) -> Result<Flushed, Error> {
         let filter = self.filter(request)?;
         if request.denied {
@@ -92,42 +86,10 @@ impl<D: Dataplane> Owner<D> {
         Ok(Flushed { flows })
     }
 
-    fn flush_denied(&mut self, filter: &Filter) -> Result<Flushed, Error> {
-        let by_slot = self.by_slot();
-        let ticks = self.ticks();
-        let mut denied = |flow: &FlowEntry| {
-            let Some(&(held, tracking)) = by_slot.get(&flow.slot) else { return false };
-            filter.matches(flow)
-                && flow.state != "cut"
-                && left(flow, tracking, ticks).is_some()
-                && !self.would_open(flow, held)
-        };
-        if !filter.is_everything() {
-            return Ok(Flushed { flows: self.dataplane.flush(&mut denied) });
-        }
-        let mut flows = 0;
-        self.dataplane.for_each_flow(&mut |flow| flows += u64::from(denied(flow)));
-        self.enforce(self.target.clone(), Cause::FlushDenied, |_| Ok(()))?;
+    fn flush_denied(&self, filter: &Filter) -> Result<Flushed, Error> {
+        let image = self.image(&self.target.active, &self.live, self.dataplane.now())?;
+        let flows = self.dataplane.cut_denied(&image, &mut |flow| filter.matches(flow))?;
         Ok(Flushed { flows })
-    }
-
-    /// Whether the rules allow the packet that opened the flow.
-    fn would_open(&self, flow: &FlowEntry, held: &Filtered) -> bool {
-        let Some(entry) = held.entry else { return true };
-        let traffic = Traffic {
-            direction: flow.direction,
-            protocol: flow.protocol,
-            peer: match flow.direction {
-                sg_common::Direction::Ingress => flow.src,
-                sg_common::Direction::Egress => flow.dst,
-            },
-            detail: match flow.protocol {
-                TCP | UDP => Detail::Port(flow.dport),
-                ICMP | ICMPV6 => Detail::Icmp { kind: flow.dport as u8, code: 0 },
-                _ => Detail::None,
-            },
-        };
-        !rules_allowing(self.rules(), &self.live, entry, &traffic).is_empty()
     }
 
     fn by_slot(&self) -> BTreeMap<u16, (&Filtered, &Tracking)> {

@@ -71,13 +71,11 @@ pub struct Ruleset {
     /// 0 = nothing was ever applied.
     pub revision: u64,
     pub rules: Arc<DesiredState>,
-    /// Flows not seen since are held against the rules once more.
-    recheck_since: Option<Tick>,
 }
 
 impl Ruleset {
     pub fn new(revision: u64, rules: DesiredState) -> Self {
-        Self { revision, rules: Arc::new(rules), recheck_since: None }
+        Self { revision, rules: Arc::new(rules) }
     }
 }
 

@@ -353,13 +353,10 @@ fn flow(dport: u16, seen: u32) -> FlowEntry {
 }
 
 #[test]
-fn denied_flows_are_counted_and_left_to_the_data_path() {
+fn denied_flows_are_cut_where_they_match() {
     let mut host = Fixture::new(view([link(2, "tap0")]));
-    let open = "ingress = [{ protocol = \"tcp\", ports = 443, cidrs = [\"192.0.2.0/24\"] }]\n";
-    let text = rules(&["tap0"]).replacen("[[interface]]", &format!("{open}[[interface]]"), 1);
-    host.apply(&text).unwrap();
+    host.apply(&rules(&["tap0"])).unwrap();
     host.kernel().now = 3000;
-    // Allowed; denied; denied but idled out after 60 s; of a slot that is nobody's.
     host.kernel().flows = vec![
         flow(443, 2999),
         flow(22, 2999),
@@ -368,19 +365,40 @@ fn denied_flows_are_counted_and_left_to_the_data_path() {
     ];
     host.diary();
     let denied = FlushRequest { denied: true, ..FlushRequest::default() };
-    assert_eq!(host.owner.flush(&denied).unwrap().flows, 1);
-    assert_eq!(host.diary(), ["publish 1: 2=0"]);
-    assert_eq!(host.kernel().last().recheck_since, Some(3001));
-    // A mere interface event keeps it.
-    host.owner.follow(view([link(2, "tap0"), link(3, "tap1")]));
-    assert_eq!(host.kernel().last().recheck_since, Some(3001));
-    let narrow = FlushRequest { dport: Some(22), ..denied };
-    assert_eq!(host.owner.flush(&narrow).unwrap().flows, 1);
-    let status = host.owner.status();
-    assert_eq!(status.interfaces[0].flows.used, 2);
+    assert_eq!(host.owner.flush(&denied).unwrap().flows, 3);
+    let narrow = FlushRequest { interface: Some("tap0".into()), ..denied };
+    assert_eq!(host.owner.flush(&narrow).unwrap().flows, 2);
+    // The rules are the same: nothing is published.
+    assert_eq!(host.diary(), [""; 0]);
+    let wrong = FlushRequest { src: Some("nowhere".into()), ..FlushRequest::default() };
+    assert!(matches!(host.owner.flush(&wrong), Err(Error::Request(_))));
+}
+
+#[test]
+fn flows_are_shown_until_they_have_idled_out() {
+    let mut host = Fixture::new(view([link(2, "tap0")]));
+    host.apply(&rules(&["tap0"])).unwrap();
+    host.kernel().now = 3000;
+    // Live; live; idled out after 60 s; of a slot that is nobody's.
+    host.kernel().flows = vec![
+        flow(443, 2999),
+        flow(22, 2999),
+        flow(22, 1000),
+        FlowEntry { slot: 9, ..flow(22, 2999) },
+    ];
+    assert_eq!(host.owner.status().interfaces[0].flows.used, 2);
     let shown = host.owner.flows(Some("tap0")).unwrap();
     assert_eq!(shown.len(), 2);
     assert_eq!((shown[0].dport, shown[0].idle_s, shown[0].expires_s), (443, 0, 59));
-    let wrong = FlushRequest { src: Some("nowhere".into()), ..FlushRequest::default() };
-    assert!(matches!(host.owner.flush(&wrong), Err(Error::Request(_))));
+}
+
+#[test]
+fn an_interface_that_cannot_be_compiled_for_is_shown() {
+    let mut host = Fixture::new(view([link(2, "tap0")]));
+    host.apply(&rules(&["tap*"])).unwrap();
+    host.kernel().refuses_images = true;
+    host.owner.follow(view([link(2, "tap0"), link(3, "tap1")]));
+    let status = host.owner.status();
+    let shown = status.interfaces.iter().find(|shown| shown.name == "tap1").unwrap();
+    assert!(shown.datapath_reason.contains("no"), "{shown:?}");
 }

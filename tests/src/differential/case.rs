@@ -116,10 +116,7 @@ fn with_via(rng: &mut SmallRng, step: generate::Step, ticks_per_1000s: u32) -> S
 /// Nothing changes after the first change that ends flows. Nor does time pass: a flow that no packet
 /// has cut idles out by its last packet, not by the change.
 fn die(steps: &mut Vec<Step>) {
-    let ends_flows = |step: &Step| match step {
-        Step::Apply(applied) => applied.0.settings.on_revoke == OnRevoke::Cut,
-        _ => matches!(step, Step::FlushDenied),
-    };
+    let ends_flows = |step: &Step| matches!(step, Step::Apply(applied) if applied.0.settings.on_revoke == OnRevoke::Cut);
     if let Some(last) = steps.iter().position(ends_flows) {
         let mut number = 0..;
         steps.retain(|step| number.next() <= Some(last) || matches!(step, Step::Packet { .. }));

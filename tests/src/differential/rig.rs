@@ -262,7 +262,8 @@ impl<'a> Play<'a> {
                 Step::Flush => self.flush(),
                 Step::FlushDenied => {
                     self.evaluator.flush_denied(self.now);
-                    self.publish(true);
+                    let image = self.compile(&self.state, &self.live, true);
+                    self.rig.datapath.cut_denied(&image, &mut |_| true).expect("it is readable");
                 }
             }
         }
