@@ -312,21 +312,28 @@ const TOUCH_TRIES: usize = 3;
 /// Times that a claim is tried again when another CPU took the lane first.
 const CLAIM_TRIES: usize = 2;
 
-pub(crate) const REOPENED: u64 = 1;
-pub(crate) const LOST: u64 = 2;
-
 /// Opens a flow, or keeps the verdict on a first fragment, in the state that the key has, in the
 /// lane that it had before: a key must not stand in two. 0 if there is none.
 #[inline(always)]
 pub(crate) fn reopen<N: Net>(context: &Context, _: &Packet<N>, key: &mut Key<N>, _: u32) -> u64 {
-    let Some(table) = key.table() else { return LOST };
-    match find::<N>(&table, context, key) {
-        None => 0,
-        Some(mut found) => {
-            let restarted = found.restart(context.now, key.tag.state(), key.bytes);
-            if restarted { REOPENED } else { LOST }
+    let Some(table) = key.table() else { return 0 };
+    let Some(mut found) = find::<N>(&table, context, key) else { return 0 };
+    for _ in 0..not_unrolled(TOUCH_TRIES) {
+        if found.restart(context.now, key.tag.state(), key.bytes) {
+            return 1;
         }
+        // Another CPU was faster: it gave the lane away, or it opened this very flow, or a late packet
+        // of the old one has changed its state.
+        let tag = tag_of(found.bucket, found.lane());
+        if tag.identity() != key.tag.identity() {
+            return 0;
+        }
+        if !tag.state().is_closing() && !tag.state().is_cut() {
+            return 1;
+        }
+        found.tag = tag;
     }
+    0
 }
 
 /// Opens what has no lane yet; 0 if there is no room. A free lane first, then one whose flow is

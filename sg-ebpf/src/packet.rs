@@ -14,7 +14,7 @@ use sg_common::{
 };
 
 use crate::{
-    conntrack::{self, Key},
+    conntrack::Key,
     exempt::is_exempt,
     fragments,
     frame::Frame,
@@ -147,11 +147,7 @@ impl<N: Steps + Header> Packet<N> {
         } else {
             State::first(protocol, facts.direction, tcp_flags)
         });
-        let opened = match N::reopen(facts, self, key, 0) {
-            0 => N::insert(facts, self, key, 0) != 0,
-            reopened => reopened == conntrack::REOPENED,
-        };
-        if opened { Ok(Reason::Rule) } else { Err(Reason::AllowanceExceeded) }
+        if N::reopen(facts, self, key, 0) != 0 || N::insert(facts, self, key, 0) != 0 { Ok(Reason::Rule) } else { Err(Reason::AllowanceExceeded) }
     }
 
     /// Whether this is an ICMP error, which may belong to the flow of what it quotes.

@@ -346,6 +346,30 @@ fn both_start_a_connection_over() {
     });
 }
 
+/// Both open a flow anew that has idled out. Neither packet is lost: the rules allow both.
+#[test]
+fn both_open_a_flow_that_has_idled_out() {
+    race(8 * ROUNDS, |race, at| {
+        for number in 0..ROUNDS {
+            assert!(race.sender.passes(In, &datagram(at, In, number)));
+        }
+        race.rig.seconds_pass(31);
+        race.counted();
+        let sender = &race.sender;
+        let again = |number| assert!(sender.passes(In, &datagram(at, In, number)));
+        at_once(ROUNDS, again, again);
+        let counts = race.counted();
+        assert_eq!(
+            counts.get("ingress rule") + counts.get("ingress flow"),
+            u64::from(2 * ROUNDS),
+            "{counts}"
+        );
+        for number in 0..ROUNDS {
+            assert!(race.sender.passes(Out, &datagram(at, Out, number)));
+        }
+    });
+}
+
 /// New flows take the lanes of others that have just idled out, in few buckets.
 #[test]
 fn both_take_lanes_that_have_idled_out() {
