@@ -74,8 +74,7 @@ impl Mutation {
 
     /// What the tests are to nextest.
     pub(super) fn expression(&self) -> String {
-        let tests: Vec<_> =
-            self.tests.iter().map(|test| format!("test({test}) | binary({test})")).collect();
+        let tests: Vec<_> = self.tests.iter().map(|test| format!("test({test})")).collect();
         tests.join(" | ")
     }
 }
