@@ -11,9 +11,11 @@ mod classbench;
 mod rig;
 mod show;
 mod shrink;
+mod wire;
 
 pub use campaign::Campaign;
 pub use case::{Case, Kind, Step, Via, rules_case, sequence_case, single_case};
 pub use classbench::classbench_case;
 pub use rig::{Mismatch, Rig, Tally};
 pub use shrink::shrink;
+pub use wire::over_a_wire;
