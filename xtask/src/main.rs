@@ -7,6 +7,7 @@ mod run;
 mod setup;
 mod test;
 mod toolchain;
+mod vm;
 mod workspace;
 
 use std::process::ExitCode;
@@ -32,6 +33,8 @@ enum Verb {
     Lint,
     /// Run all tests, those that need root and a kernel with BPF included
     Test(test::Args),
+    /// Run the tests that need a kernel on other kernels, in guests under qemu
+    VmTest(vm::Args),
 }
 
 fn main() -> ExitCode {
@@ -41,6 +44,7 @@ fn main() -> ExitCode {
         Verb::Demo(args) => demo::run(&args),
         Verb::Lint => lint::run(),
         Verb::Test(args) => test::run(&args),
+        Verb::VmTest(args) => vm::run(&args),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
