@@ -34,7 +34,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "VERSION")]
     kernel: Vec<String>,
     /// Seconds that a guest may take
-    #[arg(long, value_name = "SECONDS", default_value_t = 400)]
+    #[arg(long, value_name = "SECONDS", default_value_t = 430)]
     limit: u64,
     /// Only tests whose name contains this
     filter: Option<String>,
