@@ -20,10 +20,7 @@ use nix::{
     unistd::Pid,
 };
 
-use crate::{Ctl, NetNs, Ran, sandbox};
-
-/// Longest wait for an agent to come up or to go.
-const PATIENCE: Duration = Duration::from_secs(20);
+use crate::{Ctl, NetNs, Ran, probe::PATIENCE, sandbox};
 
 /// An agent with directories of its own. It dies with the test; what it pinned goes with the
 /// sandbox.

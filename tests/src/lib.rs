@@ -11,11 +11,14 @@ use std::{
     time::{Duration, Instant},
 };
 
+use crate::probe::PATIENCE;
+
 pub mod agent;
 pub mod counters;
 pub mod ctl;
 pub mod differential;
 pub mod netns;
+pub mod outside;
 pub mod probe;
 pub mod sandbox;
 pub mod topology;
@@ -28,12 +31,12 @@ pub use netns::NetNs;
 pub use topology::{Addresses, FAMILIES, Role, Topology, V4, V6};
 pub use world::{Datapath, World};
 
-/// Waits for the agent to follow what the kernel has told it; panics after 5 s.
+/// Waits for the agent to follow what the kernel has told it; panics if it does not.
 #[track_caller]
 pub fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(5);
+    let deadline = Instant::now() + PATIENCE;
     while !holds() {
-        assert!(Instant::now() < deadline, "not within 5 s: {what}");
+        assert!(Instant::now() < deadline, "not within {PATIENCE:?}: {what}");
         thread::sleep(Duration::from_millis(20));
     }
 }

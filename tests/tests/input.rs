@@ -12,7 +12,7 @@ use sg_tests::{
     Ctl, Datapath, Ran, Role, V4, World,
     agent::{public_binary, ran_within},
     ctl::file,
-    probe::tcp,
+    probe::{PATIENCE, tcp},
     sandbox,
 };
 
@@ -133,7 +133,7 @@ fn huge_file() {
     let path = path.to_str().expect("ASCII");
     let started = Instant::now();
     for verb in ["check", "apply", "plan"] {
-        let ran = ran_within(world.ctl().command().args([verb, path]), Duration::from_secs(20));
+        let ran = ran_within(world.ctl().command().args([verb, path]), PATIENCE);
         ran.expect(2).says(&[path]);
     }
     assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());

@@ -1,12 +1,12 @@
 //! The agent's death, return and removal.
 
-use std::{fs, io, os::unix::process::CommandExt, path::Path, time::Duration};
+use std::{fs, io, os::unix::process::CommandExt, path::Path};
 
 use sg_tests::{
     Agent, Datapath, FAMILIES, NetNs, Role, V4, World,
     agent::{public_binary, ran_within},
     matrix,
-    probe::tcp,
+    probe::{PATIENCE, tcp},
 };
 
 /// The remote network on port 80 and nothing else.
@@ -15,7 +15,6 @@ const WEB: &str = r#"
 name = "web"
 ingress = [{ protocol = "tcp", ports = 80, cidrs = ["10.9.0.0/24", "fd09::/64"] }]
 "#;
-const LIMIT: Duration = Duration::from_secs(20);
 
 fn serve(world: &World) -> Vec<tcp::Server> {
     let at = |port| FAMILIES.map(|at| tcp::serve(&world.instance, at.instance_port(port)));
@@ -104,7 +103,7 @@ matrix! {
         world.apply(&["web"], WEB);
         world.agent.kill();
         is_filtered(world);
-        ran_within(&mut world.agent.command(&["detach"]), LIMIT).expect(0);
+        ran_within(&mut world.agent.command(&["detach"]), PATIENCE).expect(0);
         assert_eq!(pins(&world.agent.bpffs()), [""; 0]);
         is_open(world);
     }
@@ -178,7 +177,7 @@ fn without_privilege() {
     };
     // SAFETY: two system calls between fork and exec. After the closure that enters the namespace.
     unsafe { command.pre_exec(become_nobody) };
-    ran_within(&mut command, LIMIT).expect(1);
+    ran_within(&mut command, PATIENCE).expect(1);
 }
 
 /// Started by root in a container that has no capabilities.
@@ -196,7 +195,7 @@ fn without_capabilities() {
     };
     // SAFETY: system calls only between fork and exec.
     unsafe { command.pre_exec(drop_all) };
-    let ran = ran_within(&mut command, LIMIT).expect(1);
+    let ran = ran_within(&mut command, PATIENCE).expect(1);
     assert!(ran.stderr.contains("CAP_") || ran.stderr.to_lowercase().contains("permi"), "{ran:#?}");
 }
 
@@ -208,7 +207,7 @@ fn without_bpf() {
     let mut command = agent.command(&[]);
     // SAFETY: system calls only between fork and exec.
     unsafe { command.pre_exec(hide_bpf) };
-    let ran = ran_within(&mut command, LIMIT).expect(1);
+    let ran = ran_within(&mut command, PATIENCE).expect(1);
     assert!(ran.stderr.to_lowercase().contains("bpf"), "{ran:#?}");
 }
 

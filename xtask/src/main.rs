@@ -10,6 +10,7 @@ mod run;
 mod setup;
 mod test;
 mod toolchain;
+mod vm;
 mod workspace;
 
 use std::process::ExitCode;
@@ -39,6 +40,8 @@ enum Verb {
     Mutants(mutants::Args),
     /// Run all tests, those that need root and a kernel with BPF included
     Test(test::Args),
+    /// Run the tests that need a kernel on other kernels, in guests under qemu
+    VmTest(vm::Args),
 }
 
 fn main() -> ExitCode {
@@ -50,6 +53,7 @@ fn main() -> ExitCode {
         Verb::Mutants(args) => mutants::run(&args),
         Verb::Fuzz(args) => fuzz::run(&args),
         Verb::Test(args) => test::run(&args),
+        Verb::VmTest(args) => vm::run(&args),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

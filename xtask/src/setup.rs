@@ -8,6 +8,7 @@ use anyhow::{Result, bail};
 use crate::{
     run::{ask, clean, say},
     toolchain::{self, BPF_LINKER, LINKED, LLVM},
+    vm::kernel::{KERNELS, Kernel},
 };
 
 /// The versions that CI has seen; newer ones may ask for a newer Rust than the workspace does.
@@ -20,6 +21,9 @@ pub(crate) struct Args {
     /// Also what only CI needs: cargo-deny, cargo-fuzz, and clippy for the BPF crate
     #[arg(long)]
     ci: bool,
+    /// Also what only vm-test needs: qemu and its guests' kernels
+    #[arg(long)]
+    vm: bool,
 }
 
 /// One thing that may be missing.
@@ -76,27 +80,39 @@ const CI_STEPS: &[Step] = &[
     },
 ];
 
+const VM_STEPS: &[Step] = &[
+    Step {
+        what: "qemu",
+        missing: || !runs("qemu-system-x86_64", "--version"),
+        install: || apt(&["qemu-system-x86"]),
+    },
+    Step { what: "kmod", missing: || !runs("modprobe", "--version"), install: || apt(&["kmod"]) },
+    Step {
+        what: "the kernels of the guests",
+        missing: || !KERNELS.iter().all(Kernel::is_there),
+        install: install_kernels,
+    },
+];
+
 pub(crate) fn run(args: &Args) -> Result<()> {
-    let only_ci: &[&[Step]] = if args.ci { &[FUZZ_STEPS, CI_STEPS] } else { &[] };
-    let steps = STEPS.iter().chain(only_ci.iter().copied().flatten());
-    let missing: Vec<&Step> = steps.filter(|step| (step.missing)()).collect();
-    if missing.is_empty() {
+    let mut steps = vec![STEPS];
+    if args.ci {
+        steps.extend([FUZZ_STEPS, CI_STEPS]);
+    }
+    steps.extend(args.vm.then_some(VM_STEPS));
+    if install(&steps)? == 0 {
         eprintln!("setup: everything is there");
     }
-    install(&missing)
+    Ok(())
 }
 
 /// The same for the other verbs: silent when there is nothing to do.
 pub(crate) fn ensure() -> Result<()> {
-    ensure_all(STEPS)
+    install(&[STEPS]).map(drop)
 }
 
 pub(crate) fn ensure_fuzzing() -> Result<()> {
-    ensure_all(FUZZ_STEPS)
-}
-
-fn ensure_all(steps: &[Step]) -> Result<()> {
-    install(&steps.iter().filter(|step| (step.missing)()).collect::<Vec<_>>())
+    install(&[FUZZ_STEPS]).map(drop)
 }
 
 /// Whether fuzz targets can be built.
@@ -104,15 +120,23 @@ pub(crate) fn can_fuzz() -> bool {
     FUZZ_STEPS.iter().all(|step| !(step.missing)())
 }
 
-fn install(missing: &[&Step]) -> Result<()> {
-    for step in missing {
+/// The same for vm-test.
+pub(crate) fn ensure_vm() -> Result<()> {
+    install(&[STEPS, VM_STEPS]).map(drop)
+}
+
+/// Installs what is missing; how much that was.
+fn install(steps: &[&[Step]]) -> Result<usize> {
+    let missing: Vec<&Step> =
+        steps.iter().copied().flatten().filter(|step| (step.missing)()).collect();
+    for step in &missing {
         eprintln!("setup: installing {}", step.what);
         (step.install)()?;
         if (step.missing)() {
             bail!("{} is still missing after its installation", step.what);
         }
     }
-    Ok(())
+    Ok(missing.len())
 }
 
 /// Debian's newest rustc comes with its library's source, and rustup can call it by a name.
@@ -141,6 +165,11 @@ fn install_bpf_linker() -> Result<()> {
         .env_remove("CARGO_TARGET_DIR"))
 }
 
+fn install_kernels() -> Result<()> {
+    apt_get(&["update"])?;
+    KERNELS.iter().filter(|kernel| !kernel.is_there()).try_for_each(Kernel::download)
+}
+
 fn cargo_install(package: &str, version: &str) -> Result<()> {
     say(clean("cargo")
         .args(["install", package, "--version", version, "--locked"])
@@ -159,16 +188,17 @@ fn apt(packages: &[&str]) -> Result<()> {
     if ask(Command::new("id").arg("-u")).as_deref() != Some("0") {
         bail!("not root; run `apt-get update && apt-get install {list}` as root, then this again");
     }
-    let get = |args: &[&str]| {
-        say(Command::new("apt-get")
-            .args(["--quiet", "--option", "DPkg::Lock::Timeout=600"])
-            .args(args)
-            .env("DEBIAN_FRONTEND", "noninteractive"))
-    };
-    get(&["update"])?;
+    apt_get(&["update"])?;
     let mut install = vec!["install", "--yes", "--no-install-recommends"];
     install.extend(&absent);
-    get(&install)
+    apt_get(&install)
+}
+
+fn apt_get(args: &[&str]) -> Result<()> {
+    say(Command::new("apt-get")
+        .args(["--quiet", "--option", "DPkg::Lock::Timeout=600"])
+        .args(args)
+        .env("DEBIAN_FRONTEND", "noninteractive"))
 }
 
 fn has_package(name: &str) -> bool {

@@ -33,6 +33,7 @@ use sg_common::{
 };
 use sg_policy::{compile::Image, model::DatapathChoice};
 
+pub use self::object::LoadCost;
 use self::{
     arena::Arena,
     attach::Links,
@@ -161,6 +162,11 @@ impl Datapath {
         datapath.inherited =
             arena::inherited(&datapath.maps.arena, datapath.arena.root(), datapath.now())?;
         Ok(datapath)
+    }
+
+    /// What it took to load each program.
+    pub fn load_costs(&self) -> [LoadCost; 4] {
+        self.programs.costs()
     }
 
     /// The data path's clock now.

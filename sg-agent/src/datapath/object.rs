@@ -1,10 +1,13 @@
 //! The BPF object: embedded by `cargo xtask build`, loaded by aya over the agent's own maps.
 
-use std::os::fd::{AsFd, BorrowedFd};
+use std::{
+    os::fd::{AsFd, BorrowedFd},
+    time::{Duration, Instant},
+};
 
 use aya::{
     Ebpf, EbpfLoader,
-    programs::{ProgramFd, SchedClassifier, Xdp},
+    programs::{Program, ProgramError, ProgramFd, ProgramInfo, SchedClassifier, Xdp},
 };
 use sg_common::{
     counter::Counter,
@@ -17,13 +20,35 @@ use super::{Error, maps::Maps};
 /// Empty where the agent was built without the BPF toolchain (`cargo check`).
 static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("SG_BPF_OBJECT"));
 
+/// Bytes of an instruction (struct bpf_insn).
+const INSTRUCTION: u32 = 8;
+
+/// What it took to load a program.
+#[derive(Clone, Copy, Debug)]
+pub struct LoadCost {
+    pub name: &'static str,
+    /// Instructions that the verifier looked at, of the 1,000,000 that it is ready to.
+    pub verified: u32,
+    /// Instructions of the program, as the verifier left it.
+    pub instructions: u32,
+    /// Bytes of machine code.
+    pub machine_code: u32,
+    pub took: Duration,
+}
+
+#[derive(Debug)]
+struct Loaded {
+    fd: ProgramFd,
+    cost: LoadCost,
+}
+
 /// The loaded programs. aya's object is dropped after loading; descriptors keep programs alive.
 #[derive(Debug)]
 pub struct Programs {
-    xdp: ProgramFd,
-    tc_in: ProgramFd,
-    tc_out: ProgramFd,
-    probe: ProgramFd,
+    xdp: Loaded,
+    tc_in: Loaded,
+    tc_out: Loaded,
+    probe: Loaded,
 }
 
 impl Programs {
@@ -62,19 +87,23 @@ impl Programs {
     }
 
     pub fn xdp(&self) -> BorrowedFd<'_> {
-        self.xdp.as_fd()
+        self.xdp.fd.as_fd()
     }
 
     pub fn tc_in(&self) -> BorrowedFd<'_> {
-        self.tc_in.as_fd()
+        self.tc_in.fd.as_fd()
     }
 
     pub fn tc_out(&self) -> BorrowedFd<'_> {
-        self.tc_out.as_fd()
+        self.tc_out.fd.as_fd()
     }
 
     pub fn probe(&self) -> BorrowedFd<'_> {
-        self.probe.as_fd()
+        self.probe.fd.as_fd()
+    }
+
+    pub fn costs(&self) -> [LoadCost; 4] {
+        [&self.xdp, &self.tc_in, &self.tc_out, &self.probe].map(|program| program.cost)
     }
 }
 
@@ -89,30 +118,48 @@ fn failed(what: &str, error: &dyn std::error::Error) -> Error {
     Error::Other(text)
 }
 
-fn load_xdp(object: &mut Ebpf, name: &str) -> Result<ProgramFd, Error> {
-    let program: &mut Xdp = object
+fn load_xdp(object: &mut Ebpf, name: &'static str) -> Result<Loaded, Error> {
+    let program: &mut Xdp = find(object, name)?;
+    let began = Instant::now();
+    program.load().map_err(|error| failed(name, &error))?;
+    loaded(name, program.fd(), program.info(), began.elapsed())
+}
+
+fn load_classifier(object: &mut Ebpf, name: &'static str) -> Result<Loaded, Error> {
+    let program: &mut SchedClassifier = find(object, name)?;
+    let began = Instant::now();
+    program.load().map_err(|error| failed(name, &error))?;
+    loaded(name, program.fd(), program.info(), began.elapsed())
+}
+
+fn find<'a, T>(object: &'a mut Ebpf, name: &str) -> Result<&'a mut T, Error>
+where
+    &'a mut T: TryFrom<&'a mut Program, Error = ProgramError>,
+{
+    object
         .program_mut(name)
         .ok_or_else(|| Error::Other(format!("the BPF object has no program {name}")))?
         .try_into()
-        .map_err(|error| failed(name, &error))?;
-    program.load().map_err(|error| failed(name, &error))?;
-    duplicate(program.fd(), name)
+        .map_err(|error| failed(name, &error))
 }
 
-fn load_classifier(object: &mut Ebpf, name: &str) -> Result<ProgramFd, Error> {
-    let program: &mut SchedClassifier = object
-        .program_mut(name)
-        .ok_or_else(|| Error::Other(format!("the BPF object has no program {name}")))?
-        .try_into()
-        .map_err(|error| failed(name, &error))?;
-    program.load().map_err(|error| failed(name, &error))?;
-    duplicate(program.fd(), name)
-}
-
-fn duplicate(
-    fd: Result<&ProgramFd, aya::programs::ProgramError>,
-    name: &str,
-) -> Result<ProgramFd, Error> {
+fn loaded(
+    name: &'static str,
+    fd: Result<&ProgramFd, ProgramError>,
+    info: Result<ProgramInfo, ProgramError>,
+    took: Duration,
+) -> Result<Loaded, Error> {
     let fd = fd.map_err(|error| failed(name, &error))?;
-    fd.try_clone().map_err(|error| Error::kernel(format!("duplicating {name}"), error))
+    let fd = fd.try_clone().map_err(|error| Error::kernel(format!("duplicating {name}"), error))?;
+    let info = info.map_err(|error| failed(name, &error))?;
+    // Kernels before 5.16 do not tell the first.
+    let cost = LoadCost {
+        name,
+        verified: info.verified_instruction_count().unwrap_or_default(),
+        instructions: info.size_translated().unwrap_or_default() / INSTRUCTION,
+        machine_code: info.size_jitted(),
+        took,
+    };
+    tracing::debug!(?cost, "program loaded");
+    Ok(Loaded { fd, cost })
 }

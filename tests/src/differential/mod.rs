@@ -13,6 +13,7 @@ mod rig;
 mod script;
 pub mod show;
 mod shrink;
+mod wire;
 
 pub use campaign::Campaign;
 pub use case::{
@@ -24,3 +25,4 @@ pub use rig::{Mismatch, Rig, Tally};
 pub use script::{Message, Script, everywhere};
 pub use show::case as shown;
 pub use shrink::shrink;
+pub use wire::over_a_wire;

@@ -26,8 +26,9 @@ use super::{
 use crate::{Counts, NetNs, sandbox};
 
 /// Flow table capacity: so many that none of a case's flows is ever in the way of another.
-const MAX_FLOWS: u32 = 4096;
+pub(super) const MAX_FLOWS: u32 = 4096;
 const MAX_INTERFACES: u16 = 4;
+const INTERFACES: [&str; 3] = ["lo", "left", "right"];
 /// What a test run takes with a [`sg_common::probe::Question`] before it.
 const MAX_PROBE: usize = 3400;
 
@@ -35,7 +36,7 @@ const MAX_PROBE: usize = 3400;
 #[derive(Debug)]
 pub struct Rig {
     pub datapath: Datapath,
-    bench: Bench,
+    pub(super) bench: Bench,
     /// Two with an Ethernet header, one that passes for one without.
     pub ifindexes: [u32; 3],
     pub ticks_per_1000s: u32,
@@ -91,23 +92,34 @@ impl Rig {
 
     /// The same with room for that many flows of each family.
     pub fn with_capacity<T: Send>(max_flows: u32, action: impl FnOnce(&mut Self) -> T + Send) -> T {
+        Self::inside(&namespace(), INTERFACES, max_flows, action)
+    }
+
+    /// The same in a namespace that has these interfaces; the last one passes for one without an
+    /// Ethernet header.
+    pub fn inside<T: Send>(
+        namespace: &NetNs,
+        interfaces: [&str; 3],
+        max_flows: u32,
+        action: impl FnOnce(&mut Self) -> T + Send,
+    ) -> T {
         let bpffs = sandbox::directory("bpffs");
-        namespace().run(|| action(&mut Self::open(bpffs, max_flows)))
+        namespace.run(|| action(&mut Self::open(bpffs, interfaces, max_flows)))
     }
 
     /// The programs loaded, and the calling thread in their namespace for the rest of its life.
     pub fn stay(max_flows: u32) -> Self {
         let bpffs = sandbox::directory("bpffs");
         namespace().stay();
-        Self::open(bpffs, max_flows)
+        Self::open(bpffs, INTERFACES, max_flows)
     }
 
     /// Loads the programs in the namespace that the thread is in.
-    fn open(bpffs: PathBuf, max_flows: u32) -> Self {
+    fn open(bpffs: PathBuf, interfaces: [&str; 3], max_flows: u32) -> Self {
         let options = Options { bpffs, max_flows, max_interfaces: MAX_INTERFACES };
         let datapath = Datapath::open(&options).expect("the programs load");
         let bench = datapath.bench().expect("the maps are there");
-        let ifindexes = ["lo", "left", "right"]
+        let ifindexes = interfaces
             .map(|name| nix::net::if_::if_nametoindex(name).expect("the interface is there"));
         let ticks_per_1000s = datapath.ticks_per_1000s();
         Self { datapath, bench, ifindexes, ticks_per_1000s, laid_out: vec![] }

@@ -1,0 +1,127 @@
+//! `cargo xtask vm-test`: the tests on other kernels, in guests under qemu.
+
+mod cpio;
+mod guest;
+pub(crate) mod kernel;
+mod payload;
+mod report;
+mod wire;
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, bail};
+
+use self::{
+    cpio::Archive,
+    guest::Guest,
+    kernel::{KERNELS, Kernel},
+    payload::{BINARIES_METADATA, CARGO_METADATA, PROGRAMS, TARGET, WORKSPACE},
+    report::Report,
+};
+use crate::{build, run::ask, setup, workspace};
+
+/// A guest plays one of so many differential cases.
+const FEWER: u32 = 50;
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Only this kernel (6.1, 6.12); may be given several times
+    #[arg(long, value_name = "VERSION")]
+    kernel: Vec<String>,
+    /// Seconds that a guest may take
+    #[arg(long, value_name = "SECONDS", default_value_t = 430)]
+    limit: u64,
+    /// Only tests whose name contains this
+    filter: Option<String>,
+    /// Passed on to cargo-nextest in the guest
+    #[arg(last = true)]
+    nextest: Vec<String>,
+}
+
+pub(crate) fn run(args: &Args) -> Result<()> {
+    let kernels: Vec<&Kernel> = KERNELS
+        .iter()
+        .filter(|kernel| args.kernel.is_empty() || args.kernel.iter().any(|v| v == kernel.version))
+        .collect();
+    if kernels.is_empty() {
+        bail!("no such kernel");
+    }
+    setup::ensure_vm()?;
+    let built = build::run(&build::Args::default())?;
+    let payload = payload::build(&built)?;
+    let mut reports = vec![here()?];
+    for kernel in kernels {
+        let release = kernel.release()?;
+        let began = Instant::now();
+        let said = boot(kernel, payload.clone(), args);
+        reports.push(Report::read(&release, &said, began.elapsed()));
+    }
+    report::print(&reports);
+    let sum = |of: fn(&Report) -> u32| reports.iter().map(of).sum::<u32>();
+    let (passed, failed) = (sum(|report| report.passed), sum(|report| report.failed));
+    println!("vm-test: {passed} passed, {failed} failed");
+    let faults: Vec<_> = reports.iter().flat_map(Report::faults).collect();
+    if !faults.is_empty() {
+        bail!("{}", faults.join("; "));
+    }
+    Ok(())
+}
+
+/// The running kernel, which `cargo xtask test` is for: only what loading costs.
+fn here() -> Result<Report> {
+    let release = ask(Command::new("uname").arg("-r")).context("uname")?;
+    let began = Instant::now();
+    let said = ask(&mut Command::new(payload::helper("sg-programs")))
+        .context("the programs do not load on this machine; see `cargo xtask test`")?;
+    let lines = said.lines().map(str::to_owned).collect();
+    Ok(Report::read(&release, &Ok(lines), began.elapsed()))
+}
+
+/// What a guest with this kernel says.
+fn boot(kernel: &Kernel, mut payload: Archive, args: &Args) -> Result<Vec<String>> {
+    let folder = workspace::target().join("vm").join(format!("guest-{}", kernel.version));
+    fs::create_dir_all(&folder)?;
+    let files = folder.join("files.cpio");
+    let mut modules = Vec::new();
+    for module in kernel.modules()? {
+        let place = Path::new("/modules").join(module.file_name().context("a module")?);
+        payload.copy(&module, &place)?;
+        modules.push(place);
+    }
+    payload.text("/plan", plan(kernel, &modules, args));
+    payload.write(&files)?;
+    let name = kernel.version.to_owned();
+    let guest = Guest { name, image: kernel.image()?, files, folder };
+    guest.run(Duration::from_secs(args.limit))
+}
+
+/// What the guest's process 1 does; see `tests/src/bin/init`.
+fn plan(kernel: &Kernel, modules: &[PathBuf], args: &Args) -> String {
+    let mut lines: Vec<String> =
+        modules.iter().map(|module| format!("module {}", module.display())).collect();
+    lines.extend([
+        "env CARGO_TERM_COLOR=never".to_owned(),
+        "env NEXTEST_SHOW_PROGRESS=none".to_owned(),
+        format!("env SG_BIN_DIR={PROGRAMS}"),
+        format!("env SG_FEWER={FEWER}"),
+        format!("env SG_XDP_DRIVERS={}", kernel.xdp_drivers.join(",")),
+        "run sg-programs".to_owned(),
+    ]);
+    let mut nextest = format!(
+        "run cargo-nextest nextest run --profile vm --run-ignored all \
+         --binaries-metadata {BINARIES_METADATA} --cargo-metadata {CARGO_METADATA} \
+         --workspace-remap {WORKSPACE} --target-dir-remap {TARGET} -E {}",
+        kernel.filter
+    );
+    for word in args.filter.iter().chain(&args.nextest) {
+        nextest += " ";
+        nextest += word;
+    }
+    lines.push(nextest);
+    lines.join("\n")
+}
