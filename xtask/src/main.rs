@@ -1,5 +1,6 @@
 //! `cargo xtask`: everything a developer does that is more than one cargo command.
 
+mod bench;
 mod build;
 mod demo;
 mod lint;
@@ -28,6 +29,9 @@ enum Verb {
     Build(build::Args),
     /// Show security groups at work between network namespaces
     Demo(demo::Args),
+    /// Measure what a packet and a change cost, side by side with other filters
+    #[command(disable_help_flag = true)]
+    Bench(bench::Args),
     /// Check format and lints of everything, the BPF crate included
     Lint,
     /// Run all tests, those that need root and a kernel with BPF included
@@ -39,6 +43,7 @@ fn main() -> ExitCode {
         Verb::Setup(args) => setup::run(&args),
         Verb::Build(args) => build::run(&args).map(drop),
         Verb::Demo(args) => demo::run(&args),
+        Verb::Bench(args) => bench::run(&args),
         Verb::Lint => lint::run(),
         Verb::Test(args) => test::run(&args),
     };

@@ -19,6 +19,9 @@ pub(crate) struct Args {
     /// Also what only CI needs: cargo-deny, and clippy for the BPF crate
     #[arg(long)]
     ci: bool,
+    /// Also what `cargo xtask bench` compares with: nft, iptables, ipset, iperf3, xdp-filter
+    #[arg(long)]
+    bench: bool,
 }
 
 /// One thing that may be missing.
@@ -65,8 +68,28 @@ const CI_STEPS: &[Step] = &[
     },
 ];
 
+const BENCH_STEPS: &[Step] = &[
+    Step { what: "nft", missing: || !runs("nft", "--version"), install: || apt(&["nftables"]) },
+    Step {
+        what: "iptables",
+        missing: || !runs("iptables", "--version"),
+        install: || apt(&["iptables"]),
+    },
+    Step { what: "ipset", missing: || !runs("ipset", "--version"), install: || apt(&["ipset"]) },
+    Step { what: "iperf3", missing: || !runs("iperf3", "--version"), install: || apt(&["iperf3"]) },
+    Step {
+        what: "xdp-filter",
+        missing: || !runs("xdp-filter", "help"),
+        install: || apt(&["xdp-tools"]),
+    },
+];
+
 pub(crate) fn run(args: &Args) -> Result<()> {
-    let steps = STEPS.iter().chain(if args.ci { CI_STEPS } else { &[] });
+    let steps = STEPS.iter().chain(if args.ci { CI_STEPS } else { &[] }).chain(if args.bench {
+        BENCH_STEPS
+    } else {
+        &[]
+    });
     let missing: Vec<&Step> = steps.filter(|step| (step.missing)()).collect();
     if missing.is_empty() {
         eprintln!("setup: everything is there");
@@ -77,6 +100,12 @@ pub(crate) fn run(args: &Args) -> Result<()> {
 /// The same for the other verbs: silent when there is nothing to do.
 pub(crate) fn ensure() -> Result<()> {
     install(&STEPS.iter().filter(|step| (step.missing)()).collect::<Vec<_>>())
+}
+
+/// The same for `bench`.
+pub(crate) fn ensure_bench() -> Result<()> {
+    ensure()?;
+    install(&BENCH_STEPS.iter().filter(|step| (step.missing)()).collect::<Vec<_>>())
 }
 
 fn install(missing: &[&Step]) -> Result<()> {

@@ -16,6 +16,7 @@ mod revoke;
 pub mod stopwatch;
 mod sys;
 pub mod trial;
+pub mod varying;
 
 use std::{
     fs, io,

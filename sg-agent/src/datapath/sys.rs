@@ -198,32 +198,32 @@ pub fn run_xdp(
     linear: Option<u32>,
 ) -> io::Result<u32> {
     let end = linear.unwrap_or(frame.len() as u32);
-    run(program, frame, &xdp_context(end, ifindex), 1).map(|run| run.returned)
+    run(program, frame, &xdp_context(end, ifindex), 1)
 }
 
 /// Runs a TC program once on a frame of an interface; what it returned.
 pub fn run_skb(program: BorrowedFd<'_>, frame: &[u8], ifindex: u32, gso: bool) -> io::Result<u32> {
-    run(program, frame, &skb_context(ifindex, gso), 1).map(|run| run.returned)
+    run(program, frame, &skb_context(ifindex, gso), 1)
 }
 
-/// Runs an XDP program many times on a frame of an interface; nanoseconds that each took.
-pub fn time_xdp(
+/// Runs an XDP program many times on one frame of an interface, which it may change.
+pub fn repeat_xdp(
     program: BorrowedFd<'_>,
     frame: &[u8],
     ifindex: u32,
     times: u32,
-) -> io::Result<u32> {
-    run(program, frame, &xdp_context(frame.len() as u32, ifindex), times).map(|run| run.nanoseconds)
+) -> io::Result<()> {
+    run(program, frame, &xdp_context(frame.len() as u32, ifindex), times).map(drop)
 }
 
 /// The same for a TC program.
-pub fn time_skb(
+pub fn repeat_skb(
     program: BorrowedFd<'_>,
     frame: &[u8],
     ifindex: u32,
     times: u32,
-) -> io::Result<u32> {
-    run(program, frame, &skb_context(ifindex, false), times).map(|run| run.nanoseconds)
+) -> io::Result<()> {
+    run(program, frame, &skb_context(ifindex, false), times).map(drop)
 }
 
 /// struct xdp_md, as above.
@@ -239,12 +239,8 @@ fn skb_context(ifindex: u32, gso: bool) -> [u32; 48] {
     context
 }
 
-struct Run {
-    returned: u32,
-    nanoseconds: u32,
-}
-
-fn run(program: BorrowedFd<'_>, frame: &[u8], context: &[u32], times: u32) -> io::Result<Run> {
+/// What a program returned.
+fn run(program: BorrowedFd<'_>, frame: &[u8], context: &[u32], times: u32) -> io::Result<u32> {
     let mut attr = Attr::new()
         .set(0, program.as_raw_fd() as u32)
         .set(2, frame.len() as u32)
@@ -253,7 +249,7 @@ fn run(program: BorrowedFd<'_>, frame: &[u8], context: &[u32], times: u32) -> io
         .set(10, size_of_val(context) as u32)
         .set_long(12, context.as_ptr() as u64);
     attr.call(PROG_TEST_RUN, 20)?;
-    Ok(Run { returned: attr.0[1], nanoseconds: attr.0[9] })
+    Ok(attr.0[1])
 }
 
 /// Loads a program of plain instructions.

@@ -91,6 +91,11 @@ impl Rig {
         self.bench.moved();
     }
 
+    /// All counters that moved since the last call of this kind.
+    pub fn moved(&mut self) -> Vec<Moved> {
+        self.bench.moved()
+    }
+
     /// What a packet gets, without the evaluator.
     pub fn reason(&mut self, program: Program, ifindex: u32, frame: &[u8]) -> Reason {
         let trial = Trial { program, ifindex, frame, gso: false, linear: None };
