@@ -11,11 +11,13 @@
 //! what the case is about.
 
 mod cases;
+mod contenders;
 mod cpu;
 mod machine;
 mod packets;
 mod report;
 mod rules;
+mod site;
 mod statistics;
 
 use std::{path::PathBuf, process::ExitCode, thread, time::Instant};

@@ -69,6 +69,11 @@ const CI_STEPS: &[Step] = &[
 ];
 
 const BENCH_STEPS: &[Step] = &[
+    Step {
+        what: "ethtool",
+        missing: || !runs("ethtool", "--version"),
+        install: || apt(&["ethtool"]),
+    },
     Step { what: "nft", missing: || !runs("nft", "--version"), install: || apt(&["nftables"]) },
     Step {
         what: "iptables",

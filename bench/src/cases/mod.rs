@@ -1,6 +1,8 @@
 //! The cases. Each says what it measures, proves that it did, and what it has to reach.
 
+mod deny;
 mod program;
+mod turns;
 
 use std::fmt::Debug;
 
@@ -15,7 +17,7 @@ pub trait Case: Debug + Sync {
     fn run(&self, effort: &Effort) -> Result<Vec<Row>>;
 }
 
-pub const CASES: &[&dyn Case] = &[&program::Program];
+pub const CASES: &[&dyn Case] = &[&program::Program, &deny::Deny];
 
 /// How much is done for a figure.
 #[derive(Clone, Copy, Debug)]

@@ -10,6 +10,7 @@ mod clsact;
 mod device;
 mod expire;
 mod flows;
+pub mod generator;
 mod maps;
 mod object;
 mod revoke;

@@ -1,0 +1,110 @@
+//! nftables, as its users would write the same rules.
+
+use std::fmt::Write as _;
+
+use anyhow::{Context as _, Result};
+use sg_common::Family;
+use sg_tests::{NetNs, ctl::file};
+
+use super::{Did, Filter};
+use crate::{
+    packets::{everyone, senders},
+    rules::{OPEN, Rules, network, port},
+    site::{Site, run},
+};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// One set of pairs of network and port (`flags interval`).
+    Set,
+    /// A rule for each.
+    Linear,
+    /// A set, and no connection tracking.
+    Stateless,
+}
+
+#[derive(Debug)]
+pub struct Nft;
+
+impl Nft {
+    pub fn start(site: &Site, form: Form, rules: Rules, family: Family) -> Result<Self> {
+        load(site.near(), &ruleset(form, rules, family))?;
+        Ok(Self)
+    }
+}
+
+/// Loads a file of rules.
+pub fn load(namespace: &NetNs, text: &str) -> Result<()> {
+    run(namespace, "nft", &["-f", &file(text.as_bytes())]).map(drop)
+}
+
+/// A file that puts these rules in the place of earlier ones.
+pub fn ruleset(form: Form, rules: Rules, family: Family) -> String {
+    let (ip, kind) = match family {
+        Family::V4 => ("ip", "ipv4_addr"),
+        Family::V6 => ("ip6", "ipv6_addr"),
+    };
+    let (mut sets, mut allows) = (String::new(), String::new());
+    let pair = |i| (network(family, i), port(i));
+    match (rules, form) {
+        (Rules::Scattered(count), Form::Linear) => {
+            for (network, port) in (0..count).map(pair) {
+                let _ = writeln!(allows, "{ip} saddr {network} tcp dport {port} {ALLOW}");
+            }
+        }
+        (Rules::Scattered(count), _) => {
+            let _ = writeln!(
+                sets,
+                "set pairs {{\ntype {kind} . inet_service\nflags interval\nelements = {{"
+            );
+            for (network, port) in (0..count).map(pair) {
+                let _ = writeln!(sets, "{network} . {port},");
+            }
+            sets += "}\n}\n";
+            let _ = writeln!(allows, "{ip} saddr . tcp dport @pairs {ALLOW}");
+        }
+        (Rules::List(count), _) => {
+            let _ = writeln!(sets, "set list {{\ntype {kind}\nflags interval\nelements = {{");
+            for i in 0..count {
+                let _ = writeln!(sets, "{},", network(family, i));
+            }
+            sets += "}\n}\n";
+            let _ = writeln!(allows, "{ip} saddr @list tcp dport 443 {ALLOW}");
+        }
+        (Rules::Senders | Rules::Everyone, _) => {
+            let from = if rules == Rules::Senders { senders(family) } else { everyone(family) };
+            for protocol in ["udp", "tcp"] {
+                let _ = writeln!(allows, "{ip} saddr {from} {protocol} dport {OPEN} {ALLOW}");
+            }
+        }
+    }
+    let tracked = match form {
+        Form::Stateless => "",
+        _ => "ct state established counter name established accept",
+    };
+    format!(
+        "table inet bench\ndelete table inet bench\ntable inet bench {{\n\
+         counter established {{ }}\ncounter allowed {{ }}\ncounter dropped {{ }}\n{sets}\
+         chain input {{ type filter hook input priority filter; policy accept;\n\
+         {tracked}\n{allows}counter name dropped drop\n}}\n}}\n"
+    )
+}
+
+const ALLOW: &str = "counter name allowed accept";
+
+impl Filter for Nft {
+    fn did(&self, site: &Site) -> Result<Did> {
+        let text = run(site.near(), "nft", &["list", "counters", "table", "inet", "bench"])?;
+        let count = |name: &str| -> Result<u64> {
+            let counter = text.split_once(&format!("counter {name} {{")).context("no counter")?.1;
+            let packets = counter.split_whitespace().nth(1).and_then(|word| word.parse().ok());
+            packets.with_context(|| format!("cannot read {text}"))
+        };
+        Ok(Did {
+            dropped: count("dropped")?,
+            established: count("established")?,
+            allowed: count("allowed")?,
+            untracked: 0,
+        })
+    }
+}

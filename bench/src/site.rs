@@ -1,0 +1,104 @@
+//! Where a contender is measured: two machines and a veth between them.
+//!
+//! ```text
+//! remote [up0] ======== [nic0] instance
+//! generator             filter, and behind it a sink
+//! ```
+//!
+//! Generator, filter and sink run on one CPU, one after the other: what a veth receives is handled
+//! where it was sent. So the time of a burst holds all three, for every contender.
+
+use std::fs;
+
+use anyhow::{Context as _, Result, ensure};
+use nix::net::if_::if_nametoindex;
+use sg_agent::datapath::{
+    generator::{Attached, Generator, Least},
+    varying::Sources,
+};
+use sg_tests::{NetNs, Ran, Role, Topology, topology::mac};
+
+use crate::{
+    cpu,
+    packets::{FAR, NEAR, senders},
+};
+
+/// Two machines of a contender's own.
+pub struct Site {
+    pub topology: Topology,
+    sink: Option<Attached>,
+}
+
+impl Site {
+    pub fn new() -> Result<Self> {
+        let topology = Topology::new(Role::Host);
+        let address = mac(FAR).map(|byte| format!("{byte:02x}")).join(":");
+        // Answers go out, and nobody asks who is there.
+        for (family, gateway) in [("-4", "10.9.0.10"), ("-6", "fd09::10")] {
+            let from = if family == "-4" {
+                senders(sg_common::Family::V4)
+            } else {
+                senders(sg_common::Family::V6)
+            };
+            topology.instance.ip(&format!(
+                "{family} neighbour replace {gateway} lladdr {address} dev {NEAR} nud permanent
+                 {family} route add {from} via {gateway} dev {NEAR} onlink"
+            ));
+        }
+        // NAPI, which a veth has else only with XDP, takes what the generator redirects.
+        let gro = topology.instance.succeeds("ethtool", &["-K", NEAR, "gro", "on"]);
+        ensure!(gro, "ethtool cannot switch GRO on");
+        Ok(Self { topology, sink: None })
+    }
+
+    pub fn near(&self) -> &NetNs {
+        &self.topology.instance
+    }
+
+    pub fn attach(&self, least: Least) -> Result<Attached> {
+        let attach = || least.attach(if_nametoindex(NEAR)?);
+        self.near().run(attach).with_context(|| format!("attaching {least:?}"))
+    }
+
+    /// Everything that passes ends behind the filter, where it costs least.
+    pub fn sink_at_tc(&mut self) -> Result<()> {
+        self.sink = Some(self.attach(Least::Sink)?);
+        Ok(())
+    }
+
+    pub fn sunk(&self) -> u64 {
+        self.sink.as_ref().map_or(0, Attached::sunk)
+    }
+
+    /// Packets that the interface has received, whatever became of them.
+    pub fn received(&self) -> Result<u64> {
+        self.near().run(|| {
+            // Of this namespace: sysfs shows that of the thread which mounted it.
+            let text = fs::read_to_string("/proc/thread-self/net/dev")?;
+            let line = text.lines().find_map(|line| line.trim().strip_prefix("nic0:"));
+            let packets = line.and_then(|line| line.split_whitespace().nth(1)?.parse().ok());
+            packets.context("no nic0")
+        })
+    }
+
+    pub fn generator(&self, frame: &[u8], sources: Sources) -> Result<Generator> {
+        let new = || Generator::new(if_nametoindex(FAR)?, frame, sources);
+        self.topology.remote.run(new).context("loading the generator")
+    }
+
+    /// Sends a burst; nanoseconds that a packet took.
+    pub fn burst(&self, generator: &mut Generator, packets: u32) -> Result<f64> {
+        let send = move || {
+            cpu::pin(cpu::measured());
+            cpu::undisturbed(|| generator.send(packets))
+        };
+        self.topology.remote.run(send).map(f64::from).context("sending")
+    }
+}
+
+/// Runs a program in a namespace; what it printed.
+pub fn run(namespace: &NetNs, program: &str, args: &[&str]) -> Result<String> {
+    let ran = namespace.run(|| Ran::of(std::process::Command::new(program).args(args)));
+    ensure!(ran.status == Some(0), "{program} {}: {}", args.join(" "), ran.stderr.trim());
+    Ok(ran.stdout)
+}
