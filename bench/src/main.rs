@@ -13,6 +13,7 @@
 mod cases;
 mod contenders;
 mod cpu;
+mod echo;
 mod machine;
 mod packets;
 mod report;
@@ -56,11 +57,16 @@ fn main() -> ExitCode {
         eprintln!("bench: {}", case.name());
         let start = Instant::now();
         // A thread of its own, because the harness gives each a sandbox, and panics when it fails.
-        let outcome = thread::scope(|scope| scope.spawn(|| case.run(&effort)).join());
+        let mut rows = Vec::new();
+        let outcome = thread::scope(|scope| scope.spawn(|| case.run(&effort, &mut rows)).join());
         report.machine.look_again();
-        let rows = outcome.unwrap_or_else(|_| Err(anyhow::anyhow!("it panicked")));
+        let failure = match outcome {
+            Ok(Ok(())) => None,
+            Ok(Err(error)) => Some(format!("{error:#}")),
+            Err(_) => Some("it panicked".to_owned()),
+        };
         let seconds = start.elapsed().as_secs_f64();
-        report.cases.push(Finished::new(case.name(), seconds, rows));
+        report.cases.push(Finished { case: case.name(), seconds, rows, failure });
     }
     print!("{}", report.table());
     let written = cli.json.as_ref().map_or(Ok(()), |file| report.write_json(file));

@@ -19,6 +19,7 @@ use sg_agent::datapath::{
 use sg_tests::{NetNs, Ran, Role, Topology, topology::mac};
 
 use crate::{
+    contenders::nft,
     cpu,
     packets::{FAR, NEAR, senders},
 };
@@ -26,8 +27,24 @@ use crate::{
 /// Two machines of a contender's own.
 pub struct Site {
     pub topology: Topology,
-    sink: Option<Attached>,
+    /// One at the IP stack is no program.
+    sink: Option<Option<Attached>>,
 }
+
+/// Where everything ends that passes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sink {
+    /// Behind XDP and TC, where it costs least.
+    Tc,
+    /// Behind the IP stack's input hook, where packet filters of the kernel are.
+    Ip,
+}
+
+/// After the filters' own chains.
+const IP_SINK: &str = "table inet sink {
+    counter sunk { }
+    chain input { type filter hook input priority 10; policy accept; counter name sunk drop; }
+}";
 
 impl Site {
     pub fn new() -> Result<Self> {
@@ -60,14 +77,25 @@ impl Site {
         self.near().run(attach).with_context(|| format!("attaching {least:?}"))
     }
 
-    /// Everything that passes ends behind the filter, where it costs least.
-    pub fn sink_at_tc(&mut self) -> Result<()> {
-        self.sink = Some(self.attach(Least::Sink)?);
+    pub fn sink(&mut self, sink: Sink) -> Result<()> {
+        let attached = match sink {
+            Sink::Tc => Some(self.attach(Least::Sink)?),
+            Sink::Ip => {
+                nft::load(self.near(), IP_SINK)?;
+                None
+            }
+        };
+        self.sink = Some(attached);
         Ok(())
     }
 
-    pub fn sunk(&self) -> u64 {
-        self.sink.as_ref().map_or(0, Attached::sunk)
+    /// Packets that came to the sink, if there is one.
+    pub fn sunk(&self) -> Result<Option<u64>> {
+        match &self.sink {
+            None => Ok(None),
+            Some(Some(attached)) => Ok(Some(attached.sunk())),
+            Some(None) => nft::counter(self.near(), "sink", "sunk").map(Some),
+        }
     }
 
     /// Packets that the interface has received, whatever became of them.

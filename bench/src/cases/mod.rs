@@ -1,8 +1,12 @@
 //! The cases. Each says what it measures, proves that it did, and what it has to reach.
 
 mod deny;
+mod established;
+mod new_flows;
+mod passing;
 mod program;
 mod turns;
+mod untracked;
 
 use std::fmt::Debug;
 
@@ -13,11 +17,17 @@ use crate::report::Row;
 pub trait Case: Debug + Sync {
     fn name(&self) -> &'static str;
 
-    /// Fails if the contenders did not do what the case is about.
-    fn run(&self, effort: &Effort) -> Result<Vec<Row>>;
+    /// Adds what it finds. Fails if the contenders did not do what the case is about.
+    fn run(&self, effort: &Effort, rows: &mut Vec<Row>) -> Result<()>;
 }
 
-pub const CASES: &[&dyn Case] = &[&program::Program, &deny::Deny];
+pub const CASES: &[&dyn Case] = &[
+    &program::Program,
+    &deny::Deny,
+    &established::Established,
+    &untracked::Untracked,
+    &new_flows::NewFlows,
+];
 
 /// How much is done for a figure.
 #[derive(Clone, Copy, Debug)]

@@ -96,17 +96,17 @@ impl Case for Program {
         "program"
     }
 
-    fn run(&self, effort: &Effort) -> Result<Vec<Row>> {
+    fn run(&self, effort: &Effort, rows: &mut Vec<Row>) -> Result<()> {
         let rules = effort.sizes(&[10, 1000, 10_000, 100_000], &[10, 10_000]);
         let flows = effort.sizes(&[1, 1000, 100_000], &[1, 1000]);
         let mut paths = vec![Path::UNFILTERED, Path::UNTRACKED];
         paths.extend(rules.iter().map(|rules| Path::denied(*rules)));
         paths.extend(flows.iter().map(|flows| Path::established(*flows)));
-        let mut rows = measure_all(DEFAULT_FLOWS, &paths, effort)?;
+        rows.extend(measure_all(DEFAULT_FLOWS, &paths, effort)?);
         if !effort.quick {
             rows.extend(measure_all(2 * MANY_FLOWS, &[Path::established(MANY_FLOWS)], effort)?);
         }
-        Ok(rows)
+        Ok(())
     }
 }
 

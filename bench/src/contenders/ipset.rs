@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result, ensure};
 use sg_common::Family;
 use sg_tests::ctl::file;
 
-use super::{Did, Filter};
+use super::{Did, Filter, Task};
 use crate::{
     packets::{everyone, senders},
     rules::{OPEN, Rules, network, port},
@@ -19,7 +19,8 @@ pub struct Ipset {
 }
 
 impl Ipset {
-    pub fn start(site: &Site, rules: Rules, family: Family) -> Result<Self> {
+    pub fn start(site: &Site, task: &Task) -> Result<Self> {
+        let Task { rules, family, .. } = *task;
         let (iptables, inet) = match family {
             Family::V4 => ("iptables", "inet"),
             Family::V6 => ("ip6tables", "inet6"),

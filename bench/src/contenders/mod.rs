@@ -1,15 +1,16 @@
 //! What packets are filtered by: ours, and what else there is.
 
 mod bare;
+mod conntrack;
 mod ipset;
-mod nft;
+pub mod nft;
 mod sg;
 
 use anyhow::{Result, ensure};
 use sg_common::Family;
 use sg_tests::Datapath;
 
-pub use self::sg::Sg;
+pub use self::{conntrack::Conntrack, sg::Sg};
 use crate::{rules::Rules, site::Site};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,24 +23,34 @@ pub enum Contender {
     XdpDrop,
     TcDrop,
     Sg(Datapath),
-    /// A set of address and port, intervals.
-    NftSet,
-    /// A rule after the other.
-    NftLinear,
-    /// As [`Contender::NftSet`], but stateless: flows are not tracked.
-    NftStateless,
+    Nft(nft::Form),
     Ipset,
+}
+
+/// What contenders are to do.
+#[derive(Clone, Copy, Debug)]
+pub struct Task {
+    pub rules: Rules,
+    pub family: Family,
+    /// Room for flows, where it can be set.
+    pub max_flows: u32,
+}
+
+impl Task {
+    pub fn new(rules: Rules, family: Family) -> Self {
+        Self { rules, family, max_flows: 262_144 }
+    }
 }
 
 /// What a contender did with packets, as itself says.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Did {
     pub dropped: u64,
-    /// Because they belong to a tracked flow.
+    /// Passed because they belong to a tracked flow.
     pub established: u64,
-    /// Because a rule allows them, and they open a flow where flows are tracked.
+    /// Passed because a rule allows them; they open a flow where flows are tracked.
     pub allowed: u64,
-    /// Because the service is open to all.
+    /// Passed because the service is open to all.
     pub untracked: u64,
 }
 
@@ -55,7 +66,7 @@ impl Did {
 
     /// An error unless it did this, with a thousandth of the packets at most lost on the way.
     pub fn is(self, expected: Self) -> Result<()> {
-        let like = |did: u64, expected: u64| did <= expected && did * 1000 >= expected * 999;
+        let like = |did: u64, expected: u64| did.abs_diff(expected) * 1000 <= expected;
         let fields = |did: Self| [did.dropped, did.established, did.allowed, did.untracked];
         let as_expected = fields(self).iter().zip(fields(expected)).all(|(a, b)| like(*a, b));
         ensure!(as_expected, "expected {expected:?}, did {self:?}");
@@ -66,6 +77,11 @@ impl Did {
 /// A contender at work.
 pub trait Filter {
     fn did(&self, site: &Site) -> Result<Did>;
+
+    /// Entries in its flow table, if it says.
+    fn flows(&self) -> Option<u64> {
+        None
+    }
 }
 
 impl Contender {
@@ -77,27 +93,26 @@ impl Contender {
             Self::TcDrop => "bare TC drop",
             Self::Sg(Datapath::Xdp) => "sg, XDP",
             Self::Sg(Datapath::Tc) => "sg, TC",
-            Self::NftSet => "nft, set",
-            Self::NftLinear => "nft, linear",
-            Self::NftStateless => "nft, stateless",
+            Self::Nft(form) => form.name(),
             Self::Ipset => "iptables, ipset",
         }
     }
 
+    /// Whether it is a filter, and not a bound of one.
+    pub fn filters(self) -> bool {
+        matches!(self, Self::Sg(_) | Self::Nft(_) | Self::Ipset)
+    }
+
     /// Puts the rules in force for what a site's instance receives.
-    pub fn install(self, site: &Site, rules: Rules, family: Family) -> Result<Box<dyn Filter>> {
+    pub fn install(self, site: &Site, task: &Task) -> Result<Box<dyn Filter>> {
         Ok(match self {
             Self::Nothing => Box::new(bare::Bare::none()),
             Self::XdpPass => Box::new(bare::Bare::passing(site)?),
             Self::XdpDrop => Box::new(bare::Bare::dropping_at_xdp(site)?),
             Self::TcDrop => Box::new(bare::Bare::dropping_at_tc(site)?),
-            Self::Sg(datapath) => Box::new(Sg::start(site, datapath, rules, family)?),
-            Self::NftSet => Box::new(nft::Nft::start(site, nft::Form::Set, rules, family)?),
-            Self::NftLinear => Box::new(nft::Nft::start(site, nft::Form::Linear, rules, family)?),
-            Self::NftStateless => {
-                Box::new(nft::Nft::start(site, nft::Form::Stateless, rules, family)?)
-            }
-            Self::Ipset => Box::new(ipset::Ipset::start(site, rules, family)?),
+            Self::Sg(datapath) => Box::new(Sg::start(site, datapath, task)?),
+            Self::Nft(form) => Box::new(nft::Nft::start(site, form, task)?),
+            Self::Ipset => Box::new(ipset::Ipset::start(site, task)?),
         })
     }
 }

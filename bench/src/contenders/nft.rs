@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result};
 use sg_common::Family;
 use sg_tests::{NetNs, ctl::file};
 
-use super::{Did, Filter};
+use super::{Did, Filter, Task};
 use crate::{
     packets::{everyone, senders},
     rules::{OPEN, Rules, network, port},
@@ -23,12 +23,22 @@ pub enum Form {
     Stateless,
 }
 
+impl Form {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Set => "nft, set",
+            Self::Linear => "nft, linear",
+            Self::Stateless => "nft, stateless",
+        }
+    }
+}
+
 #[derive(Debug)]
 pub struct Nft;
 
 impl Nft {
-    pub fn start(site: &Site, form: Form, rules: Rules, family: Family) -> Result<Self> {
-        load(site.near(), &ruleset(form, rules, family))?;
+    pub fn start(site: &Site, form: Form, task: &Task) -> Result<Self> {
+        load(site.near(), &ruleset(form, task.rules, task.family))?;
         Ok(Self)
     }
 }
@@ -64,12 +74,12 @@ pub fn ruleset(form: Form, rules: Rules, family: Family) -> String {
             let _ = writeln!(allows, "{ip} saddr . tcp dport @pairs {ALLOW}");
         }
         (Rules::List(count), _) => {
-            let _ = writeln!(sets, "set list {{\ntype {kind}\nflags interval\nelements = {{");
+            let _ = writeln!(sets, "set networks {{\ntype {kind}\nflags interval\nelements = {{");
             for i in 0..count {
                 let _ = writeln!(sets, "{},", network(family, i));
             }
             sets += "}\n}\n";
-            let _ = writeln!(allows, "{ip} saddr @list tcp dport 443 {ALLOW}");
+            let _ = writeln!(allows, "{ip} saddr @networks tcp dport 443 {ALLOW}");
         }
         (Rules::Senders | Rules::Everyone, _) => {
             let from = if rules == Rules::Senders { senders(family) } else { everyone(family) };
@@ -92,14 +102,16 @@ pub fn ruleset(form: Form, rules: Rules, family: Family) -> String {
 
 const ALLOW: &str = "counter name allowed accept";
 
+/// Packets that a named counter counted.
+pub fn counter(namespace: &NetNs, table: &str, name: &str) -> Result<u64> {
+    let text = run(namespace, "nft", &["list", "counter", "inet", table, name])?;
+    let count = text.split_once("packets ").and_then(|(_, rest)| rest.split(' ').next());
+    count.and_then(|count| count.parse().ok()).with_context(|| format!("cannot read {text}"))
+}
+
 impl Filter for Nft {
     fn did(&self, site: &Site) -> Result<Did> {
-        let text = run(site.near(), "nft", &["list", "counters", "table", "inet", "bench"])?;
-        let count = |name: &str| -> Result<u64> {
-            let counter = text.split_once(&format!("counter {name} {{")).context("no counter")?.1;
-            let packets = counter.split_whitespace().nth(1).and_then(|word| word.parse().ok());
-            packets.with_context(|| format!("cannot read {text}"))
-        };
+        let count = |name| counter(site.near(), "bench", name);
         Ok(Did {
             dropped: count("dropped")?,
             established: count("established")?,

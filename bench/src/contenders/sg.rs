@@ -1,42 +1,26 @@
 //! Ours: the built `sg-agent` and `sgctl`.
 
 use anyhow::{Result, ensure};
-use sg_common::Family;
-use sg_tests::{Agent, Counts, Ctl, Datapath, NetNs};
+use sg_tests::{Agent, Counts, Ctl, Datapath};
 
-use super::{Did, Filter};
-use crate::{packets::NEAR, rules::Rules, site::Site};
+use super::{Did, Filter, Task};
+use crate::{packets::NEAR, site::Site};
 
 pub struct Sg {
     agent: Agent,
 }
 
 impl Sg {
-    pub fn start(site: &Site, datapath: Datapath, rules: Rules, family: Family) -> Result<Self> {
-        Self::with_flags(site.near(), Some(datapath), rules, family, &[])
-    }
-
-    /// Without a data path: as the agent thinks best.
-    pub fn with_flags(
-        namespace: &NetNs,
-        datapath: Option<Datapath>,
-        rules: Rules,
-        family: Family,
-        flags: &[&str],
-    ) -> Result<Self> {
-        let agent = Agent::start(namespace, flags);
-        let name = datapath.map_or("auto", Datapath::name);
+    pub fn start(site: &Site, datapath: Datapath, task: &Task) -> Result<Self> {
+        let agent = Agent::start(site.near(), &["--max-flows", &task.max_flows.to_string()]);
+        let name = datapath.name();
         let interface = format!(
             "[[interface]]\nname = \"{NEAR}\"\ngroups = [\"bench\"]\ndatapath = \"{name}\"\n"
         );
         let ctl = agent.ctl();
-        ctl.apply(&rules.toml(family, &interface), &[]);
-        if let Some(datapath) = datapath {
-            let status = ctl.status();
-            let has = serde_json::to_value(&status.interfaces[0].datapath)?;
-            let is = has.as_str().is_some_and(|has| has.starts_with(datapath.name()));
-            ensure!(is, "filtered by {has} instead of {name}");
-        }
+        ctl.apply(&task.rules.toml(task.family, &interface), &[]);
+        let has = ctl.status().interfaces[0].datapath.clone();
+        ensure!(has.starts_with(name), "filtered by {has} instead of {name}");
         Ok(Self { agent })
     }
 
@@ -50,10 +34,14 @@ impl Filter for Sg {
         let counts = Counts::of(&self.ctl().status(), NEAR);
         let count = |reason: &str| counts.get(&format!("ingress {reason}"));
         Ok(Did {
-            dropped: count("no_rule"),
+            dropped: count("no_rule") + count("conntrack_allowance_exceeded"),
             established: count("flow"),
             allowed: count("rule"),
             untracked: count("untracked"),
         })
+    }
+
+    fn flows(&self) -> Option<u64> {
+        Some(self.ctl().status().interfaces[0].flows.used)
     }
 }

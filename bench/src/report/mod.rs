@@ -103,16 +103,6 @@ impl Row {
     }
 }
 
-impl Finished {
-    pub fn new(case: &'static str, seconds: f64, rows: Result<Vec<Row>>) -> Self {
-        let (rows, failure) = match rows {
-            Ok(rows) => (rows, None),
-            Err(error) => (Vec::new(), Some(format!("{error:#}"))),
-        };
-        Self { case, seconds, rows, failure }
-    }
-}
-
 impl Report {
     pub fn new(machine: Machine, quick: bool) -> Self {
         Self { machine, quick, cases: Vec::new() }

@@ -1,0 +1,71 @@
+//! Opens flows for real: a socket answers each of the generator's packets.
+
+use std::{
+    net::{SocketAddr, UdpSocket},
+    sync::atomic::{AtomicBool, AtomicU64, Ordering},
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, ensure};
+use sg_agent::datapath::varying::{Order, Sources};
+use sg_common::Family;
+
+use crate::{
+    packets::{Kind, frame, instance},
+    rules::OPEN,
+    site::Site,
+};
+
+/// Packets a burst: what a socket can hold.
+const BURST: u32 = 8000;
+const BUFFER: usize = 256 << 20;
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Each of the first `flows` sources sends two datagrams and gets two answers, so that every tracker
+/// takes it for an established flow.
+pub fn open_flows(site: &Site, family: Family, flows: u32) -> Result<()> {
+    let socket = site.near().run(|| listen(family)).context("a socket")?;
+    let frame = frame(family, Kind::Datagram, OPEN);
+    let sources = Sources { count: flows, order: Order::InTurn };
+    let mut generator = site.generator(&frame, sources)?;
+    let (answered, ended) = (AtomicU64::new(0), AtomicBool::new(false));
+    thread::scope(|scope| {
+        scope.spawn(|| answer(&socket, &answered, &ended));
+        let mut sent = 0;
+        let result = (|| {
+            while sent < 2 * u64::from(flows) {
+                let burst = u64::from(BURST).min(2 * u64::from(flows) - sent);
+                site.burst(&mut generator, burst as u32)?;
+                sent += burst;
+                let deadline = Instant::now() + PATIENCE;
+                while answered.load(Ordering::Relaxed) < sent {
+                    let answers = answered.load(Ordering::Relaxed);
+                    ensure!(Instant::now() < deadline, "{answers} of {sent} answered");
+                    thread::sleep(Duration::from_micros(200));
+                }
+            }
+            Ok(())
+        })();
+        ended.store(true, Ordering::Relaxed);
+        result
+    })
+}
+
+fn listen(family: Family) -> std::io::Result<UdpSocket> {
+    let socket = UdpSocket::bind(SocketAddr::new(instance(family), OPEN))?;
+    nix::sys::socket::setsockopt(&socket, nix::sys::socket::sockopt::RcvBufForce, &BUFFER)?;
+    socket.set_read_timeout(Some(Duration::from_millis(50)))?;
+    Ok(socket)
+}
+
+fn answer(socket: &UdpSocket, answered: &AtomicU64, ended: &AtomicBool) {
+    let mut data = [0; 64];
+    while !ended.load(Ordering::Relaxed) {
+        if let Ok((length, peer)) = socket.recv_from(&mut data)
+            && socket.send_to(&data[..length], peer).is_ok()
+        {
+            answered.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
