@@ -13,10 +13,12 @@
 mod cases;
 mod contenders;
 mod cpu;
+mod daemon;
 mod echo;
 mod machine;
 mod packets;
 mod report;
+mod road;
 mod rules;
 mod site;
 mod statistics;

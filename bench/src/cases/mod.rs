@@ -1,10 +1,14 @@
 //! The cases. Each says what it measures, proves that it did, and what it has to reach.
 
+mod connections;
 mod deny;
 mod established;
+mod latency;
 mod new_flows;
 mod passing;
 mod program;
+mod roads;
+mod stream;
 mod turns;
 mod untracked;
 
@@ -27,6 +31,9 @@ pub const CASES: &[&dyn Case] = &[
     &established::Established,
     &untracked::Untracked,
     &new_flows::NewFlows,
+    &stream::Stream,
+    &connections::Connections,
+    &latency::Latency,
 ];
 
 /// How much is done for a figure.
