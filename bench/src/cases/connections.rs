@@ -1,6 +1,7 @@
 //! TCP connections a second through a filtered port, one after the other.
 
 use std::{
+    io::Read as _,
     net::{SocketAddr, TcpListener, TcpStream},
     sync::atomic::{AtomicBool, Ordering},
     thread,
@@ -40,7 +41,7 @@ impl Case for Connections {
     }
 }
 
-/// Each is opened, and ended by a reset, which leaves nothing behind.
+/// Each is opened, ended by the server, and then reset by the client, so that nothing is left behind.
 fn a_second(road: &Road, time: Duration) -> Result<f64> {
     let at = SocketAddr::new(instance(), PORT);
     let listener = road.topology.instance.run(|| TcpListener::bind(at))?;
@@ -74,7 +75,9 @@ fn connect_for(at: SocketAddr, time: Duration) -> Result<(u64, Duration)> {
     let start = Instant::now();
     let mut count = 0;
     while start.elapsed() < time {
-        let stream = TcpStream::connect(at)?;
+        let mut stream = TcpStream::connect(at)?;
+        // Waits for the server's end, or its queue would run over.
+        ensure!(stream.read(&mut [0])? == 0, "data from a server that sends none");
         let reset = libc::linger { l_onoff: 1, l_linger: 0 };
         setsockopt(&stream, sockopt::Linger, &reset)?;
         count += 1;
