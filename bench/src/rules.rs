@@ -1,11 +1,17 @@
 //! Rules of one kind for all contenders, each of which writes them in its own language.
 
-use std::{fmt::Write, net::Ipv4Addr, net::Ipv6Addr};
+use std::{
+    fmt::Write as _,
+    net::{Ipv4Addr, Ipv6Addr},
+};
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use sg_common::Family;
 
-use crate::packets::{everyone, senders};
+use crate::{
+    packets::{everyone, senders},
+    prober::FROM,
+};
 
 /// A port that no rule of [`Rules::Scattered`] has.
 pub const CLOSED: u16 = 9;
@@ -17,7 +23,7 @@ pub const OPEN: u16 = 7;
 pub enum Rules {
     /// So many rules, each for TCP, with a network and a port of its own.
     Scattered(u32),
-    /// One rule for TCP, with so many networks.
+    /// One rule for TCP to 443, with so many networks.
     List(u32),
     /// UDP and TCP to [`OPEN`] from all that send here.
     Senders,
@@ -25,75 +31,114 @@ pub enum Rules {
     Everyone,
 }
 
-/// Rule or entry number `i`: networks that do not overlap, because not everyone takes such, spread over
-/// the addresses that packets come from, of four lengths.
-pub fn network(family: Family, i: u32) -> IpNet {
-    // 2^17 blocks; an odd factor scatters and brings no two together.
-    let block = i.wrapping_mul(0x9e37_79b1) & 0x1_ffff;
-    let within = i.wrapping_mul(0x85eb_ca6b);
-    match family {
-        Family::V4 => {
-            let address = 0x4000_0000 | block << 12 | within & 0xfff;
-            let length = [32, 28, 24, 20][(i % 4) as usize];
-            Ipv4Net::new(Ipv4Addr::from_bits(address), length).expect("a length").trunc().into()
-        }
-        Family::V6 => {
-            let high = 0x2001_0db8_0000_0000 | u64::from(block) << 15 | u64::from(within & 0x7fff);
-            let length = [128, 64, 56, 49][(i % 4) as usize];
-            let address = Ipv6Addr::from_bits(u128::from(high) << 64 | u128::from(within));
-            Ipv6Net::new(address, length).expect("a length").trunc().into()
-        }
-    }
+/// Rules and what may be different from one apply to the next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ruleset {
+    pub rules: Rules,
+    pub family: Family,
+    /// Each network and port is another.
+    pub other: bool,
+    /// Whether UDP to [`OPEN`] is allowed from [`FROM`], by a rule more.
+    pub probe: bool,
 }
 
-/// The port of rule number `i`.
-pub fn port(i: u32) -> u16 {
-    (1024 + i % 60_000) as u16
+/// What a rule allows.
+#[derive(Clone, Copy, Debug)]
+pub enum Allow {
+    Tcp(IpNet, u16),
+    Udp(IpNet, u16),
+    /// TCP from the networks of [`Ruleset::list`].
+    List(u16),
 }
 
 impl Rules {
-    /// As rules.toml, with an entry for an interface.
-    pub fn toml(self, family: Family, interface: &str) -> String {
-        self.groups(family) + interface
+    pub const fn of(self, family: Family) -> Ruleset {
+        Ruleset { rules: self, family, other: false, probe: false }
+    }
+}
+
+impl Ruleset {
+    /// Rule by rule.
+    pub fn allows(&self) -> Vec<Allow> {
+        let all = |text: &str| {
+            let network = text.parse().expect("a network");
+            vec![Allow::Tcp(network, OPEN), Allow::Udp(network, OPEN)]
+        };
+        let mut allows = match self.rules {
+            Rules::Scattered(count) => {
+                (0..count).map(|i| Allow::Tcp(self.network(i), self.port(i))).collect()
+            }
+            Rules::List(_) => vec![Allow::List(443)],
+            Rules::Senders => all(senders(self.family)),
+            Rules::Everyone => all(everyone(self.family)),
+        };
+        if self.probe {
+            allows.push(Allow::Udp(FROM.parse().expect("a network"), OPEN));
+        }
+        allows
     }
 
-    /// The same without an entry for an interface: a group `bench`.
-    pub fn groups(self, family: Family) -> String {
-        let mut text = String::new();
-        let all = "{ protocol = \"udp\", ports = 7, cidrs = [\"{}\"] },\n\
-                   { protocol = \"tcp\", ports = 7, cidrs = [\"{}\"] },\n";
-        let (entries, rules) = match self {
-            Self::Scattered(count) => {
-                let mut rules = String::new();
-                for i in 0..count {
-                    let (port, network) = (port(i), network(family, i));
-                    writeln!(
-                        rules,
-                        "{{ protocol = \"tcp\", ports = {port}, cidrs = [\"{network}\"] }},"
-                    )
-                    .expect("memory");
-                }
-                (0, rules)
+    /// What [`Allow::List`] means.
+    pub fn list(&self) -> Vec<IpNet> {
+        match self.rules {
+            Rules::List(count) => (0..count).map(|i| self.network(i)).collect(),
+            _ => Vec::new(),
+        }
+    }
+
+    /// Number `i` of networks that do not overlap, because not everyone takes such, spread over the
+    /// addresses that packets come from, of four lengths.
+    fn network(&self, i: u32) -> IpNet {
+        // 2^17 blocks; an odd factor scatters and brings no two together.
+        let block = i.wrapping_mul(0x9e37_79b1) & 0x1_ffff;
+        let within = i.wrapping_mul(0x85eb_ca6b);
+        let which = (i + u32::from(self.other)) as usize % 4;
+        match self.family {
+            Family::V4 => {
+                let address = Ipv4Addr::from_bits(0x4000_0000 | block << 12 | within & 0xfff);
+                let length = [32, 28, 24, 20][which];
+                Ipv4Net::new(address, length).expect("a length").trunc().into()
             }
-            Self::List(count) => {
-                text += "[[prefix_list]]\nname = \"list\"\nentries = [\n";
-                for i in 0..count {
-                    writeln!(text, "\"{}\",", network(family, i)).expect("memory");
-                }
-                text += "]\n";
-                let rule = "{ protocol = \"tcp\", ports = 443, prefix_lists = [\"list\"] },\n";
-                (count, rule.to_owned())
+            Family::V6 => {
+                let (block, low) = (u64::from(block), u64::from(within & 0x7fff));
+                let high = 0x2001_0db8_0000_0000 | block << 15 | low;
+                let address = Ipv6Addr::from_bits(u128::from(high) << 64 | u128::from(within));
+                let length = [128, 64, 56, 49][which];
+                Ipv6Net::new(address, length).expect("a length").trunc().into()
             }
-            Self::Senders => (0, all.replace("{}", senders(family))),
-            Self::Everyone => (0, all.replace("{}", everyone(family))),
-        };
-        let quota = entries.max(rules.lines().count() as u32) + 1;
-        let quota = quota.max(100);
-        format!(
+        }
+    }
+
+    fn port(&self, i: u32) -> u16 {
+        (1024 + (i + u32::from(self.other)) % 60_000) as u16
+    }
+
+    /// As rules.toml, with an entry for interfaces of that name; `more` are further keys of it.
+    pub fn toml(&self, interface: &str, more: &str) -> String {
+        let (list, allows) = (self.list(), self.allows());
+        let quota = 100 + list.len() + allows.len();
+        let mut text = format!(
             "[settings.quotas]\nrules_per_group = {quota}\ngroups_per_interface = 1\n\
-             rules_per_interface = {quota}\n{text}\
-             [[security_group]]\nname = \"bench\"\ningress = [\n{rules}]\n"
-        )
+             rules_per_interface = {quota}\n"
+        );
+        if !list.is_empty() {
+            text += "[[prefix_list]]\nname = \"list\"\nentries = [\n";
+            for network in list {
+                let _ = writeln!(text, "\"{network}\",");
+            }
+            text += "]\n";
+        }
+        text += "[[security_group]]\nname = \"bench\"\ningress = [\n";
+        for allow in &allows {
+            let (protocol, port, peer) = match allow {
+                Allow::Tcp(network, port) => ("tcp", port, format!("cidrs = [\"{network}\"]")),
+                Allow::Udp(network, port) => ("udp", port, format!("cidrs = [\"{network}\"]")),
+                Allow::List(port) => ("tcp", port, "prefix_lists = [\"list\"]".to_owned()),
+            };
+            // Writing to a String does not fail.
+            let _ = writeln!(text, "{{ protocol = \"{protocol}\", ports = {port}, {peer} }},");
+        }
+        text + &format!("]\n[[interface]]\nname = \"{interface}\"\ngroups = [\"bench\"]\n{more}\n")
     }
 }
 
@@ -106,7 +151,7 @@ mod tests {
     fn networks_do_not_overlap_and_are_where_packets_come_from() {
         for family in Family::BOTH {
             let all: IpNet = senders(family).parse().expect("a network");
-            let mut networks: Vec<IpNet> = (0..100_000).map(|i| network(family, i)).collect();
+            let mut networks = Rules::List(100_000).of(family).list();
             networks.sort_unstable();
             assert!(networks.iter().all(|network| all.contains(network)));
             assert!(networks.windows(2).all(|pair| !pair[0].contains(&pair[1])), "{family:?}");
@@ -114,11 +159,21 @@ mod tests {
     }
 
     #[test]
+    fn other_rules_are_all_others() {
+        for family in Family::BOTH {
+            let list = Rules::List(1000).of(family);
+            let others = Ruleset { other: true, ..list }.list();
+            let all = list.list();
+            let same: Vec<_> = all.iter().filter(|network| others.contains(network)).collect();
+            assert!(same.is_empty(), "{same:?}");
+        }
+    }
+
+    #[test]
     fn rules_are_valid() {
         for rules in [Rules::Scattered(500), Rules::List(500), Rules::Senders, Rules::Everyone] {
             for family in Family::BOTH {
-                let text =
-                    rules.toml(family, "[[interface]]\nname = \"nic0\"\ngroups = [\"bench\"]");
+                let text = Ruleset { probe: true, ..rules.of(family) }.toml("nic0", "");
                 sg_policy::parse("rules.toml", text.as_bytes()).expect("valid rules");
             }
         }

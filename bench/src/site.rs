@@ -40,10 +40,11 @@ pub enum Sink {
     Ip,
 }
 
-/// After the filters' own chains.
+/// After the filters' own chains, and after conntrack has put a new flow into its table, which is the
+/// last thing of all (NF_IP_PRI_CONNTRACK_CONFIRM).
 const IP_SINK: &str = "table inet sink {
     counter sunk { }
-    chain input { type filter hook input priority 10; policy accept; counter name sunk drop; }
+    chain input { type filter hook input priority 2147483647; policy accept; counter name sunk drop; }
 }";
 
 impl Site {

@@ -7,7 +7,6 @@ use sg_common::Family;
 use super::{Case, Effort, passing::Passing, turns::Traffic};
 use crate::{
     contenders::{Conntrack, Contender, Did, Task, nft::Form},
-    echo,
     packets::{Kind, frame},
     report::Row,
     rules::{OPEN, Rules},
@@ -60,7 +59,7 @@ fn measure(family: Family, flows: u32, effort: &Effort, rows: &mut Vec<Row>) -> 
     };
     let prepare = |turns: &mut super::turns::Turns| {
         let filters = turns.0.iter().filter(|turn| turn.contender.filters());
-        filters.map(|turn| echo::open_flows(&turn.site, family, flows)).collect()
+        filters.map(|turn| turn.open_flows(family, flows)).collect()
     };
     case.measure(effort, rows, prepare, |_, outcome| {
         outcome.is(|sent| Did { established: sent, ..Did::default() })

@@ -1,13 +1,17 @@
 //! The cases. Each says what it measures, proves that it did, and what it has to reach.
 
+mod apply;
 mod connections;
 mod deny;
 mod established;
+mod growth;
 mod latency;
+mod memory;
 mod new_flows;
 mod passing;
 mod program;
 mod roads;
+mod start;
 mod stream;
 mod turns;
 mod untracked;
@@ -34,6 +38,10 @@ pub const CASES: &[&dyn Case] = &[
     &stream::Stream,
     &connections::Connections,
     &latency::Latency,
+    &apply::Apply,
+    &start::Start,
+    &memory::Memory,
+    &growth::Growth,
 ];
 
 /// How much is done for a figure.

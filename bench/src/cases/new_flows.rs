@@ -12,7 +12,6 @@ use super::{
 };
 use crate::{
     contenders::{Conntrack, Contender, Did, Task, nft::Form},
-    echo,
     packets::{Kind, frame},
     report::{Row, Target},
     rules::{OPEN, Rules},
@@ -81,7 +80,7 @@ fn full(family: Family, effort: &Effort, rows: &mut Vec<Row>) -> Result<()> {
     let mut turns = Turns::of(&contenders, &task)?;
     let frame = frame(family, Kind::Datagram, OPEN);
     for turn in turns.0.iter().filter(|turn| turn.contender.filters()) {
-        echo::open_flows(&turn.site, family, ESTABLISHED)?;
+        turn.open_flows(family, ESTABLISHED)?;
     }
     turns.sink(Sink::Ip)?;
     for turn in &turns.0 {

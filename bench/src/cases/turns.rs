@@ -3,9 +3,12 @@
 use anyhow::{Context as _, Result, ensure};
 use sg_agent::datapath::varying::{Order, Sources};
 
+use sg_common::Family;
+
 use super::Effort;
 use crate::{
     contenders::{Contender, Did, Filter, Task},
+    echo,
     report::Row,
     site::{Sink, Site},
     statistics::Samples,
@@ -119,6 +122,13 @@ impl Turns {
     fn samples(&self, of: Contender) -> &Samples {
         let found = self.0.iter().find(|turn| turn.contender == of);
         &found.expect("it took part").samples
+    }
+}
+
+impl Turn {
+    pub fn open_flows(&self, family: Family, flows: u32) -> Result<()> {
+        let opened = echo::open_flows(&self.site, family, flows);
+        opened.with_context(|| format!("opening flows through {}", self.contender.name()))
     }
 }
 

@@ -8,8 +8,7 @@ use sg_tests::ctl::file;
 
 use super::{Did, Filter, Task};
 use crate::{
-    packets::{everyone, senders},
-    rules::{OPEN, Rules, network, port},
+    rules::{Allow, Rules},
     site::{Site, run},
 };
 
@@ -26,28 +25,37 @@ impl Ipset {
             Family::V6 => ("ip6tables", "inet6"),
         };
         let host = site.near();
-        let mut set = String::new();
-        let allows: Vec<String> = match rules {
-            Rules::Scattered(count) => {
-                let _ = writeln!(set, "create pairs hash:net,port family {inet} maxelem 1000000");
-                for i in 0..count {
-                    let _ = writeln!(set, "add pairs {},tcp:{}", network(family, i), port(i));
+        let ruleset = rules.of(family);
+        let list = ruleset.list();
+        let in_set = matches!(rules, Rules::Scattered(_));
+        let (mut set, mut allows) = (String::new(), Vec::new());
+        if !list.is_empty() {
+            // Writing to a String does not fail.
+            let _ = writeln!(set, "create networks hash:net family {inet} maxelem 1000000");
+            list.iter().for_each(|network| {
+                let _ = writeln!(set, "add networks {network}");
+            });
+        }
+        if in_set {
+            let _ = writeln!(set, "create pairs hash:net,port family {inet} maxelem 1000000");
+            allows.push("-m set --match-set pairs src,dst".to_owned());
+        }
+        for allow in ruleset.allows() {
+            match allow {
+                Allow::Tcp(network, port) if in_set => {
+                    let _ = writeln!(set, "add pairs {network},tcp:{port}");
                 }
-                vec!["-m set --match-set pairs src,dst".into()]
-            }
-            Rules::List(count) => {
-                let _ = writeln!(set, "create list hash:net family {inet} maxelem 1000000");
-                for i in 0..count {
-                    let _ = writeln!(set, "add list {}", network(family, i));
+                Allow::Tcp(network, port) => {
+                    allows.push(format!("-s {network} -p tcp --dport {port}"));
                 }
-                vec!["-p tcp --dport 443 -m set --match-set list src".into()]
+                Allow::Udp(network, port) => {
+                    allows.push(format!("-s {network} -p udp --dport {port}"));
+                }
+                Allow::List(port) => {
+                    allows.push(format!("-p tcp --dport {port} -m set --match-set networks src"));
+                }
             }
-            Rules::Senders | Rules::Everyone => {
-                let from = if rules == Rules::Senders { senders(family) } else { everyone(family) };
-                let allow = |protocol| format!("-s {from} -p {protocol} --dport {OPEN}");
-                vec![allow("udp"), allow("tcp")]
-            }
-        };
+        }
         if !set.is_empty() {
             run(host, "ipset", &["restore", "-file", &file(set.as_bytes())])?;
         }

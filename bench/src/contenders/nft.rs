@@ -8,8 +8,7 @@ use sg_tests::{NetNs, ctl::file};
 
 use super::{Did, Filter, Task};
 use crate::{
-    packets::{everyone, senders},
-    rules::{OPEN, Rules, network, port},
+    rules::{Allow, Rules, Ruleset},
     site::{Site, run},
 };
 
@@ -38,7 +37,7 @@ pub struct Nft;
 
 impl Nft {
     pub fn start(site: &Site, form: Form, task: &Task) -> Result<Self> {
-        load(site.near(), &ruleset(form, task.rules, task.family))?;
+        load(site.near(), &text(form, &task.rules.of(task.family)))?;
         Ok(Self)
     }
 }
@@ -49,48 +48,47 @@ pub fn load(namespace: &NetNs, text: &str) -> Result<()> {
 }
 
 /// A file that puts these rules in the place of earlier ones.
-pub fn ruleset(form: Form, rules: Rules, family: Family) -> String {
-    let (ip, kind) = match family {
+pub fn text(form: Form, ruleset: &Ruleset) -> String {
+    let (ip, kind) = match ruleset.family {
         Family::V4 => ("ip", "ipv4_addr"),
         Family::V6 => ("ip6", "ipv6_addr"),
     };
     let (mut sets, mut allows) = (String::new(), String::new());
-    let pair = |i| (network(family, i), port(i));
-    match (rules, form) {
-        (Rules::Scattered(count), Form::Linear) => {
-            for (network, port) in (0..count).map(pair) {
-                let _ = writeln!(allows, "{ip} saddr {network} tcp dport {port} {ALLOW}");
+    // Writing to a String does not fail.
+    let list = ruleset.list();
+    if !list.is_empty() {
+        let _ = writeln!(sets, "set networks {{\ntype {kind}\nflags interval\nelements = {{");
+        list.iter().for_each(|network| {
+            let _ = writeln!(sets, "{network},");
+        });
+        sets += "}\n}\n";
+    }
+    let in_set = form != Form::Linear && matches!(ruleset.rules, Rules::Scattered(_));
+    if in_set {
+        let _ = writeln!(
+            sets,
+            "set pairs {{\ntype {kind} . inet_service\nflags interval\nelements = {{"
+        );
+        let _ = writeln!(allows, "{ip} saddr . tcp dport @pairs {ALLOW}");
+    }
+    for allow in ruleset.allows() {
+        let _ = match allow {
+            Allow::Tcp(network, port) if in_set => writeln!(sets, "{network} . {port},"),
+            Allow::Tcp(network, port) => {
+                writeln!(allows, "{ip} saddr {network} tcp dport {port} {ALLOW}")
             }
-        }
-        (Rules::Scattered(count), _) => {
-            let _ = writeln!(
-                sets,
-                "set pairs {{\ntype {kind} . inet_service\nflags interval\nelements = {{"
-            );
-            for (network, port) in (0..count).map(pair) {
-                let _ = writeln!(sets, "{network} . {port},");
+            Allow::Udp(network, port) => {
+                writeln!(allows, "{ip} saddr {network} udp dport {port} {ALLOW}")
             }
-            sets += "}\n}\n";
-            let _ = writeln!(allows, "{ip} saddr . tcp dport @pairs {ALLOW}");
-        }
-        (Rules::List(count), _) => {
-            let _ = writeln!(sets, "set networks {{\ntype {kind}\nflags interval\nelements = {{");
-            for i in 0..count {
-                let _ = writeln!(sets, "{},", network(family, i));
-            }
-            sets += "}\n}\n";
-            let _ = writeln!(allows, "{ip} saddr @networks tcp dport 443 {ALLOW}");
-        }
-        (Rules::Senders | Rules::Everyone, _) => {
-            let from = if rules == Rules::Senders { senders(family) } else { everyone(family) };
-            for protocol in ["udp", "tcp"] {
-                let _ = writeln!(allows, "{ip} saddr {from} {protocol} dport {OPEN} {ALLOW}");
-            }
-        }
+            Allow::List(port) => writeln!(allows, "{ip} saddr @networks tcp dport {port} {ALLOW}"),
+        };
+    }
+    if in_set {
+        sets += "}\n}\n";
     }
     let tracked = match form {
         Form::Stateless => "",
-        _ => "ct state established counter name established accept",
+        Form::Set | Form::Linear => "ct state established counter name established accept",
     };
     format!(
         "table inet bench\ndelete table inet bench\ntable inet bench {{\n\

@@ -14,11 +14,9 @@ impl Sg {
     pub fn start(site: &Site, datapath: Datapath, task: &Task) -> Result<Self> {
         let agent = Agent::start(site.near(), &["--max-flows", &task.max_flows.to_string()]);
         let name = datapath.name();
-        let interface = format!(
-            "[[interface]]\nname = \"{NEAR}\"\ngroups = [\"bench\"]\ndatapath = \"{name}\"\n"
-        );
         let ctl = agent.ctl();
-        ctl.apply(&task.rules.toml(task.family, &interface), &[]);
+        let how = format!("datapath = \"{name}\"");
+        ctl.apply(&task.rules.of(task.family).toml(NEAR, &how), &[]);
         let has = ctl.status().interfaces[0].datapath.clone();
         ensure!(has.starts_with(name), "filtered by {has} instead of {name}");
         Ok(Self { agent })

@@ -67,11 +67,20 @@ impl Rig {
 
     /// The same with room for that many flows of each family.
     pub fn with_capacity<T: Send>(max_flows: u32, action: impl FnOnce(&mut Self) -> T + Send) -> T {
+        Self::with_room(max_flows, MAX_INTERFACES, action)
+    }
+
+    /// The same with room for that many interfaces, too.
+    pub fn with_room<T: Send>(
+        max_flows: u32,
+        max_interfaces: u16,
+        action: impl FnOnce(&mut Self) -> T + Send,
+    ) -> T {
         let bpffs = sandbox::directory("bpffs");
         let namespace = NetNs::new("trial");
         namespace.ip("link add left type veth peer name right");
         namespace.run(|| {
-            let options = Options { bpffs, max_flows, max_interfaces: MAX_INTERFACES };
+            let options = Options { bpffs, max_flows, max_interfaces };
             let datapath = Datapath::open(&options).expect("the programs load");
             let bench = datapath.bench().expect("the maps are there");
             let ifindexes = ["lo", "left", "right"]
