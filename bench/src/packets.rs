@@ -40,7 +40,6 @@ const FROM: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     Syn,
-    Ack,
     Datagram,
 }
 
@@ -55,7 +54,6 @@ pub fn frame(family: Family, kind: Kind, port: u16) -> Vec<u8> {
     let mut frame = Vec::new();
     let written = match kind {
         Kind::Syn => ip.tcp(0, port, 1, 1000).syn().write(&mut frame, &[]),
-        Kind::Ack => ip.tcp(0, port, 1, 1000).ack(1).write(&mut frame, &[]),
         Kind::Datagram => ip.udp(0, port).write(&mut frame, &[0; 8]),
     };
     written.expect("memory");

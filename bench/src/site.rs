@@ -40,12 +40,15 @@ pub enum Sink {
     Ip,
 }
 
-/// After the filters' own chains, and after conntrack has put a new flow into its table, which is the
-/// last thing of all (NF_IP_PRI_CONNTRACK_CONFIRM).
+/// A chain behind those of the filters, and behind conntrack's last hook, which puts a new flow into its
+/// table: of two with one priority the one that came later is called first (nf_hook_entries_grow), so
+/// this one comes before all of them, empty.
 const IP_SINK: &str = "table inet sink {
     counter sunk { }
-    chain input { type filter hook input priority 2147483647; policy accept; counter name sunk drop; }
-}";
+    chain input { type filter hook input priority 2147483647; policy accept; }
+}
+";
+const IP_SINK_CLOSES: &str = "add rule inet sink input counter name sunk drop\n";
 
 impl Site {
     pub fn new() -> Result<Self> {
@@ -66,6 +69,7 @@ impl Site {
         // NAPI, which a veth has else only with XDP, takes what the generator redirects.
         let gro = topology.instance.succeeds("ethtool", &["-K", NEAR, "gro", "on"]);
         ensure!(gro, "ethtool cannot switch GRO on");
+        nft::load(&topology.instance, IP_SINK)?;
         Ok(Self { topology, sink: None })
     }
 
@@ -82,7 +86,7 @@ impl Site {
         let attached = match sink {
             Sink::Tc => Some(self.attach(Least::Sink)?),
             Sink::Ip => {
-                nft::load(self.near(), IP_SINK)?;
+                nft::load(self.near(), IP_SINK_CLOSES)?;
                 None
             }
         };

@@ -26,10 +26,6 @@ impl Samples {
         self.0.iter().zip(&other.0).map(|(left, right)| of(*left, *right)).collect()
     }
 
-    pub fn map(&self, of: impl Fn(f64) -> f64) -> Self {
-        self.0.iter().copied().map(of).collect()
-    }
-
     pub fn summary(&self) -> Summary {
         assert!(!self.0.is_empty(), "no rounds");
         let mut sorted = self.0.clone();

@@ -6,6 +6,7 @@ mod demo;
 mod lint;
 mod run;
 mod setup;
+mod size;
 mod test;
 mod toolchain;
 mod workspace;
@@ -34,6 +35,8 @@ enum Verb {
     Bench(bench::Args),
     /// Check format and lints of everything, the BPF crate included
     Lint,
+    /// Compare the BPF programs' instructions and stack with the table that is checked in
+    Size(size::Args),
     /// Run all tests, those that need root and a kernel with BPF included
     Test(test::Args),
 }
@@ -45,6 +48,7 @@ fn main() -> ExitCode {
         Verb::Demo(args) => demo::run(&args),
         Verb::Bench(args) => bench::run(&args),
         Verb::Lint => lint::run(),
+        Verb::Size(args) => size::run(&args),
         Verb::Test(args) => test::run(&args),
     };
     match done {

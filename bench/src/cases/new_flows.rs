@@ -67,7 +67,13 @@ fn with_room(family: Family, effort: &Effort, rows: &mut Vec<Row>) -> Result<()>
         effort,
         rows,
         |_| Ok(()),
-        |_, outcome| outcome.is(|sent| Did { allowed: sent, ..Did::default() }),
+        |turn, outcome| {
+            let flows = turn.filter.flows(&turn.site)?;
+            let name = turn.contender.name();
+            // The first may have idled out meanwhile.
+            ensure!(2 * flows >= outcome.did.allowed, "{name}: {flows} flows are in its table");
+            outcome.is(|sent| Did { allowed: sent, ..Did::default() })
+        },
     )
 }
 

@@ -51,8 +51,8 @@ fn measure(family: Family, effort: &Effort, rows: &mut Vec<Row>) -> Result<()> {
         |_| Ok(()),
         |turn, outcome| {
             if let Contender::Sg(_) = turn.contender {
-                let flows = turn.filter.flows();
-                ensure!(flows == Some(0), "{flows:?} flows in the table");
+                let flows = turn.filter.flows(&turn.site)?;
+                ensure!(flows == 0, "{flows} flows in the table");
                 return outcome.is(|sent| Did { untracked: sent, ..Did::default() });
             }
             outcome.is(|sent| Did { allowed: sent, ..Did::default() })

@@ -44,4 +44,8 @@ impl Filter for Bare {
         };
         Ok(Did { dropped, ..Did::default() })
     }
+
+    fn flows(&self, _site: &Site) -> Result<u64> {
+        Ok(0)
+    }
 }

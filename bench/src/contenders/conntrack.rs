@@ -3,9 +3,16 @@
 use std::fs;
 
 use anyhow::{Context as _, Result};
+use sg_tests::NetNs;
 
 const MAX: &str = "/proc/sys/net/netfilter/nf_conntrack_max";
 const BUCKETS: &str = "/proc/sys/net/netfilter/nf_conntrack_buckets";
+
+/// Flows of a namespace.
+pub fn flows(namespace: &NetNs) -> Result<u64> {
+    let count = namespace.run(|| fs::read_to_string("/proc/sys/net/netfilter/nf_conntrack_count"));
+    Ok(count.context("conntrack's count")?.trim().parse()?)
+}
 
 /// Room for so many flows, until it is dropped.
 #[derive(Debug)]

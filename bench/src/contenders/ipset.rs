@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result, ensure};
 use sg_common::Family;
 use sg_tests::ctl::file;
 
-use super::{Did, Filter, Task};
+use super::{Did, Filter, Task, conntrack};
 use crate::{
     rules::{Allow, Rules},
     site::{Site, run},
@@ -89,5 +89,9 @@ impl Filter for Ipset {
             dropped: packets[last],
             untracked: 0,
         })
+    }
+
+    fn flows(&self, site: &Site) -> Result<u64> {
+        conntrack::flows(site.near())
     }
 }

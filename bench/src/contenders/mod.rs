@@ -78,10 +78,8 @@ impl Did {
 pub trait Filter {
     fn did(&self, site: &Site) -> Result<Did>;
 
-    /// Entries in its flow table, if it says.
-    fn flows(&self) -> Option<u64> {
-        None
-    }
+    /// Entries in its flow table, where it has one.
+    fn flows(&self, site: &Site) -> Result<u64>;
 }
 
 impl Contender {

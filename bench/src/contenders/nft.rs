@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result};
 use sg_common::Family;
 use sg_tests::{NetNs, ctl::file};
 
-use super::{Did, Filter, Task};
+use super::{Did, Filter, Task, conntrack};
 use crate::{
     rules::{Allow, Rules, Ruleset},
     site::{Site, run},
@@ -116,5 +116,9 @@ impl Filter for Nft {
             allowed: count("allowed")?,
             untracked: 0,
         })
+    }
+
+    fn flows(&self, site: &Site) -> Result<u64> {
+        conntrack::flows(site.near())
     }
 }

@@ -39,7 +39,7 @@ impl Filter for Sg {
         })
     }
 
-    fn flows(&self) -> Option<u64> {
-        Some(self.ctl().status().interfaces[0].flows.used)
+    fn flows(&self, _site: &Site) -> Result<u64> {
+        Ok(self.ctl().status().interfaces[0].flows.used)
     }
 }
