@@ -70,7 +70,7 @@ fn main() -> ExitCode {
             Err(_) => Some("it panicked".to_owned()),
         };
         let seconds = start.elapsed().as_secs_f64();
-        report.cases.push(Finished { case: case.name(), seconds, rows, failure });
+        report.add(Finished { case: case.name(), seconds, rows, failure });
     }
     print!("{}", report.table());
     let written = cli.json.as_ref().map_or(Ok(()), |file| report.write_json(file));
@@ -78,5 +78,7 @@ fn main() -> ExitCode {
         eprintln!("bench: {error:#}");
         return ExitCode::FAILURE;
     }
-    if report.failed() { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+    let faults = report.faults();
+    faults.iter().for_each(|fault| eprintln!("bench: FAILED: {fault}"));
+    if faults.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

@@ -136,7 +136,7 @@ impl Ours {
         let most = Target::AtMost((change.most)(self.interfaces));
         let row = |subject, unit, samples: &Samples| Row::new(&group, at, subject, unit, samples);
         rows.push(
-            row("sgctl apply", "ms", &whole).target(most).guard(effort, Target::AtMost(500.0)),
+            row("sgctl apply", "ms", &whole).target(most).guard(effort, Target::AtMost(2000.0)),
         );
         rows.push(row("took_us", "us", &inside).target(change.most_inside.map(Target::AtMost)));
         if theirs.is_some() {

@@ -56,9 +56,10 @@ fn measure(family: Family, flows: u32, effort: &Effort, rows: &mut Vec<Row>) -> 
         },
         of_nothing,
         // To open a million through each takes its time.
-        others: if flows > 100_000 { &OTHERS[..1] } else { &OTHERS },
+        early: &[],
+        others: if effort.quick || flows > 100_000 { &OTHERS[..1] } else { &OTHERS },
         than_others,
-        guards: [0.3, 1.0],
+        guards: [0.2, 0.8],
     };
     let prepare = |turns: &mut super::turns::Turns| {
         let mut filters = turns.0.iter().filter(|turn| turn.contender.filters());

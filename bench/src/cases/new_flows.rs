@@ -22,8 +22,11 @@ use crate::{
 #[derive(Debug)]
 pub struct NewFlows;
 
+const OTHERS: [Contender; 2] = [Contender::Nft(Form::Set), Contender::Ipset];
+
 /// More than are opened in all rounds.
 const ROOM: u32 = 4 << 20;
+const QUICK_ROOM: u32 = 1 << 19;
 /// Of a table that gets full.
 const FULL: u32 = 262_144;
 /// That are there before the flood comes.
@@ -46,22 +49,24 @@ impl Case for NewFlows {
 }
 
 fn with_room(family: Family, effort: &Effort, rows: &mut Vec<Row>) -> Result<()> {
-    let _room = Conntrack::with_room_for(2 * ROOM)?;
+    let room = if effort.quick { QUICK_ROOM } else { ROOM };
+    let _room = Conntrack::with_room_for(2 * room)?;
     let frame = frame(family, Kind::Datagram, OPEN);
     let case = Passing {
         what: "new flows",
         family,
         at: 0,
-        task: Task { max_flows: ROOM, ..Task::new(Rules::Senders, family) },
+        task: Task { max_flows: room, ..Task::new(Rules::Senders, family) },
         traffic: Traffic {
             frame: &frame,
             sources: Sources { count: MOST, order: Order::InTurn },
             from: 0,
         },
         of_nothing: 0.75,
-        others: &[Contender::Nft(Form::Set), Contender::Ipset],
+        early: &[],
+        others: &OTHERS[..if effort.quick { 1 } else { 2 }],
         than_others: 2.0,
-        guards: [0.1, 1.0],
+        guards: [0.1, 0.6],
     };
     case.measure(
         effort,

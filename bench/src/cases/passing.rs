@@ -28,7 +28,9 @@ pub struct Passing<'a> {
     pub traffic: Traffic<'a>,
     /// Of a bare pass.
     pub of_nothing: f64,
-    /// A filter of the kernel, and how many times its rate.
+    /// Others that filter before the TC sink, beside ours.
+    pub early: &'a [Contender],
+    /// Filters of the kernel, and how many times the fastest one's rate.
     pub others: &'a [Contender],
     pub than_others: f64,
     /// What quick mode demands instead.
@@ -57,7 +59,8 @@ impl Passing<'_> {
             }
             Ok::<Turns, anyhow::Error>(turns)
         };
-        let near = turns_at(Sink::Tc, &[Contender::XdpPass, XDP, Contender::Nothing, TC])?;
+        let bounds = [Contender::XdpPass, XDP, Contender::Nothing, TC];
+        let near = turns_at(Sink::Tc, &[&bounds[..], self.early].concat())?;
         let group = format!("{family:?}, {what}, sink at TC");
         rows.extend(near.rows(&group, at));
         for (of, with) in [(XDP, Contender::XdpPass), (TC, Contender::Nothing)] {
@@ -66,6 +69,9 @@ impl Passing<'_> {
                     .target(Target::AtLeast(self.of_nothing))
                     .guard(effort, Target::AtLeast(self.guards[0])),
             );
+        }
+        for early in self.early {
+            rows.push(compare(&near, &group, at, XDP, *early));
         }
         let contenders = [&[Contender::Nothing, XDP, TC], self.others].concat();
         let far = turns_at(Sink::Ip, &contenders)?;

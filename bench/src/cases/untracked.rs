@@ -41,9 +41,10 @@ fn measure(family: Family, effort: &Effort, rows: &mut Vec<Row>) -> Result<()> {
             from: 0,
         },
         of_nothing: 0.95,
+        early: if effort.quick { &[] } else { &[Contender::XdpFilter] },
         others: &[Contender::Nft(Form::Stateless)],
         than_others: 1.0,
-        guards: [0.3, 0.5],
+        guards: [0.3, 0.6],
     };
     case.measure(
         effort,

@@ -91,6 +91,7 @@ impl Row {
         }
     }
 
+    /// What it is to reach.
     pub fn target(mut self, target: impl Into<Option<Target>>) -> Self {
         self.target = target.into();
         self.reached = self.target.map(|target| target.is_reached(self.summary.median));
@@ -108,12 +109,33 @@ impl Report {
         Self { machine, quick, cases: Vec::new() }
     }
 
-    /// Whether a case proved nothing, or in quick mode a guard is broken.
-    pub fn failed(&self) -> bool {
-        self.cases.iter().any(|case| {
-            case.failure.is_some()
-                || case.rows.iter().any(|row| self.quick && row.guard && row.reached == Some(false))
-        })
+    /// Takes what a case found. Few rounds say nothing of targets: in quick mode only guards are any.
+    pub fn add(&mut self, mut case: Finished) {
+        if self.quick {
+            for row in case.rows.iter_mut().filter(|row| !row.guard) {
+                (row.target, row.reached) = (None, None);
+            }
+        }
+        self.cases.push(case);
+    }
+
+    /// What makes the whole run fail: cases without proof, and in quick mode broken guards.
+    pub fn faults(&self) -> Vec<String> {
+        let mut faults = Vec::new();
+        for case in &self.cases {
+            if let Some(failure) = &case.failure {
+                faults.push(format!("{}: {failure}", case.case));
+            }
+            for row in case.rows.iter().filter(|row| row.guard && row.reached == Some(false)) {
+                let Row { group, subject, unit, summary, .. } = row;
+                let target = row.target.map_or_else(String::new, |target| target.to_string());
+                let median = summary.median;
+                let name = case.case;
+                faults
+                    .push(format!("{name}: {group}: {subject}: {median:.2} {unit}, not {target}"));
+            }
+        }
+        faults
     }
 
     pub fn write_json(&self, file: &Path) -> Result<()> {
