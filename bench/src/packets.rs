@@ -10,6 +10,13 @@ use sg_tests::topology::mac;
 pub const NEAR: &str = "nic0";
 pub const FAR: &str = "up0";
 
+pub fn name(family: Family) -> &'static str {
+    match family {
+        Family::V4 => "IPv4",
+        Family::V6 => "IPv6",
+    }
+}
+
 /// The filtered machine's address.
 pub fn instance(family: Family) -> IpAddr {
     match family {

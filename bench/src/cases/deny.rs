@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     contenders::{Contender, Did, Task, nft::Form},
-    packets::{Kind, frame},
+    packets::{Kind, frame, name},
     report::{Row, Target},
     rules::{CLOSED, Rules},
 };
@@ -35,7 +35,7 @@ impl Case for Deny {
         );
         for family in Family::BOTH {
             for rules in sizes {
-                let what = format!("{family:?}, {rules:?}");
+                let what = format!("{}, {rules:?}", name(family));
                 measure(&Task::new(*rules, family), effort, rows).context(what)?;
             }
         }
@@ -48,8 +48,8 @@ fn measure(task: &Task, effort: &Effort, rows: &mut Vec<Row>) -> Result<()> {
     let (xdp, tc) = (Sg(Datapath::Xdp), Sg(Datapath::Tc));
     let Task { rules, family, .. } = *task;
     let (count, group) = match rules {
-        Rules::List(count) => (count, format!("{family:?}, entries of a list")),
-        Rules::Scattered(count) => (count, format!("{family:?}, rules")),
+        Rules::List(count) => (count, format!("{}, entries of a list", name(family))),
+        Rules::Scattered(count) => (count, format!("{}, rules", name(family))),
         Rules::Senders | Rules::Everyone => unreachable!("not of this case"),
     };
     let mut contenders = vec![XdpDrop, xdp, TcDrop, tc, Nft(Form::Set)];

@@ -7,7 +7,7 @@ use sg_common::Family;
 use super::{Case, Effort, passing::Passing, turns::Traffic};
 use crate::{
     contenders::{Conntrack, Contender, Did, Task, nft::Form},
-    packets::{Kind, frame},
+    packets::{Kind, frame, name},
     report::Row,
     rules::{OPEN, Rules},
 };
@@ -23,7 +23,7 @@ impl Case for Established {
     fn run(&self, effort: &Effort, rows: &mut Vec<Row>) -> Result<()> {
         for family in Family::BOTH {
             for flows in effort.sizes(&[1, 1000, 100_000, 1_000_000], &[1000]) {
-                let what = format!("{family:?}, {flows} flows");
+                let what = format!("{}, {flows} flows", name(family));
                 measure(family, *flows, effort, rows).context(what)?;
             }
         }

@@ -8,6 +8,7 @@ use sg_common::Family;
 use super::{Case, Effort};
 use crate::{
     lab::{Lab, Path},
+    packets::name,
     report::{Row, Target},
     statistics::Samples,
 };
@@ -69,7 +70,7 @@ impl Case for Growth {
 
 /// By the TC program, whose test runs are quick to begin, so that many interfaces can take turns.
 fn grow(axis: &Axis, family: Family, effort: &Effort, rows: &mut Vec<Row>) -> Result<()> {
-    let group = format!("{family:?}, {}", axis.name);
+    let group = format!("{}, {}", name(family), axis.name);
     let numbers = effort.sizes(axis.numbers, &[10, 10_000]);
     let mut found: Vec<Samples> = Vec::new();
     for number in numbers {

@@ -9,7 +9,7 @@ use sg_tests::{Agent, NetNs, ctl::file};
 use super::{Case, Effort};
 use crate::{
     lab::live,
-    packets::NEAR,
+    packets::{NEAR, name},
     report::{Row, Target},
     rules::{Rules, Ruleset},
     statistics::Samples,
@@ -49,7 +49,7 @@ impl Case for Memory {
         for family in Family::BOTH {
             let list = Rules::List(LIST).of(family);
             apply(&agent, &list);
-            let of = format!("a list of {LIST}, {family:?}");
+            let of = format!("a list of {LIST}, {}", name(family));
             add("resident", &of, agent.rss() as f64 / 1024.0, Some(60.0));
             agent.kill();
             agent.restart();

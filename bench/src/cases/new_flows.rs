@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     contenders::{Conntrack, Contender, Did, Task, nft::Form},
-    packets::{Kind, frame},
+    packets::{Kind, frame, name},
     report::{Row, Target},
     rules::{OPEN, Rules},
     site::Sink,
@@ -39,9 +39,10 @@ impl Case for NewFlows {
 
     fn run(&self, effort: &Effort, rows: &mut Vec<Row>) -> Result<()> {
         for family in Family::BOTH {
-            with_room(family, effort, rows).with_context(|| format!("{family:?}"))?;
+            with_room(family, effort, rows).context(name(family))?;
             if !effort.quick {
-                full(family, effort, rows).with_context(|| format!("{family:?}, table full"))?;
+                full(family, effort, rows)
+                    .with_context(|| format!("{}, table full", name(family)))?;
             }
         }
         Ok(())
@@ -106,7 +107,7 @@ fn full(family: Family, effort: &Effort, rows: &mut Vec<Row>) -> Result<()> {
         from: u64::from(ESTABLISHED),
     };
     let outcomes = turns.run(&flood, effort)?;
-    let group = format!("{family:?}, table full, sink behind the IP stack");
+    let group = format!("{}, table full, sink behind the IP stack", name(family));
     rows.extend(turns.rows(&group, 0));
     for outcome in outcomes.iter().filter(|outcome| outcome.contender.filters()) {
         let share: Samples =

@@ -11,6 +11,7 @@ use super::{
 };
 use crate::{
     contenders::{Contender, Task},
+    packets::name,
     report::{Row, Target},
     site::Sink,
 };
@@ -61,7 +62,7 @@ impl Passing<'_> {
         };
         let bounds = [Contender::XdpPass, XDP, Contender::Nothing, TC];
         let near = turns_at(Sink::Tc, &[&bounds[..], self.early].concat())?;
-        let group = format!("{family:?}, {what}, sink at TC");
+        let group = format!("{}, {what}, sink at TC", name(family));
         rows.extend(near.rows(&group, at));
         for (of, with) in [(XDP, Contender::XdpPass), (TC, Contender::Nothing)] {
             rows.push(
@@ -75,7 +76,7 @@ impl Passing<'_> {
         }
         let contenders = [&[Contender::Nothing, XDP, TC], self.others].concat();
         let far = turns_at(Sink::Ip, &contenders)?;
-        let group = format!("{family:?}, {what}, sink behind the IP stack");
+        let group = format!("{}, {what}, sink behind the IP stack", name(family));
         rows.extend(far.rows(&group, at));
         let best = far.best(self.others);
         rows.push(compare(&far, &group, at, XDP, best));

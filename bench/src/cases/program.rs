@@ -7,6 +7,7 @@ use sg_common::Family;
 use super::{Case, Effort};
 use crate::{
     lab::{Lab, Path},
+    packets::name,
     report::{Row, Target},
 };
 
@@ -56,7 +57,7 @@ impl Case for Program {
 fn measure(lab: &mut Lab<'_>, family: Family, path: &Path, effort: &Effort) -> Result<Vec<Row>> {
     let mut rows = Vec::new();
     for (program, hook) in HOOKS {
-        let group = format!("{hook}, {family:?}, {}", path.name);
+        let group = format!("{hook}, {}, {}", name(family), path.name);
         lab.prepare(path, family).with_context(|| group.clone())?;
         let (above, least) =
             lab.time(program, family, path, effort).with_context(|| group.clone())?;

@@ -7,7 +7,7 @@ use sg_common::Family;
 use super::{Case, Effort, passing::Passing, turns::Traffic};
 use crate::{
     contenders::{Contender, Did, Task, nft::Form},
-    packets::{Kind, frame},
+    packets::{Kind, frame, name},
     report::Row,
     rules::{OPEN, Rules},
 };
@@ -22,7 +22,7 @@ impl Case for Untracked {
 
     fn run(&self, effort: &Effort, rows: &mut Vec<Row>) -> Result<()> {
         for family in Family::BOTH {
-            measure(family, effort, rows).with_context(|| format!("{family:?}"))?;
+            measure(family, effort, rows).context(name(family))?;
         }
         Ok(())
     }
