@@ -26,6 +26,8 @@ const PATIENCE: Duration = Duration::from_millis(500);
 /// Each of the first `flows` sources sends two datagrams and gets two answers, so that every tracker
 /// takes it for an established flow.
 pub fn open_flows(site: &Site, family: Family, flows: u32) -> Result<()> {
+    // As long as a flow of ours; conntrack takes one for a stream only after two seconds.
+    site.near().sysctl("netfilter/nf_conntrack_udp_timeout", "180");
     let socket = site.near().run(|| listen(family)).context("a socket")?;
     let frame = frame(family, Kind::Datagram, OPEN);
     let sources = Sources { count: flows, order: Order::InTurn };
@@ -35,11 +37,15 @@ pub fn open_flows(site: &Site, family: Family, flows: u32) -> Result<()> {
         scope.spawn(|| answer(&socket, &answered, &ended));
         let mut sent = 0;
         let result = (|| {
-            while sent < 2 * u64::from(flows) {
-                let burst = u64::from(BURST).min(2 * u64::from(flows) - sent);
-                site.burst(&mut generator, burst as u32)?;
-                sent += burst;
-                settle(&answered, sent);
+            for first in (0..flows).step_by(BURST as usize) {
+                let burst = BURST.min(flows - first);
+                // At once, or the first of many would have idled out before the last came.
+                for _ in 0..2 {
+                    generator.restart(u64::from(first));
+                    site.burst(&mut generator, burst)?;
+                    sent += u64::from(burst);
+                    settle(&answered, sent);
+                }
             }
             let answers = answered.load(Ordering::Relaxed);
             // A queue may have been full once; those flows are opened by what follows.
