@@ -84,7 +84,7 @@ const BENCH_STEPS: &[Step] = &[
     Step { what: "iperf3", missing: || !runs("iperf3", "--version"), install: || apt(&["iperf3"]) },
     Step {
         what: "xdp-filter",
-        missing: || !runs("xdp-filter", "help"),
+        missing: || !on_path("xdp-filter"),
         install: || apt(&["xdp-tools"]),
     },
 ];
@@ -190,7 +190,11 @@ fn runs(program: &str, flag: &str) -> bool {
 }
 
 fn cargo_has(subcommand: &str) -> bool {
-    let program = format!("cargo-{subcommand}");
+    on_path(&format!("cargo-{subcommand}"))
+}
+
+/// For programs that call no option a success.
+fn on_path(program: &str) -> bool {
     let path = env::var_os("PATH").unwrap_or_default();
-    env::split_paths(&path).any(|dir| dir.join(&program).is_file())
+    env::split_paths(&path).any(|dir| dir.join(program).is_file())
 }
