@@ -1,5 +1,6 @@
 //! `cargo xtask`: everything a developer does that is more than one cargo command.
 
+mod bench;
 mod build;
 mod demo;
 mod duration;
@@ -8,6 +9,7 @@ mod lint;
 mod mutants;
 mod run;
 mod setup;
+mod size;
 mod test;
 mod toolchain;
 mod vm;
@@ -32,12 +34,17 @@ enum Verb {
     Build(build::Args),
     /// Show security groups at work between network namespaces
     Demo(demo::Args),
+    /// Measure what a packet and a change cost, side by side with other filters
+    #[command(disable_help_flag = true)]
+    Bench(bench::Args),
     /// Check format and lints of everything, the BPF crate included
     Lint,
     /// Feed parser, compiler, API and loaded programs with what a fuzzer makes up
     Fuzz(fuzz::Args),
     /// Plant bugs in a copy of the sources and see that the tests find them
     Mutants(mutants::Args),
+    /// Compare the BPF programs' instructions and stack with the table that is checked in
+    Size(size::Args),
     /// Run all tests, those that need root and a kernel with BPF included
     Test(test::Args),
     /// Run the tests that need a kernel on other kernels, in guests under qemu
@@ -49,9 +56,11 @@ fn main() -> ExitCode {
         Verb::Setup(args) => setup::run(&args),
         Verb::Build(args) => build::run(&args).map(drop),
         Verb::Demo(args) => demo::run(&args),
+        Verb::Bench(args) => bench::run(&args),
         Verb::Lint => lint::run(),
         Verb::Mutants(args) => mutants::run(&args),
         Verb::Fuzz(args) => fuzz::run(&args),
+        Verb::Size(args) => size::run(&args),
         Verb::Test(args) => test::run(&args),
         Verb::VmTest(args) => vm::run(&args),
     };

@@ -24,6 +24,9 @@ pub(crate) struct Args {
     /// Also what only vm-test needs: qemu and its guests' kernels
     #[arg(long)]
     vm: bool,
+    /// Also what `cargo xtask bench` compares with: nft, iptables, ipset, iperf3, xdp-filter
+    #[arg(long)]
+    bench: bool,
 }
 
 /// One thing that may be missing.
@@ -94,12 +97,34 @@ const VM_STEPS: &[Step] = &[
     },
 ];
 
+const BENCH_STEPS: &[Step] = &[
+    Step {
+        what: "ethtool",
+        missing: || !runs("ethtool", "--version"),
+        install: || apt(&["ethtool"]),
+    },
+    Step { what: "nft", missing: || !runs("nft", "--version"), install: || apt(&["nftables"]) },
+    Step {
+        what: "iptables",
+        missing: || !runs("iptables", "--version"),
+        install: || apt(&["iptables"]),
+    },
+    Step { what: "ipset", missing: || !runs("ipset", "--version"), install: || apt(&["ipset"]) },
+    Step { what: "iperf3", missing: || !runs("iperf3", "--version"), install: || apt(&["iperf3"]) },
+    Step {
+        what: "xdp-filter",
+        missing: || !on_path("xdp-filter"),
+        install: || apt(&["xdp-tools"]),
+    },
+];
+
 pub(crate) fn run(args: &Args) -> Result<()> {
     let mut steps = vec![STEPS];
     if args.ci {
         steps.extend([FUZZ_STEPS, CI_STEPS]);
     }
     steps.extend(args.vm.then_some(VM_STEPS));
+    steps.extend(args.bench.then_some(BENCH_STEPS));
     if install(&steps)? == 0 {
         eprintln!("setup: everything is there");
     }
@@ -123,6 +148,11 @@ pub(crate) fn can_fuzz() -> bool {
 /// The same for vm-test.
 pub(crate) fn ensure_vm() -> Result<()> {
     install(&[STEPS, VM_STEPS]).map(drop)
+}
+
+/// The same for `bench`.
+pub(crate) fn ensure_bench() -> Result<()> {
+    install(&[STEPS, BENCH_STEPS]).map(drop)
 }
 
 /// Installs what is missing; how much that was.
@@ -211,7 +241,11 @@ fn runs(program: &str, flag: &str) -> bool {
 }
 
 fn cargo_has(subcommand: &str) -> bool {
-    let program = format!("cargo-{subcommand}");
+    on_path(&format!("cargo-{subcommand}"))
+}
+
+/// For programs that call no option a success.
+fn on_path(program: &str) -> bool {
     let path = env::var_os("PATH").unwrap_or_default();
-    env::split_paths(&path).any(|dir| dir.join(&program).is_file())
+    env::split_paths(&path).any(|dir| dir.join(program).is_file())
 }

@@ -10,16 +10,19 @@ mod clsact;
 mod device;
 mod expire;
 mod flows;
+pub mod generator;
 mod maps;
 mod object;
 mod revoke;
 pub mod stopwatch;
 mod sys;
 pub mod trial;
+pub mod varying;
 
 use std::{
     fs, io,
     net::IpAddr,
+    os::fd::AsFd as _,
     path::{Path, PathBuf},
     sync::atomic::Ordering,
 };
@@ -440,6 +443,24 @@ impl Datapath {
         }
         Ok(())
     }
+}
+
+/// Names and bytes of the maps pinned under `bpffs`.
+///
+/// # Errors
+/// There are none.
+pub fn map_sizes(bpffs: &Path) -> Result<Vec<(String, usize)>, Error> {
+    let dir = bpffs.join(version_dir(ABI)).join("maps");
+    let failed = |error| Error::kernel(format!("reading {}", dir.display()), error);
+    let mut sizes = Vec::new();
+    for entry in fs::read_dir(&dir).map_err(failed)? {
+        let entry = entry.map_err(failed)?;
+        let map = sys::get_pinned(&entry.path()).map_err(failed)?;
+        let size = sys::map_value_size(map.as_fd()).map_err(failed)?;
+        sizes.push((entry.file_name().to_string_lossy().into_owned(), size as usize));
+    }
+    sizes.sort_unstable();
+    Ok(sizes)
 }
 
 fn version_dir(abi: u32) -> String {

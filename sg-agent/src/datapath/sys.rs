@@ -27,6 +27,8 @@ pub const PROG_TYPE_XDP: u32 = 6;
 const F_MMAPABLE: u32 = 1 << 10;
 /// XDP: takes frames of several buffers. Only such a program may tail-call ours.
 const F_XDP_HAS_FRAGS: u32 = 1 << 5;
+/// A test run whose frames are real.
+const F_TEST_XDP_LIVE_FRAMES: u32 = 1 << 1;
 /// Attach before all others.
 const F_BEFORE: u32 = 1 << 3;
 
@@ -135,7 +137,7 @@ pub fn get_pinned(at: &Path) -> io::Result<OwnedFd> {
     Attr::new().set_long(0, at.as_ptr() as u64).call_for_fd(OBJ_GET, 4)
 }
 
-/// Attaches a program to an interface.
+/// Attaches a program to an interface, before all others.
 pub fn create_link(
     program: BorrowedFd<'_>,
     ifindex: u32,
@@ -145,6 +147,24 @@ pub fn create_link(
         AttachType::Xdp => XDP_FLAGS_DRV_MODE,
         AttachType::TcxIngress | AttachType::TcxEgress => F_BEFORE,
     };
+    link(program, ifindex, attach, flags)
+}
+
+/// Attaches a TC program to an interface, behind all others.
+pub fn create_last_link(
+    program: BorrowedFd<'_>,
+    ifindex: u32,
+    attach: AttachType,
+) -> io::Result<OwnedFd> {
+    link(program, ifindex, attach, 0)
+}
+
+fn link(
+    program: BorrowedFd<'_>,
+    ifindex: u32,
+    attach: AttachType,
+    flags: u32,
+) -> io::Result<OwnedFd> {
     Attr::new()
         .set(0, program.as_raw_fd() as u32)
         .set(1, ifindex)
@@ -198,32 +218,48 @@ pub fn run_xdp(
     linear: Option<u32>,
 ) -> io::Result<u32> {
     let end = linear.unwrap_or(frame.len() as u32);
-    run(program, frame, &xdp_context(end, ifindex), 1).map(|run| run.returned)
+    run(program, frame, &xdp_context(end, ifindex), 1)
 }
 
 /// Runs a TC program once on a frame of an interface; what it returned.
 pub fn run_skb(program: BorrowedFd<'_>, frame: &[u8], ifindex: u32, gso: bool) -> io::Result<u32> {
-    run(program, frame, &skb_context(ifindex, gso), 1).map(|run| run.returned)
+    run(program, frame, &skb_context(ifindex, gso), 1)
 }
 
-/// Runs an XDP program many times on a frame of an interface; nanoseconds that each took.
-pub fn time_xdp(
+/// Runs an XDP program many times on one frame of an interface, which it may change.
+pub fn repeat_xdp(
     program: BorrowedFd<'_>,
     frame: &[u8],
     ifindex: u32,
     times: u32,
-) -> io::Result<u32> {
-    run(program, frame, &xdp_context(frame.len() as u32, ifindex), times).map(|run| run.nanoseconds)
+) -> io::Result<()> {
+    run(program, frame, &xdp_context(frame.len() as u32, ifindex), times).map(drop)
 }
 
 /// The same for a TC program.
-pub fn time_skb(
+pub fn repeat_skb(
     program: BorrowedFd<'_>,
     frame: &[u8],
     ifindex: u32,
     times: u32,
-) -> io::Result<u32> {
-    run(program, frame, &skb_context(ifindex, false), times).map(|run| run.nanoseconds)
+) -> io::Result<()> {
+    run(program, frame, &skb_context(ifindex, false), times).map(drop)
+}
+
+/// Runs an XDP program on that many frames that are real: what it redirects is sent. Nanoseconds that
+/// each took, receiver included where that is a veth.
+pub fn send_live(program: BorrowedFd<'_>, frame: &[u8], packets: u32) -> io::Result<u32> {
+    /// At once, before those who receive them take their turn: a NAPI poll's worth.
+    const BATCH: u32 = 64;
+    let mut attr = Attr::new()
+        .set(0, program.as_raw_fd() as u32)
+        .set(2, frame.len() as u32)
+        .set_long(4, frame.as_ptr() as u64)
+        .set(8, packets)
+        .set(16, F_TEST_XDP_LIVE_FRAMES)
+        .set(18, BATCH);
+    attr.call(PROG_TEST_RUN, 20)?;
+    Ok(attr.0[9])
 }
 
 /// struct xdp_md, as above.
@@ -239,12 +275,8 @@ fn skb_context(ifindex: u32, gso: bool) -> [u32; 48] {
     context
 }
 
-struct Run {
-    returned: u32,
-    nanoseconds: u32,
-}
-
-fn run(program: BorrowedFd<'_>, frame: &[u8], context: &[u32], times: u32) -> io::Result<Run> {
+/// What a program returned.
+fn run(program: BorrowedFd<'_>, frame: &[u8], context: &[u32], times: u32) -> io::Result<u32> {
     let mut attr = Attr::new()
         .set(0, program.as_raw_fd() as u32)
         .set(2, frame.len() as u32)
@@ -253,7 +285,7 @@ fn run(program: BorrowedFd<'_>, frame: &[u8], context: &[u32], times: u32) -> io
         .set(10, size_of_val(context) as u32)
         .set_long(12, context.as_ptr() as u64);
     attr.call(PROG_TEST_RUN, 20)?;
-    Ok(Run { returned: attr.0[1], nanoseconds: attr.0[9] })
+    Ok(attr.0[1])
 }
 
 /// Loads a program of plain instructions.

@@ -1,6 +1,6 @@
 //! The two that are compared: the loaded programs, and the evaluator.
 
-use std::{collections::BTreeMap, fmt, io, path::PathBuf};
+use std::{collections::BTreeMap, fmt, io};
 
 use sg_agent::datapath::{
     Datapath, FlowEntry, Options,
@@ -92,7 +92,17 @@ impl Rig {
 
     /// The same with room for that many flows of each family.
     pub fn with_capacity<T: Send>(max_flows: u32, action: impl FnOnce(&mut Self) -> T + Send) -> T {
-        Self::inside(&namespace(), INTERFACES, max_flows, action)
+        Self::with_room(max_flows, MAX_INTERFACES, action)
+    }
+
+    /// The same with room for that many interfaces, too.
+    pub fn with_room<T: Send>(
+        max_flows: u32,
+        max_interfaces: u16,
+        action: impl FnOnce(&mut Self) -> T + Send,
+    ) -> T {
+        let options = options(max_flows, max_interfaces);
+        namespace().run(|| action(&mut Self::open(&options, INTERFACES)))
     }
 
     /// The same in a namespace that has these interfaces; the last one passes for one without an
@@ -103,21 +113,20 @@ impl Rig {
         max_flows: u32,
         action: impl FnOnce(&mut Self) -> T + Send,
     ) -> T {
-        let bpffs = sandbox::directory("bpffs");
-        namespace.run(|| action(&mut Self::open(bpffs, interfaces, max_flows)))
+        let options = options(max_flows, MAX_INTERFACES);
+        namespace.run(|| action(&mut Self::open(&options, interfaces)))
     }
 
     /// The programs loaded, and the calling thread in their namespace for the rest of its life.
     pub fn stay(max_flows: u32) -> Self {
-        let bpffs = sandbox::directory("bpffs");
+        let options = options(max_flows, MAX_INTERFACES);
         namespace().stay();
-        Self::open(bpffs, INTERFACES, max_flows)
+        Self::open(&options, INTERFACES)
     }
 
     /// Loads the programs in the namespace that the thread is in.
-    fn open(bpffs: PathBuf, interfaces: [&str; 3], max_flows: u32) -> Self {
-        let options = Options { bpffs, max_flows, max_interfaces: MAX_INTERFACES };
-        let datapath = Datapath::open(&options).expect("the programs load");
+    fn open(options: &Options, interfaces: [&str; 3]) -> Self {
+        let datapath = Datapath::open(options).expect("the programs load");
         let bench = datapath.bench().expect("the maps are there");
         let ifindexes = interfaces
             .map(|name| nix::net::if_::if_nametoindex(name).expect("the interface is there"));
@@ -172,6 +181,11 @@ impl Rig {
         let images: Vec<Image> = cases.iter().map(image).collect();
         let places = self.datapath.lay_out(&images).expect("small images fit");
         self.laid_out = cases.iter().map(Start::of).zip(places).collect();
+    }
+
+    /// All counters that moved since the last call of this kind.
+    pub fn moved(&mut self) -> Vec<Moved> {
+        self.bench.moved()
     }
 
     /// What a packet gets, without the evaluator.
@@ -529,6 +543,10 @@ impl<'a> Play<'a> {
 }
 
 /// A new one, with three interfaces.
+fn options(max_flows: u32, max_interfaces: u16) -> Options {
+    Options { bpffs: sandbox::directory("bpffs"), max_flows, max_interfaces }
+}
+
 fn namespace() -> NetNs {
     let namespace = NetNs::new("trial");
     namespace.ip("link add left type veth peer name right");

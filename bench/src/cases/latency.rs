@@ -1,0 +1,133 @@
+//! Request and response through a filtered port, with and without a stream beside them.
+
+use std::{
+    io,
+    net::{SocketAddr, UdpSocket},
+    sync::atomic::{AtomicBool, Ordering},
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, ensure};
+
+use super::{
+    Case, Effort,
+    roads::{self, Found},
+};
+use crate::{
+    cpu,
+    daemon::Daemon,
+    report::{Row, Target},
+    road::{Gate, Road, instance},
+    statistics::Samples,
+};
+
+#[derive(Debug)]
+pub struct Latency;
+
+const PORT: u16 = 7;
+const QUANTILES: [(&str, f64); 3] = [("p50", 0.5), ("p99", 0.99), ("p99.9", 0.999)];
+/// Of the stream beside, in bits a second: half of what the machine could do.
+const HEAVY: &str = "4G";
+
+impl Case for Latency {
+    fn name(&self) -> &'static str {
+        "latency"
+    }
+
+    fn run(&self, effort: &Effort, rows: &mut Vec<Row>) -> Result<()> {
+        let roads = Road::all()?;
+        let servers =
+            roads.iter().map(|road| Daemon::start(&road.topology.instance, "iperf3", &["-s"]));
+        let _servers: Vec<Daemon> = servers.collect::<Result<_>>()?;
+        thread::sleep(Duration::from_millis(300));
+        let exchanges = if effort.quick { 1000 } else { 3000 };
+        for (load, heavy) in
+            effort.sizes(&[("light load", false), ("heavy load", true)], &[("light load", false)])
+        {
+            let mut found = QUANTILES.map(|_| Vec::new());
+            roads::rounds(&roads, effort.rounds, |road| {
+                let stream = heavy.then(|| stream(road)).transpose()?;
+                let times = exchange(road, exchanges).with_context(|| road.gate.name())?;
+                drop(stream);
+                for (found, (_, quantile)) in found.iter_mut().zip(QUANTILES) {
+                    found.push((road.gate, times.quantile(quantile)));
+                }
+                Ok(0.0)
+            })?;
+            for (found, (name, _)) in found.into_iter().zip(QUANTILES) {
+                let of = |gate| {
+                    let of = found.iter().filter(|(other, _)| *other == gate);
+                    (gate, of.map(|(_, time)| *time).collect())
+                };
+                let found = Found::new(crate::road::GATES.map(of).to_vec());
+                let group = format!("{name}, {load}");
+                rows.extend(found.rows(&group, "us"));
+                let target = (name == "p99").then_some(Target::AtMost(1.05));
+                let row = found.ratio(&group, Gate::Nothing, target);
+                let guarded = name == "p50";
+                rows.push(if guarded { row.guard(effort, Target::AtMost(1.6)) } else { row });
+            }
+        }
+        Ok(())
+    }
+}
+
+fn stream(road: &Road) -> Result<Daemon> {
+    let to = instance().to_string();
+    let stream =
+        Daemon::start(&road.topology.remote, "iperf3", &["-c", &to, "-t", "60", "-b", HEAVY])?;
+    // Until it has found its pace.
+    thread::sleep(Duration::from_millis(200));
+    Ok(stream)
+}
+
+/// Microseconds.
+fn exchange(road: &Road, exchanges: u32) -> Result<Samples> {
+    let at = SocketAddr::new(instance(), PORT);
+    let server = road.topology.instance.run(|| UdpSocket::bind(at))?;
+    server.set_read_timeout(Some(Duration::from_millis(50)))?;
+    let ended = AtomicBool::new(false);
+    let before = road.passed()?;
+    let times = thread::scope(|scope| {
+        scope.spawn(|| {
+            cpu::pin(cpu::measured());
+            cpu::undisturbed(|| answer(&server, &ended));
+        });
+        let asking = || {
+            cpu::pin(0);
+            cpu::undisturbed(|| ask(at, exchanges))
+        };
+        let result = road.topology.remote.run(asking);
+        ended.store(true, Ordering::Relaxed);
+        result
+    })?;
+    let passed = road.passed()?.established - before.established;
+    let all = 2 * u64::from(exchanges) - 1;
+    ensure!(road.gate == Gate::Nothing || passed >= all, "{passed} packets of {all}");
+    Ok(times)
+}
+
+fn answer(server: &UdpSocket, ended: &AtomicBool) {
+    let mut data = [0; 64];
+    while !ended.load(Ordering::Relaxed) {
+        if let Ok((length, peer)) = server.recv_from(&mut data) {
+            // The one that waits for it says so if it does not come.
+            let _ = server.send_to(&data[..length], peer);
+        }
+    }
+}
+
+fn ask(at: SocketAddr, exchanges: u32) -> io::Result<Samples> {
+    let socket = UdpSocket::bind("0.0.0.0:0")?;
+    socket.connect(at)?;
+    socket.set_read_timeout(Some(Duration::from_secs(5)))?;
+    let mut data = [0; 64];
+    let mut once = |_| {
+        let start = Instant::now();
+        socket.send(&data[..32])?;
+        socket.recv(&mut data)?;
+        Ok(start.elapsed().as_nanos() as f64 / 1e3)
+    };
+    (0..exchanges).map(&mut once).collect()
+}

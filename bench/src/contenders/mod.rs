@@ -1,0 +1,122 @@
+//! What packets are filtered by: ours, and what else there is.
+
+mod bare;
+mod conntrack;
+mod ipset;
+pub mod nft;
+mod sg;
+mod xdp_filter;
+
+use anyhow::{Result, ensure};
+use sg_common::Family;
+use sg_tests::Datapath;
+
+pub use self::{conntrack::Conntrack, sg::Sg};
+use crate::{rules::Rules, site::Site};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Contender {
+    /// No filter.
+    Nothing,
+    /// No filter; an XDP program that passes everything.
+    XdpPass,
+    /// The bounds of what a filter can do.
+    XdpDrop,
+    TcDrop,
+    Sg(Datapath),
+    Nft(nft::Form),
+    Ipset,
+    XdpFilter,
+}
+
+/// What contenders are to do.
+#[derive(Clone, Copy, Debug)]
+pub struct Task {
+    pub rules: Rules,
+    pub family: Family,
+    /// Room for flows, where it can be set.
+    pub max_flows: u32,
+}
+
+impl Task {
+    pub fn new(rules: Rules, family: Family) -> Self {
+        Self { rules, family, max_flows: 262_144 }
+    }
+}
+
+/// What a contender did with packets, as itself says.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Did {
+    pub dropped: u64,
+    /// Passed because they belong to a tracked flow.
+    pub established: u64,
+    /// Passed because a rule allows them; they open a flow where flows are tracked.
+    pub allowed: u64,
+    /// Passed because the service is open to all.
+    pub untracked: u64,
+}
+
+impl Did {
+    pub fn since(self, before: Self) -> Self {
+        Self {
+            dropped: self.dropped - before.dropped,
+            established: self.established - before.established,
+            allowed: self.allowed - before.allowed,
+            untracked: self.untracked - before.untracked,
+        }
+    }
+
+    /// An error unless it did this, with a thousandth of the packets at most lost on the way.
+    pub fn is(self, expected: Self) -> Result<()> {
+        let fields = |did: Self| [did.dropped, did.established, did.allowed, did.untracked];
+        let all: u64 = fields(expected).iter().sum();
+        // Not only a few of ours less: the machines' own, who look for neighbours, may be among them.
+        let like = |did: u64, expected: u64| did.abs_diff(expected) * 1000 <= all;
+        let as_expected = fields(self).iter().zip(fields(expected)).all(|(a, b)| like(*a, b));
+        ensure!(as_expected, "expected {expected:?}, did {self:?}");
+        Ok(())
+    }
+}
+
+/// A contender at work.
+pub trait Filter {
+    fn did(&self, site: &Site) -> Result<Did>;
+
+    /// Entries in its flow table, where it has one.
+    fn flows(&self, site: &Site) -> Result<u64>;
+}
+
+impl Contender {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Nothing => "no filter",
+            Self::XdpPass => "bare XDP pass",
+            Self::XdpDrop => "bare XDP drop",
+            Self::TcDrop => "bare TC drop",
+            Self::Sg(Datapath::Xdp) => "sg, XDP",
+            Self::Sg(Datapath::Tc) => "sg, TC",
+            Self::Nft(form) => form.name(),
+            Self::Ipset => "iptables, ipset",
+            Self::XdpFilter => "xdp-filter",
+        }
+    }
+
+    /// Whether it is a filter, and not a bound of one.
+    pub fn filters(self) -> bool {
+        matches!(self, Self::Sg(_) | Self::Nft(_) | Self::Ipset | Self::XdpFilter)
+    }
+
+    /// Puts the rules in force for what a site's instance receives.
+    pub fn install(self, site: &Site, task: &Task) -> Result<Box<dyn Filter>> {
+        Ok(match self {
+            Self::Nothing => Box::new(bare::Bare::none()),
+            Self::XdpPass => Box::new(bare::Bare::passing(site)?),
+            Self::XdpDrop => Box::new(bare::Bare::dropping_at_xdp(site)?),
+            Self::TcDrop => Box::new(bare::Bare::dropping_at_tc(site)?),
+            Self::Sg(datapath) => Box::new(Sg::start(site, datapath, task)?),
+            Self::Nft(form) => Box::new(nft::Nft::start(site, form, task)?),
+            Self::Ipset => Box::new(ipset::Ipset::start(site, task)?),
+            Self::XdpFilter => Box::new(xdp_filter::XdpFilter::start(site, task)?),
+        })
+    }
+}

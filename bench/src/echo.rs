@@ -1,0 +1,91 @@
+//! Opens flows for real: a socket answers each of the generator's packets.
+
+use std::{
+    net::{SocketAddr, UdpSocket},
+    sync::atomic::{AtomicBool, AtomicU64, Ordering},
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, ensure};
+use sg_agent::datapath::varying::{Order, Sources};
+use sg_common::Family;
+
+use crate::{
+    packets::{Kind, frame, instance},
+    rules::OPEN,
+    site::Site,
+};
+
+/// Packets a burst: what a socket can hold.
+const BURST: u32 = 8000;
+const BUFFER: usize = 256 << 20;
+/// The machine may be busy with something else meanwhile.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Each of the first `flows` sources sends two datagrams and gets two answers, so that every tracker
+/// takes it for an established flow.
+pub fn open_flows(site: &Site, family: Family, flows: u32) -> Result<()> {
+    // As long as a flow of ours; conntrack takes one for a stream only after two seconds.
+    site.near().sysctl("netfilter/nf_conntrack_udp_timeout", "180");
+    let socket = site.near().run(|| listen(family)).context("a socket")?;
+    let frame = frame(family, Kind::Datagram, OPEN);
+    let sources = Sources { count: flows, order: Order::InTurn };
+    let mut generator = site.generator(&frame, sources)?;
+    let (answered, ended) = (AtomicU64::new(0), AtomicBool::new(false));
+    thread::scope(|scope| {
+        scope.spawn(|| answer(&socket, &answered, &ended));
+        let mut sent = 0;
+        let result = (|| {
+            for first in (0..flows).step_by(BURST as usize) {
+                let burst = BURST.min(flows - first);
+                // At once, or the first of many would have idled out before the last came.
+                for _ in 0..2 {
+                    generator.restart(u64::from(first));
+                    site.burst(&mut generator, burst)?;
+                    sent += u64::from(burst);
+                    settle(&answered, sent);
+                }
+            }
+            let answers = answered.load(Ordering::Relaxed);
+            // A queue may have been full once; those flows are opened by what follows.
+            ensure!(answers * 1000 >= sent * 999, "{answers} of {sent} answered");
+            Ok(())
+        })();
+        ended.store(true, Ordering::Relaxed);
+        result
+    })
+}
+
+/// Waits until so many are answered, but for what may be lost, or no more come.
+fn settle(answered: &AtomicU64, sent: u64) {
+    let (mut before, mut since) = (0, Instant::now());
+    while since.elapsed() < PATIENCE {
+        let now = answered.load(Ordering::Relaxed);
+        if now + sent / 1000 >= sent {
+            return;
+        }
+        if now != before {
+            (before, since) = (now, Instant::now());
+        }
+        thread::sleep(Duration::from_micros(200));
+    }
+}
+
+fn listen(family: Family) -> std::io::Result<UdpSocket> {
+    let socket = UdpSocket::bind(SocketAddr::new(instance(family), OPEN))?;
+    nix::sys::socket::setsockopt(&socket, nix::sys::socket::sockopt::RcvBufForce, &BUFFER)?;
+    socket.set_read_timeout(Some(Duration::from_millis(50)))?;
+    Ok(socket)
+}
+
+fn answer(socket: &UdpSocket, answered: &AtomicU64, ended: &AtomicBool) {
+    let mut data = [0; 64];
+    while !ended.load(Ordering::Relaxed) {
+        if let Ok((length, peer)) = socket.recv_from(&mut data)
+            && socket.send_to(&data[..length], peer).is_ok()
+        {
+            answered.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}

@@ -1,0 +1,137 @@
+//! Where a contender is measured: two machines and a veth between them.
+//!
+//! ```text
+//! remote [up0] ======== [nic0] instance
+//! generator             filter, and behind it a sink
+//! ```
+//!
+//! Generator, filter and sink run on one CPU, one after the other: what a veth receives is handled
+//! where it was sent. So the time of a burst holds all three, for every contender.
+
+use std::fs;
+
+use anyhow::{Context as _, Result, ensure};
+use nix::net::if_::if_nametoindex;
+use sg_agent::datapath::{
+    generator::{Attached, Generator, Least},
+    varying::Sources,
+};
+use sg_tests::{NetNs, Ran, Role, Topology, topology::mac};
+
+use crate::{
+    contenders::nft,
+    cpu,
+    packets::{FAR, NEAR, senders},
+};
+
+/// Two machines of a contender's own.
+pub struct Site {
+    pub topology: Topology,
+    /// One at the IP stack is no program.
+    sink: Option<Option<Attached>>,
+}
+
+/// Where everything ends that passes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sink {
+    /// Behind XDP and TC, where it costs least.
+    Tc,
+    /// Behind the IP stack's input hook, where packet filters of the kernel are.
+    Ip,
+}
+
+/// A chain behind those of the filters, and behind conntrack's last hook, which puts a new flow into its
+/// table: of two with one priority the one that came later is called first (nf_hook_entries_grow), so
+/// this one comes before all of them, empty.
+const IP_SINK: &str = "table inet sink {
+    counter sunk { }
+    chain input { type filter hook input priority 2147483647; policy accept; }
+}
+";
+const IP_SINK_CLOSES: &str = "add rule inet sink input counter name sunk drop\n";
+
+impl Site {
+    pub fn new() -> Result<Self> {
+        let topology = Topology::new(Role::Host);
+        let address = mac(FAR).map(|byte| format!("{byte:02x}")).join(":");
+        // Answers go out, and nobody asks who is there.
+        for (family, gateway) in [("-4", "10.9.0.10"), ("-6", "fd09::10")] {
+            let from = if family == "-4" {
+                senders(sg_common::Family::V4)
+            } else {
+                senders(sg_common::Family::V6)
+            };
+            topology.instance.ip(&format!(
+                "{family} neighbour replace {gateway} lladdr {address} dev {NEAR} nud permanent
+                 {family} route add {from} via {gateway} dev {NEAR} onlink"
+            ));
+        }
+        // NAPI, which a veth has else only with XDP, takes what the generator redirects.
+        let gro = topology.instance.succeeds("ethtool", &["-K", NEAR, "gro", "on"]);
+        ensure!(gro, "ethtool cannot switch GRO on");
+        nft::load(&topology.instance, IP_SINK)?;
+        Ok(Self { topology, sink: None })
+    }
+
+    pub fn near(&self) -> &NetNs {
+        &self.topology.instance
+    }
+
+    pub fn attach(&self, least: Least) -> Result<Attached> {
+        let attach = || least.attach(if_nametoindex(NEAR)?);
+        self.near().run(attach).with_context(|| format!("attaching {least:?}"))
+    }
+
+    pub fn sink(&mut self, sink: Sink) -> Result<()> {
+        let attached = match sink {
+            Sink::Tc => Some(self.attach(Least::Sink)?),
+            Sink::Ip => {
+                nft::load(self.near(), IP_SINK_CLOSES)?;
+                None
+            }
+        };
+        self.sink = Some(attached);
+        Ok(())
+    }
+
+    /// Packets that came to the sink, if there is one.
+    pub fn sunk(&self) -> Result<Option<u64>> {
+        match &self.sink {
+            None => Ok(None),
+            Some(Some(attached)) => Ok(Some(attached.sunk())),
+            Some(None) => nft::counter(self.near(), "sink", "sunk").map(Some),
+        }
+    }
+
+    /// Packets that the interface has received, whatever became of them.
+    pub fn received(&self) -> Result<u64> {
+        self.near().run(|| {
+            // Of this namespace: sysfs shows that of the thread which mounted it.
+            let text = fs::read_to_string("/proc/thread-self/net/dev")?;
+            let line = text.lines().find_map(|line| line.trim().strip_prefix("nic0:"));
+            let packets = line.and_then(|line| line.split_whitespace().nth(1)?.parse().ok());
+            packets.context("no nic0")
+        })
+    }
+
+    pub fn generator(&self, frame: &[u8], sources: Sources) -> Result<Generator> {
+        let new = || Generator::new(if_nametoindex(FAR)?, frame, sources);
+        self.topology.remote.run(new).context("loading the generator")
+    }
+
+    /// Sends a burst; nanoseconds that a packet took.
+    pub fn burst(&self, generator: &mut Generator, packets: u32) -> Result<f64> {
+        let send = move || {
+            cpu::pin(cpu::measured());
+            cpu::undisturbed(|| generator.send(packets))
+        };
+        self.topology.remote.run(send).map(f64::from).context("sending")
+    }
+}
+
+/// Runs a program in a namespace; what it printed.
+pub fn run(namespace: &NetNs, program: &str, args: &[&str]) -> Result<String> {
+    let ran = namespace.run(|| Ran::of(std::process::Command::new(program).args(args)));
+    ensure!(ran.status == Some(0), "{program} {}: {}", args.join(" "), ran.stderr.trim());
+    Ok(ran.stdout)
+}
