@@ -285,13 +285,33 @@ pub(crate) fn find<N: Net>(
     if marked == 0 {
         return None;
     }
-    let choice = N::choose(key, marked).checked_sub(1)?;
+    // Mostly the first is the one, or none is.
+    let first = flow::first_marked(marked) as u64;
+    let choice = match has_key(table, key, first) {
+        true => first,
+        false => N::choose(key, marked & (marked - 1)).checked_sub(1)?,
+    };
     let (hash, lane) = key.lane(choice);
     let bucket = table.bucket(hash);
     let tag = tag_of(bucket, lane);
     // Another flow may have taken it just now.
     let same = tag.identity() == key.tag.identity() && tag.state().is_taken();
     same.then(|| Found { bucket, lane, tag, number: table.number(hash) })
+}
+
+/// Whether a lane has the key.
+#[inline(always)]
+fn has_key<N: Net>(table: &Table<N::Addresses>, key: &Key<N>, choice: u64) -> bool {
+    let (hash, lane) = key.lane(choice);
+    let bucket = table.bucket(hash);
+    let tag = tag_of(bucket, lane);
+    if tag.identity() != key.tag.identity() {
+        return false;
+    }
+    // SAFETY: the bucket is map memory; other CPUs may write, so each word is read once.
+    let same = unsafe { memory::holds(&raw const (*bucket).body[lane].addresses, &key.addresses) };
+    // The same tag again: the addresses were this flow's.
+    same && tag_of(bucket, lane).identity() == tag.identity()
 }
 
 /// Which of the marked lanes has the key, counted from 1; 0: none. A global function, because every
@@ -307,17 +327,7 @@ pub(crate) fn choose<N: Net>(key: *const Key<N>, mut marked: u64) -> u64 {
         }
         let choice = flow::first_marked(marked) as u64;
         marked &= marked - 1;
-        let (hash, lane) = key.lane(choice);
-        let bucket = table.bucket(hash);
-        let tag = tag_of(bucket, lane);
-        if tag.identity() != key.tag.identity() {
-            continue;
-        }
-        // SAFETY: as above.
-        let same =
-            unsafe { memory::holds(&raw const (*bucket).body[lane].addresses, &key.addresses) };
-        // The same tag again: the addresses were this flow's.
-        if same && tag_of(bucket, lane).identity() == tag.identity() {
+        if has_key(&table, key, choice) {
             return choice + 1;
         }
     }

@@ -62,25 +62,9 @@ impl Rules {
         let sets = |which| image::family_ref(&self.image, self.record, N::FAMILY, which);
         let here = sets(record::UNTRACKED_IN);
         let there = sets(record::UNTRACKED_OUT);
-        // Mostly there are none.
-        if here == Ref::NONE && there == Ref::NONE {
-            return false;
-        }
-        let (here_service, there_service) =
-            (image::service(protocol, local), image::service(protocol, remote));
-        sg_either(self.image.start, here.0, here_service, there.0, there_service) != 0
+        interval::contains(&self.image, here, image::service(protocol, local))
+            || interval::contains(&self.image, there, image::service(protocol, remote))
     }
-}
-
-/// Whether one of two sets has its service. A global function, as [`sg_allow4`] is.
-#[unsafe(no_mangle)]
-#[inline(never)]
-extern "C" fn sg_either(start: u32, set: u32, service: u32, other: u32, others: u32) -> u32 {
-    let Some(arena) = Arena::open() else { return 0 };
-    let image = arena.image_at(start);
-    let has = interval::contains(&image, Ref(set), service)
-        || interval::contains(&image, Ref(other), others);
-    has as u32
 }
 
 /// Whether the row of the image at `start` has a service of the peer's. Global functions, of
