@@ -1,7 +1,8 @@
 //! The flow table: layout, hash and life cycle of tracked flows.
 //!
 //! A table is an array of [`Bucket`]s of four lanes; a flow lives in one of the two buckets that
-//! its hash names. Both directions of a flow have the same key, because addresses and ports are
+//! its hash names. Before the buckets are [*marks*](mark), a byte of the hash for each lane: they are so small
+//! that they stay in a near cache, and tell of nearly every bucket whether it is worth a look. Both directions of a flow have the same key, because addresses and ports are
 //! kept as *local* (the instance's) and *remote*. A lane is claimed by compare-exchange of its tag,
 //! which holds everything of the key but the addresses, and the state; nothing ever sweeps for
 //! correctness, because expiry is judged by time stamp wherever a lane is read.
@@ -13,6 +14,16 @@ use crate::{Direction, Family, image::service};
 
 /// Time: jiffies divided so that a tick lasts 40 to 64 ms and 32 bits last five years.
 pub type Tick = u32;
+
+/// Ticks by which a stamp may lie ahead: another CPU's packet a moment ago.
+const AHEAD: u32 = 16;
+
+/// Whether `now` is later than `since` by more than `timeout`. Right for as long as ticks do not come
+/// round: what has idled for half of that time must not count as yet to come.
+#[inline(always)]
+pub const fn is_over(now: Tick, since: Tick, timeout: u32) -> bool {
+    now.wrapping_sub(since).wrapping_add(AHEAD) > timeout + AHEAD
+}
 
 /// Lanes of a bucket.
 pub const LANES: usize = 4;
@@ -49,6 +60,50 @@ pub type Bucket4 = Bucket<Addresses4>;
 pub type Bucket6 = Bucket<Addresses6>;
 
 const _: () = assert!(size_of::<Bucket4>() == 128 && size_of::<Bucket6>() == 256);
+
+/// The smallest table has this many.
+pub const MIN_BUCKETS: usize = 64;
+
+/// Bytes of marks before the buckets of a table; whole pages, for those who map what follows.
+pub const fn marks_size(buckets: usize) -> usize {
+    const PAGE: usize = 4096;
+    (buckets * LANES).next_multiple_of(PAGE)
+}
+
+/// Bytes of a table of that many buckets, a power of two from [`MIN_BUCKETS`] on.
+pub const fn table_size<A>(buckets: usize) -> usize {
+    marks_size(buckets) + buckets * size_of::<Bucket<A>>()
+}
+
+/// Buckets of a table that takes `size` bytes: the marks take less than as many again.
+pub const fn buckets_in<A>(size: usize) -> usize {
+    1 << (size / size_of::<Bucket<A>>()).ilog2()
+}
+
+/// The mark of a key with this hash. What a lane's flow leaves behind stays until the next flow.
+#[inline(always)]
+pub const fn mark(hash: u64) -> u8 {
+    hash as u8
+}
+
+/// One lane of each bucket's marks: the low half is of the first bucket.
+const EACH: u64 = 0x0101_0101_0101_0101;
+
+/// Which of eight marks may be `mark`: the highest bit of each. All that are, and now and then one
+/// that is not, above one that is.
+#[inline(always)]
+pub const fn marked(marks: u64, mark: u8) -> u64 {
+    let differ = marks ^ EACH * mark as u64;
+    differ.wrapping_sub(EACH) & !differ & EACH << 7
+}
+
+/// The number of the first in a result of [`marked`]. There is no instruction for it in BPF.
+#[inline(always)]
+pub const fn first_marked(marked: u64) -> u32 {
+    let lowest = (marked & marked.wrapping_neg()) >> 7;
+    // 1 << 8 * n moves the byte that says n to the top.
+    (lowest.wrapping_mul(0x0001_0203_0405_0607) >> 56) as u32
+}
 
 /// `ports or identification << 32 | slot << 16 | protocol << 8 | state`; ports are
 /// `local << 16 | remote`.

@@ -25,8 +25,6 @@ pub mod header {
     pub const CUT_SINCE: u32 = 3;
     /// Home positions in the interface hash, less one; a power of two less one.
     pub const HASH_MASK: u32 = 4;
-    /// Word offset of the interface hash: pairs of ifindex and slot, ifindex 0 = free.
-    pub const HASH: u32 = 5;
     /// Number of interface records.
     pub const SLOTS: u32 = 6;
     /// Word offset of the first interface record.
@@ -35,6 +33,7 @@ pub mod header {
     pub const CLASSES: u32 = 8;
     /// Revision of the rules (64 bits).
     pub const REVISION: u32 = 10;
+    /// Behind the header is the interface hash: pairs of ifindex and slot, ifindex 0 = free.
     pub const LEN: u32 = 16;
 }
 
@@ -69,6 +68,7 @@ pub mod record {
     pub const MAC: u32 = 14;
     /// Idle timeouts in ticks, by [`crate::flow::Timeout`].
     pub const TIMEOUTS: u32 = 16;
+    /// Records start at multiples of their size.
     pub const LEN: u32 = 32;
 }
 
@@ -98,14 +98,14 @@ pub const fn hash_ifindex(ifindex: u32, mask: u32) -> u32 {
 /// Slot of the interface, if it is filtered.
 #[inline(always)]
 pub fn slot_of<W: Words>(words: &W, ifindex: u32) -> Option<u32> {
-    let home = hash_ifindex(ifindex, words.word(header::HASH_MASK));
-    let mut at = words.word(header::HASH) + home * 2;
+    let home = hash_ifindex(ifindex, words.head(header::HASH_MASK));
+    let mut at = header::LEN + home * 2;
     for _ in 0..MAX_PROBES {
-        let found = words.word(at);
-        if found == ifindex {
-            return Some(words.word(at + 1));
+        let entry = words.long(at);
+        if entry as u32 == ifindex {
+            return Some((entry >> 32) as u32);
         }
-        if found == 0 {
+        if entry as u32 == 0 {
             return None;
         }
         at += 2;
@@ -116,7 +116,7 @@ pub fn slot_of<W: Words>(words: &W, ifindex: u32) -> Option<u32> {
 /// Word offset of a slot's record.
 #[inline(always)]
 pub fn record_of<W: Words>(words: &W, slot: u32) -> u32 {
-    words.word(header::RECORDS) + slot * record::LEN
+    words.head(header::RECORDS) + slot * record::LEN
 }
 
 /// Class of an IPv4 address (host byte order).
@@ -135,7 +135,7 @@ pub fn class6<W: Words>(words: &W, map: Ref, high: u64, low: u64) -> u32 {
 /// The ref at `which` (of [`record`]) for a family.
 #[inline(always)]
 pub fn family_ref<W: Words>(words: &W, record: u32, family: Family, which: u32) -> Ref {
-    Ref(words.word(record + record::FAMILIES + family as u32 * 4 + which))
+    Ref(words.field(record, record::FAMILIES + family as u32 * 4 + which))
 }
 
 #[inline(always)]

@@ -29,6 +29,18 @@ pub trait Words {
     /// Two words from an even offset as one little-endian number.
     fn long(&self, offset: u32) -> u64;
 
+    /// A word of the image's header.
+    #[inline(always)]
+    fn head(&self, field: u32) -> u32 {
+        self.word(field)
+    }
+
+    /// A word of the interface record at `record`; the field is a constant.
+    #[inline(always)]
+    fn field(&self, record: u32, field: u32) -> u32 {
+        self.word(record + field)
+    }
+
     /// [`rank`] of a 32-bit key. The BPF programs give it a body of its own.
     #[inline(always)]
     fn rank32(&self, keys: u32, order: u32, key: u32) -> u32
@@ -46,6 +58,12 @@ pub trait Words {
     {
         rank(self, keys, order, key)
     }
+
+    /// The highest bit in all bits. The BPF programs keep the compiler from making a branch of it.
+    #[inline(always)]
+    fn spread(number: u64) -> u64 {
+        (number as i64 >> 63) as u64
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,6 +79,8 @@ pub enum Kind {
 pub const MAX_TABLES: u32 = 3;
 /// 2^20 keys in one run at most, far above what the quotas admit.
 pub const MAX_ORDER: u32 = 20;
+/// A table has no runs larger than of this order but where tables are [`MAX_TABLES`] deep.
+pub const SMALL_ORDER: u32 = 4;
 /// Words per unit of a ref's offset.
 pub const UNIT: u32 = 4;
 
@@ -121,6 +141,8 @@ pub trait Key: Copy + PartialOrd {
     fn load<W: Words>(words: &W, offset: u32) -> Self;
     /// `(self - lo) >> shift` as a bucket number, saturated to 32 bits.
     fn bucket(self, lo: Self, shift: u32) -> u32;
+    /// A number whose highest bit is set if `self` is less than `other`.
+    fn borrow(self, other: Self) -> u64;
     /// [`rank`], by way of [`Words`].
     fn rank<W: Words>(self, words: &W, keys: u32, order: u32) -> u32;
 }
@@ -137,6 +159,11 @@ impl Key for u32 {
     #[inline(always)]
     fn bucket(self, lo: Self, shift: u32) -> u32 {
         self.wrapping_sub(lo) >> (shift & 31)
+    }
+
+    #[inline(always)]
+    fn borrow(self, other: Self) -> u64 {
+        (self as u64).wrapping_sub(other as u64)
     }
 
     #[inline(always)]
@@ -161,6 +188,11 @@ impl Key for u64 {
     }
 
     #[inline(always)]
+    fn borrow(self, other: Self) -> u64 {
+        (!self & other) | ((!self | other) & self.wrapping_sub(other))
+    }
+
+    #[inline(always)]
     fn rank<W: Words>(self, words: &W, keys: u32, order: u32) -> u32 {
         words.rank64(keys, order, self)
     }
@@ -175,12 +207,31 @@ pub fn rank<K: Key, W: Words>(words: &W, keys: u32, order: u32, key: K) -> u32 {
     // instead of every path.
     let mut step = 1u32 << (order & 31) >> 1;
     while step != 0 {
-        if K::load(words, keys + (below + step - 1) * K::WORDS) <= key {
-            below = (below + step) & ((1 << MAX_ORDER) - 1);
-        }
+        below = halve(words, keys, key, below, step) & ((1 << MAX_ORDER) - 1);
         step >>= 1;
     }
     below
+}
+
+/// [`rank`] of an order up to [`SMALL_ORDER`], in straight line: what is a step too many does nothing.
+#[inline(always)]
+pub fn rank_small<K: Key, W: Words>(words: &W, keys: u32, order: u32, key: K) -> u32 {
+    let mut below = 0u32;
+    let mut step = 1u32 << (order & 31) >> 1;
+    for _ in 0..SMALL_ORDER {
+        below = halve(words, keys, key, below, step);
+        step >>= 1;
+    }
+    below
+}
+
+/// Goes past `step` more keys if they are `<= key`.
+#[inline(always)]
+fn halve<K: Key, W: Words>(words: &W, keys: u32, key: K, below: u32, step: u32) -> u32 {
+    let last =
+        K::load(words, keys.wrapping_add((below + step).wrapping_sub(1).wrapping_mul(K::WORDS)));
+    // Not a branch: with random keys the processor would guess every other one wrong.
+    below + (step & !W::spread(key.borrow(last)) as u32)
 }
 
 /// The value that `key` has in the map `root`: a leaf, or the ref of a further map.

@@ -6,13 +6,13 @@
 //! addresses and tag again, so it never acts on half of one flow and half of another. x86 keeps
 //! loads and stores in that order. Counts of one flow on two CPUs at once may lose a packet.
 
-use core::{arch::asm, intrinsics, mem, ptr};
+use core::{arch::asm, intrinsics, mem::MaybeUninit, ptr};
 
 use sg_common::{
     Direction, Family, Reason,
     flow::{
-        Addresses, Bucket, LANES, State, TCP, Tag, Tick, Timeout, UDP, opening, ports, query_ports,
-        tcp,
+        self, Addresses, Bucket, LANES, State, TCP, Tag, Tick, Timeout, UDP, is_over, opening,
+        ports, query_ports, tcp,
     },
     image::{self, header, record, settings},
     interval::Words,
@@ -23,10 +23,9 @@ use crate::{
     ip::Ip,
     judge::Context,
     maps::{Arena, Image, Table},
+    memory,
     net::{Net, V4, V6},
     packet::Packet,
-    rules,
-    steps::Steps,
 };
 
 /// What a packet is looked up by, and what its flow starts with.
@@ -50,8 +49,12 @@ mod kind {
 }
 
 impl<N: Net> Key<N> {
-    // SAFETY: numbers only.
-    pub(crate) const EMPTY: Self = unsafe { mem::zeroed() };
+    /// A key without anything in it.
+    #[inline(always)]
+    pub(crate) fn empty(place: &mut MaybeUninit<Self>) -> &mut Self {
+        // SAFETY: numbers only.
+        unsafe { memory::zero(place) }
+    }
 
     /// The key of a packet that goes in `direction`.
     #[inline(always)]
@@ -106,6 +109,12 @@ impl<N: Net> Key<N> {
         Self { tag, hash, bytes, kind, addresses }
     }
 
+    /// The peer's address.
+    #[inline(always)]
+    pub(crate) fn remote(&self) -> N::Address {
+        N::remote(&self.addresses)
+    }
+
     #[inline(always)]
     pub(crate) fn may_open(&self) -> bool {
         self.kind & (kind::REPLY | kind::UNTRACKED) == 0
@@ -125,6 +134,14 @@ impl<N: Net> Key<N> {
     #[inline(always)]
     fn table(&self) -> Option<Table<N::Addresses>> {
         if self.kind & kind::FRAGMENTS != 0 { N::fragments() } else { N::flows() }
+    }
+
+    /// The hash that names the bucket of one of the eight lanes that the flow may be in, and which of
+    /// that bucket's lanes it is.
+    #[inline(always)]
+    fn lane(&self, choice: u64) -> (u32, usize) {
+        let half = choice / LANES as u64 & 1;
+        ((self.hash >> (half * 32)) as u32, choice as usize & (LANES - 1))
     }
 
     /// The two hashes that name buckets.
@@ -245,14 +262,6 @@ impl<A: Copy> Found<A> {
     }
 }
 
-/// Whether `now` is later than `since` by more than `timeout`.
-#[inline(always)]
-fn is_over(now: Tick, since: Tick, timeout: u32) -> bool {
-    // A stamp from another CPU may lie ahead by a tick.
-    let idle = now.wrapping_sub(since) as i32;
-    idle > 0 && idle as u32 > timeout
-}
-
 /// Finds the lane with this key. Its flow may be over, or cut.
 ///
 /// A key stands in one lane only, unless two CPUs open the same flow at once; then the first in
@@ -260,33 +269,64 @@ fn is_over(now: Tick, since: Tick, timeout: u32) -> bool {
 #[inline(always)]
 pub(crate) fn find<N: Net>(
     table: &Table<N::Addresses>,
-    context: &Context,
     key: &Key<N>,
 ) -> Option<Found<N::Addresses>> {
-    let zero = context.rules.image.zero();
-    for hash in key.choices() {
-        let bucket = table.bucket(hash);
-        for lane in 0..LANES {
-            // SAFETY: the bucket is map memory; other CPUs may write, so each word is read once.
-            let tag = Tag(unsafe { ptr::read_volatile(&raw const (*bucket).tag[lane]) });
-            if tag.identity() != key.tag.identity() {
-                continue;
-            }
-            // SAFETY: as above.
-            let addresses =
-                unsafe { ptr::read_volatile(&raw const (*bucket).body[lane].addresses) };
-            // SAFETY: as above. The same tag again: the addresses were this flow's.
-            let again = Tag(unsafe { ptr::read_volatile(&raw const (*bucket).tag[lane]) });
-            if N::equal(&addresses, &key.addresses)
-                && again.identity() == tag.identity()
-                && tag.state().is_taken()
-            {
-                let lane = lane.wrapping_add(zero as usize);
-                return Some(Found { bucket, lane, tag, number: table.number(hash) });
-            }
+    // Both buckets' marks at once, so that neither's cache line is waited for before the other's.
+    // SAFETY: map memory; other CPUs may write, so each word is read once.
+    let [first, second] = key
+        .choices()
+        .map(|hash| unsafe { ptr::read_volatile(table.marks(hash).cast::<u32>()) as u64 });
+    let marked = flow::marked(second << 32 | first, flow::mark(key.hash));
+    if marked == 0 {
+        return None;
+    }
+    // Mostly the first is the one, or none is.
+    let first = flow::first_marked(marked) as u64;
+    let choice = match has_key(table, key, first) {
+        true => first,
+        false => N::choose(key, marked & (marked - 1)).checked_sub(1)?,
+    };
+    let (hash, lane) = key.lane(choice);
+    let bucket = table.bucket(hash);
+    let tag = tag_of(bucket, lane);
+    // Another flow may have taken it just now.
+    let same = tag.identity() == key.tag.identity() && tag.state().is_taken();
+    same.then(|| Found { bucket, lane, tag, number: table.number(hash) })
+}
+
+/// Whether a lane has the key.
+#[inline(always)]
+fn has_key<N: Net>(table: &Table<N::Addresses>, key: &Key<N>, choice: u64) -> bool {
+    let (hash, lane) = key.lane(choice);
+    let bucket = table.bucket(hash);
+    let tag = tag_of(bucket, lane);
+    if tag.identity() != key.tag.identity() {
+        return false;
+    }
+    // SAFETY: the bucket is map memory; other CPUs may write, so each word is read once.
+    let same = unsafe { memory::holds(&raw const (*bucket).body[lane].addresses, &key.addresses) };
+    // The same tag again: the addresses were this flow's.
+    same && tag_of(bucket, lane).identity() == tag.identity()
+}
+
+/// Which of the marked lanes has the key, counted from 1; 0: none. A global function, because every
+/// way through two buckets decides an address.
+#[inline(always)]
+pub(crate) fn choose<N: Net>(key: *const Key<N>, mut marked: u64) -> u64 {
+    // SAFETY: null, or a key of `find`.
+    let Some(key) = (unsafe { key.as_ref() }) else { return 0 };
+    let Some(table) = key.table() else { return 0 };
+    for _ in 0..not_unrolled(2 * LANES) {
+        if marked == 0 {
+            break;
+        }
+        let choice = flow::first_marked(marked) as u64;
+        marked &= marked - 1;
+        if has_key(&table, key, choice) {
+            return choice + 1;
         }
     }
-    None
+    0
 }
 
 impl<A: Copy> Found<A> {
@@ -301,7 +341,8 @@ impl<A: Copy> Found<A> {
     #[inline(always)]
     pub(crate) fn is_older(&self, context: &Context, timeout: Timeout) -> bool {
         let field = (record::TIMEOUTS + timeout as u32).wrapping_add(context.rules.image.zero());
-        is_over(context.now, self.seen(), context.rules.field(field))
+        let timeout = context.rules.image.word(context.rules.record + field);
+        is_over(context.now, self.seen(), timeout)
     }
 }
 
@@ -317,7 +358,7 @@ const CLAIM_TRIES: usize = 2;
 #[inline(always)]
 pub(crate) fn reopen<N: Net>(context: &Context, _: &Packet<N>, key: &mut Key<N>, _: u32) -> u64 {
     let Some(table) = key.table() else { return 0 };
-    let Some(mut found) = find::<N>(&table, context, key) else { return 0 };
+    let Some(mut found) = find::<N>(&table, key) else { return 0 };
     for _ in 0..not_unrolled(TOUCH_TRIES) {
         if found.restart(context.now, key.tag.state(), key.bytes) {
             return 1;
@@ -370,9 +411,10 @@ fn claim<N: Net>(key: &Key<N>) -> u32 {
         }
         // SAFETY: as above; the lane is claimed, and readers do not look past the tag.
         unsafe {
+            ptr::write_volatile(&raw mut (*table.marks(hash))[lane], flow::mark(key.hash));
             (*bucket).seen[lane] = arena.now();
             (*bucket).packets[lane] = 1;
-            (*bucket).body[lane].addresses = key.addresses;
+            memory::copy(&raw mut (*bucket).body[lane].addresses, &key.addresses);
             (*bucket).body[lane].volume = key.bytes as u64;
             ptr::write_volatile(at, key.tag.0);
         }
@@ -491,27 +533,21 @@ pub(crate) fn not_unrolled(count: usize) -> usize {
 
 /// Whether a flow is over because a change of the rules ended it that it has not been seen since.
 #[inline(always)]
-pub(crate) fn is_to_be_cut<N: Steps>(
+pub(crate) fn is_to_be_cut<N: Net>(
     context: &Context,
-    packet: &Packet<N>,
-    key: &mut Key<N>,
+    key: &Key<N>,
     found: &Found<N::Addresses>,
 ) -> bool {
     context.settings & settings::RECHECK != 0
         && found.seen().wrapping_sub(context.cut_since()) as i32 <= 0
-        && !is_still_allowed::<N>(context, packet, key, found.tag)
+        && !is_still_allowed::<N>(context, key, found.tag)
 }
 
 /// Whether the rules would allow the packet that opened a flow.
 #[inline(always)]
-fn is_still_allowed<N: Steps>(
-    context: &Context,
-    packet: &Packet<N>,
-    key: &mut Key<N>,
-    tag: Tag,
-) -> bool {
+fn is_still_allowed<N: Net>(context: &Context, key: &Key<N>, tag: Tag) -> bool {
     let (opener, service) = opening(tag, N::FAMILY);
-    N::allow(context, packet, key, rules::question(opener, service)) != 0
+    context.rules.allow::<N>(opener, key.remote(), service)
 }
 
 /// What is known of a packet without asking its peer's rules: 0 if nothing, else a [`Reason`] below
@@ -519,7 +555,7 @@ fn is_still_allowed<N: Steps>(
 /// is refused; `Rule`: a SYN on a five-tuple whose flow is ending or was cut, for the rules to say.
 /// Writes the packet's key.
 #[inline(always)]
-pub(crate) fn known<N: Steps>(
+pub(crate) fn known<N: Net>(
     context: &Context,
     packet: &Packet<N>,
     key: &mut Key<N>,
@@ -533,7 +569,7 @@ pub(crate) fn known<N: Steps>(
         return 0;
     }
     let Some(table) = N::flows() else { return 0 };
-    let Some(mut found) = find::<N>(&table, context, key) else { return 0 };
+    let Some(mut found) = find::<N>(&table, key) else { return 0 };
     if found.is_over(context, N::FAMILY) {
         return 0;
     }
@@ -542,16 +578,16 @@ pub(crate) fn known<N: Steps>(
 }
 
 #[inline(always)]
-fn hit<N: Steps>(
+fn hit<N: Net>(
     context: &Context,
     packet: &Packet<N>,
-    key: &mut Key<N>,
+    key: &Key<N>,
     found: &mut Found<N::Addresses>,
 ) -> Reason {
     let tcp_flags = packet.transport.tcp_flags;
     let state = found.tag.state();
     let mut cut = state.is_cut();
-    if !cut && is_to_be_cut(context, packet, key, found) {
+    if !cut && is_to_be_cut(context, key, found) {
         cut = true;
         if context.leaves_traces {
             found.cut(context.cut_since());

@@ -24,7 +24,7 @@ pub(crate) fn verdict<N: Net>(
 ) -> u64 {
     *key = Key::of_fragments(context, &packet.ip);
     let Some(table) = N::fragments() else { return UNKNOWN };
-    match conntrack::find::<N>(&table, context, key) {
+    match conntrack::find::<N>(&table, key) {
         Some(first) if !first.is_older(context, Timeout::Fragment) => {
             if first.tag.state().is_denied() { DENIED } else { ALLOWED }
         }

@@ -56,6 +56,13 @@ impl View {
         u64::from_be(unsafe { *self.0.add(at).cast() })
     }
 
+    /// What lies `offset` bytes further on.
+    #[inline(always)]
+    pub(crate) fn skip(self, offset: usize) -> Self {
+        // SAFETY: as above.
+        Self(unsafe { self.0.add(offset) })
+    }
+
     /// Two words as one number: for halves of addresses that LLVM would else merge anyway.
     #[inline(always)]
     pub(crate) fn pair(self, at: usize) -> (u64, u64) {
@@ -76,15 +83,22 @@ pub(crate) trait Frame {
     fn is_gso(&self) -> bool;
     fn copy(&self, offset: u32, to: *mut c_void, len: u32) -> bool;
 
+    /// The `N` bytes at `offset`, if they lie in the linear part.
+    #[inline(always)]
+    fn linear<const N: usize>(&self, offset: u32) -> Option<View> {
+        if offset > MAX_OFFSET {
+            return None;
+        }
+        let at = opaque(self.start() + offset as usize);
+        (at + N <= self.end()).then_some(View(at as *const u8))
+    }
+
     /// The `N` bytes at `offset`, if the frame has them.
     #[inline(always)]
     fn header<const N: usize>(&self, offset: u32, scratch: &mut Scratch) -> Option<View> {
         const { assert!(N <= size_of::<Scratch>()) };
-        if offset <= MAX_OFFSET {
-            let at = opaque(self.start() + offset as usize);
-            if at + N <= self.end() {
-                return Some(View(at as *const u8));
-            }
+        if let Some(view) = self.linear::<N>(offset) {
+            return Some(view);
         }
         let to = scratch.0.as_mut_ptr();
         self.copy(offset, to.cast(), N as u32).then_some(View(to.cast()))

@@ -4,7 +4,7 @@ use sg_common::{Reason, flow::TCP};
 
 use crate::{
     conntrack::not_unrolled,
-    frame::{Frame, Scratch},
+    frame::{Frame, Scratch, View},
     judge::{Notes, reason},
     maps,
     net::{Net, V4, V6},
@@ -50,8 +50,20 @@ const MAX_DATAGRAM: u32 = 65535;
 
 /// A family's header. Written where it will stay, since there is no stack for a second one.
 pub(crate) trait Header: Net + Sized {
+    /// Bytes of the fixed header.
+    const LENGTH: usize;
+
     /// Reads the header at `notes.ip` and what leads from it to the transport header.
     fn read<F: Frame>(frame: &F, notes: &Notes, ip: &mut Ip<Self::Address>) -> Result<(), Reason>;
+
+    /// The same for a header that leads straight to a transport header, and lies before it as it
+    /// is; `None`: another one.
+    fn straight<F: Frame>(
+        frame: &F,
+        notes: &Notes,
+        header: View,
+        ip: &mut Ip<Self::Address>,
+    ) -> Option<Result<(), Reason>>;
 
     /// The same for a packet that an ICMP error quotes: of its end, only `end` is known.
     fn quoted<F: Frame>(
@@ -72,29 +84,32 @@ pub(crate) fn parse<N: Header, F: Frame>(frame: &F, notes: &Notes, ip: &mut Ip<N
 }
 
 impl Header for V4 {
+    const LENGTH: usize = 20;
+
     #[inline(always)]
     fn read<F: Frame>(frame: &F, notes: &Notes, to: &mut Ip<u32>) -> Result<(), Reason> {
-        let at = notes.ip;
-        let Fixed4 { mut ip, fragment_offset } = fixed4(frame, at)?;
-        let header = ip.chain.transport - at;
-        let mut total = ip.end;
-        if total == 0 && frame.is_gso() {
-            total = notes.length.wrapping_sub(at);
-        }
-        if total < header || at + total > notes.length {
-            return Err(Reason::Malformed);
-        }
-        ip.end = at + total;
-        if ip.chain.part == Part::Later {
-            check_later(ip.chain.protocol, fragment_offset, total - header)?;
-        }
-        *to = ip;
-        Ok(())
+        let mut scratch = Scratch::new();
+        let header = frame.header::<20>(notes.ip, &mut scratch).ok_or(Reason::Malformed)?;
+        whole4(frame, notes, header, to)
+    }
+
+    #[inline(always)]
+    fn straight<F: Frame>(
+        frame: &F,
+        notes: &Notes,
+        header: View,
+        ip: &mut Ip<u32>,
+    ) -> Option<Result<(), Reason>> {
+        // No options, no fragment.
+        let straight = header.byte(0) == 0x45 && header.half(6) & 0x3fff == 0;
+        straight.then(|| whole4(frame, notes, header, ip))
     }
 
     #[inline(always)]
     fn quoted<F: Frame>(frame: &F, at: u32, end: u32, ip: &mut Ip<u32>) -> Result<(), Reason> {
-        *ip = Ip { end, ..fixed4(frame, at)?.ip };
+        let mut scratch = Scratch::new();
+        let header = frame.header::<20>(at, &mut scratch).ok_or(Reason::Malformed)?;
+        *ip = Ip { end, ..fixed4(header, at)?.ip };
         Ok(())
     }
 }
@@ -107,10 +122,34 @@ struct Fixed4 {
     fragment_offset: u32,
 }
 
+/// The header of a packet that is there as a whole.
 #[inline(always)]
-fn fixed4<F: Frame>(frame: &F, at: u32) -> Result<Fixed4, Reason> {
-    let mut scratch = Scratch::new();
-    let header = frame.header::<20>(at, &mut scratch).ok_or(Reason::Malformed)?;
+fn whole4<F: Frame>(
+    frame: &F,
+    notes: &Notes,
+    header: View,
+    to: &mut Ip<u32>,
+) -> Result<(), Reason> {
+    let at = notes.ip;
+    let Fixed4 { mut ip, fragment_offset } = fixed4(header, at)?;
+    let header = ip.chain.transport - at;
+    let mut total = ip.end;
+    if total == 0 && frame.is_gso() {
+        total = notes.length.wrapping_sub(at);
+    }
+    if total < header || at + total > notes.length {
+        return Err(Reason::Malformed);
+    }
+    ip.end = at + total;
+    if ip.chain.part == Part::Later {
+        check_later(ip.chain.protocol, fragment_offset, total - header)?;
+    }
+    *to = ip;
+    Ok(())
+}
+
+#[inline(always)]
+fn fixed4(header: View, at: u32) -> Result<Fixed4, Reason> {
     let first = header.byte(0);
     let length = (first & 15) as u32 * 4;
     if first >> 4 != 4 || length < 20 {
@@ -142,19 +181,24 @@ fn fixed4<F: Frame>(frame: &F, at: u32) -> Result<Fixed4, Reason> {
 }
 
 impl Header for V6 {
+    const LENGTH: usize = 40;
+
     #[inline(always)]
     fn read<F: Frame>(frame: &F, notes: &Notes, ip: &mut Ip<(u64, u64)>) -> Result<(), Reason> {
-        let at = notes.ip;
-        fixed6(frame, at, ip)?;
-        let mut end = at + 40 + ip.end;
-        if ip.end == 0 && frame.is_gso() {
-            end = notes.length;
-        }
-        if end > notes.length {
-            return Err(Reason::Malformed);
-        }
-        ip.end = end;
+        let mut scratch = Scratch::new();
+        let header = frame.header::<40>(notes.ip, &mut scratch).ok_or(Reason::Malformed)?;
+        whole6(frame, notes, header, ip)?;
         extend(frame, ip)
+    }
+
+    #[inline(always)]
+    fn straight<F: Frame>(
+        frame: &F,
+        notes: &Notes,
+        header: View,
+        ip: &mut Ip<(u64, u64)>,
+    ) -> Option<Result<(), Reason>> {
+        (!is_extension(header.byte(6))).then(|| whole6(frame, notes, header, ip))
     }
 
     #[inline(always)]
@@ -164,17 +208,37 @@ impl Header for V6 {
         end: u32,
         ip: &mut Ip<(u64, u64)>,
     ) -> Result<(), Reason> {
-        fixed6(frame, at, ip)?;
+        let mut scratch = Scratch::new();
+        let header = frame.header::<40>(at, &mut scratch).ok_or(Reason::Malformed)?;
+        fixed6(header, at, ip)?;
         ip.end = end;
         extend(frame, ip)
     }
 }
 
+/// The fixed header of a packet that is there as a whole.
+#[inline(always)]
+fn whole6<F: Frame>(
+    frame: &F,
+    notes: &Notes,
+    header: View,
+    ip: &mut Ip<(u64, u64)>,
+) -> Result<(), Reason> {
+    fixed6(header, notes.ip, ip)?;
+    let mut end = ip.chain.transport + ip.end;
+    if ip.end == 0 && frame.is_gso() {
+        end = notes.length;
+    }
+    if end > notes.length {
+        return Err(Reason::Malformed);
+    }
+    ip.end = end;
+    Ok(())
+}
+
 /// The fixed IPv6 header; `end` is its payload length field.
 #[inline(always)]
-fn fixed6<F: Frame>(frame: &F, at: u32, ip: &mut Ip<(u64, u64)>) -> Result<(), Reason> {
-    let mut scratch = Scratch::new();
-    let header = frame.header::<40>(at, &mut scratch).ok_or(Reason::Malformed)?;
+fn fixed6(header: View, at: u32, ip: &mut Ip<(u64, u64)>) -> Result<(), Reason> {
     if header.byte(0) >> 4 != 6 {
         return Err(Reason::Malformed);
     }

@@ -14,7 +14,7 @@ use sg_common::{
 use crate::{
     counters,
     frame::{Frame, Scratch},
-    maps::Arena,
+    maps::{self, Arena},
     net::{V4, V6},
     packet::{Judgement, packet},
     rules::Rules,
@@ -64,11 +64,11 @@ impl Facts {
         let image = arena.image(now)?;
         let slot = image::slot_of(&image, ifindex)?;
         let record = image::record_of(&image, slot);
-        let interface = image.word(record + record::FLAGS);
+        let interface = image.field(record, record::FLAGS);
         Some(Self {
             image: image.start,
             record,
-            settings: image.word(header::SETTINGS),
+            settings: image.head(header::SETTINGS),
             interface,
             now,
             slot: slot as u16,
@@ -109,7 +109,7 @@ impl Context {
     /// When the change came that flows are to be held against.
     #[inline(always)]
     pub(crate) fn cut_since(&self) -> Tick {
-        self.rules.image.word(header::CUT_SINCE)
+        self.rules.image.head(header::CUT_SINCE)
     }
 
     /// Whether TCP is picked up in mid-stream: the interface has only just come under the filter.
@@ -166,6 +166,24 @@ struct Link {
 }
 
 impl Link {
+    /// Length of the Ethernet header, and where in it the type is.
+    const ETHERNET: u32 = 14;
+    const ETHERTYPE: usize = 12;
+
+    /// What most frames have: IP, right behind an Ethernet header. In the form of [`link`].
+    #[inline(always)]
+    fn plain<F: Frame>(frame: &F, interface: u32) -> Option<u32> {
+        if interface & flags::NO_ETHERNET != 0 {
+            return None;
+        }
+        let ethernet = frame.linear::<{ Self::ETHERNET as usize }>(0)?;
+        match ethernet.half(Self::ETHERTYPE) {
+            IPV4 => Some(LINK_V4 | Self::ETHERNET),
+            IPV6 => Some(LINK_V6 | Self::ETHERNET),
+            _ => None,
+        }
+    }
+
     #[inline(always)]
     fn read<F: Frame>(frame: &F, interface: u32) -> Result<Self, Reason> {
         let mut scratch = Scratch::new();
@@ -178,9 +196,11 @@ impl Link {
             };
             return Ok(Self { ethertype, payload: 0 });
         }
-        let ethernet = frame.header::<14>(0, &mut scratch).ok_or(Reason::Malformed)?;
-        let mut ethertype = ethernet.half(12);
-        let mut payload = 14;
+        let ethernet = frame
+            .header::<{ Self::ETHERNET as usize }>(0, &mut scratch)
+            .ok_or(Reason::Malformed)?;
+        let mut ethertype = ethernet.half(Self::ETHERTYPE);
+        let mut payload = Self::ETHERNET;
         let mut tags = frame.tags();
         while ethertype == VLAN[0] || ethertype == VLAN[1] {
             tags += 1;
@@ -198,8 +218,10 @@ impl Link {
 /// Judges a frame. The reason says both verdict and cause.
 #[inline(always)]
 pub(crate) fn judge<F: Frame>(facts: &Facts, frame: &F, notes: &mut Notes) -> Reason {
-    let link = link(facts, frame);
-    notes.ip = link & LINK_OFFSET;
+    let link = Link::plain(frame, facts.interface).unwrap_or_else(|| link(facts, frame));
+    // A zero that the verifier does not know: the rest is checked once, not for every place where
+    // an IP header can begin.
+    notes.ip = (link & LINK_OFFSET).wrapping_add(maps::zero());
     if link & LINK_V4 != 0 {
         return packet::<V4, F>(facts, frame, notes);
     }
@@ -226,13 +248,10 @@ pub(crate) fn reason(number: u32) -> Reason {
 #[inline(never)]
 fn link<F: Frame>(facts: &Facts, frame: &F) -> u32 {
     let Some(context) = facts.open() else { return Reason::Malformed as u32 };
-    // A zero that the verifier does not know: the rest is checked once, not for every place where
-    // an IP header can begin.
-    let zero = context.rules.image.zero();
     match Link::read(frame, context.interface) {
         Err(reason) => reason as u32,
-        Ok(Link { ethertype: IPV4, payload }) => LINK_V4 | payload.wrapping_add(zero),
-        Ok(Link { ethertype: IPV6, payload }) => LINK_V6 | payload.wrapping_add(zero),
+        Ok(Link { ethertype: IPV4, payload }) => LINK_V4 | payload,
+        Ok(Link { ethertype: IPV6, payload }) => LINK_V6 | payload,
         Ok(link) => match not_ip(&context, frame, &link) {
             Ok(reason) | Err(reason) => reason as u32,
         },

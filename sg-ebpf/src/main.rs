@@ -25,6 +25,7 @@ mod frame;
 mod ip;
 mod judge;
 mod maps;
+mod memory;
 mod net;
 mod packet;
 mod probe;

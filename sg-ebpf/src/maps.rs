@@ -2,7 +2,7 @@
 //! is inlined to a constant address and what follows is plain memory under a mask that the verifier
 //! knows: sizes are powers of two, and the masks are constants set when the programs are loaded.
 
-use core::ptr;
+use core::{arch::asm, ptr};
 
 use aya_ebpf::{
     btf_maps::Array,
@@ -10,9 +10,10 @@ use aya_ebpf::{
     macros::btf_map,
 };
 use sg_common::{
-    control::{Control, Root},
-    flow::{Bucket, Tick},
-    interval::{self, Words},
+    control::{Control, IMAGE_ALIGN, Root},
+    flow::{Bucket, LANES, Tick},
+    image::record,
+    interval::{self, SMALL_ORDER, Words},
 };
 
 /// Control page, then images. Real size: see `ARENA_MASK`.
@@ -32,7 +33,7 @@ static COUNTERS: Array<[u8; 8], 1> = Array::new();
 /// Size of the arena less 4: the offset of its last word.
 #[unsafe(no_mangle)]
 static ARENA_MASK: u32 = 0;
-/// Offset of a table's last bucket.
+/// Offset of a table's last bucket from its first.
 #[unsafe(no_mangle)]
 static FLOWS4_MASK: u32 = 0;
 #[unsafe(no_mangle)]
@@ -41,6 +42,15 @@ static FLOWS6_MASK: u32 = 0;
 static FRAGMENTS4_MASK: u32 = 0;
 #[unsafe(no_mangle)]
 static FRAGMENTS6_MASK: u32 = 0;
+/// Offset of a table's first bucket, behind the marks.
+#[unsafe(no_mangle)]
+static FLOWS4_BUCKETS: u32 = 0;
+#[unsafe(no_mangle)]
+static FLOWS6_BUCKETS: u32 = 0;
+#[unsafe(no_mangle)]
+static FRAGMENTS4_BUCKETS: u32 = 0;
+#[unsafe(no_mangle)]
+static FRAGMENTS6_BUCKETS: u32 = 0;
 /// Offset of the last counter.
 #[unsafe(no_mangle)]
 static COUNTERS_MASK: u32 = 0;
@@ -138,7 +148,31 @@ impl Image {
     }
 }
 
+/// Bytes of an interface record.
+const RECORD: u32 = record::LEN * 4;
+
+impl Image {
+    /// A word of a block of `size` bytes, in which the image keeps blocks of that size. The field is
+    /// a constant, so that all fields of a block are loaded off one address.
+    #[inline(always)]
+    fn field_of(&self, block: u32, size: u32, field: u32) -> u32 {
+        let at = block & self.arena.mask & !(size - 1);
+        // SAFETY: the mask keeps the whole block within the arena.
+        unsafe { *self.arena.base.add(at as usize).cast::<u32>().add(field as usize) }
+    }
+}
+
 impl Words for Image {
+    #[inline(always)]
+    fn head(&self, field: u32) -> u32 {
+        self.field_of(self.start, IMAGE_ALIGN as u32, field)
+    }
+
+    #[inline(always)]
+    fn field(&self, record: u32, field: u32) -> u32 {
+        self.field_of(self.start.wrapping_add(record << 2), RECORD, field)
+    }
+
     #[inline(always)]
     fn word(&self, offset: u32) -> u32 {
         let at = self.start.wrapping_add(offset << 2) & self.arena.mask;
@@ -155,12 +189,23 @@ impl Words for Image {
 
     #[inline(always)]
     fn rank32(&self, keys: u32, order: u32, key: u32) -> u32 {
-        sg_rank32(self.start, keys, order, key)
+        if order <= SMALL_ORDER {
+            interval::rank_small(self, keys, order, key)
+        } else {
+            sg_rank32(self.start, keys, order, key)
+        }
     }
 
     #[inline(always)]
     fn rank64(&self, keys: u32, order: u32, key: u64) -> u32 {
         sg_rank64(self.start, keys, order, key)
+    }
+
+    #[inline(always)]
+    fn spread(mut number: u64) -> u64 {
+        // SAFETY: a shift.
+        unsafe { asm!("{0} s>>= 63", inout(reg) number, options(pure, nomem, nostack)) };
+        number
     }
 }
 
@@ -182,9 +227,9 @@ extern "C" fn sg_rank64(start: u32, keys: u32, order: u32, key: u64) -> u32 {
 }
 
 /// A table of buckets.
-#[derive(Clone, Copy)]
 pub(crate) struct Table<A> {
-    base: *mut Bucket<A>,
+    marks: *mut u8,
+    buckets: *mut Bucket<A>,
     mask: u32,
 }
 
@@ -194,7 +239,15 @@ impl<A> Table<A> {
     pub(crate) fn bucket(&self, hash: u32) -> *mut Bucket<A> {
         let at = hash & self.mask;
         // SAFETY: the mask is the offset of the last bucket.
-        unsafe { self.base.byte_add(at as usize) }
+        unsafe { self.buckets.byte_add(at as usize) }
+    }
+
+    /// The marks of the lanes of a bucket.
+    #[inline(always)]
+    pub(crate) fn marks(&self, hash: u32) -> *mut [u8; LANES] {
+        let at = (hash & self.mask) / (size_of::<Bucket<A>>() / LANES) as u32;
+        // SAFETY: there are as many as lanes.
+        unsafe { self.marks.add(at as usize).cast() }
     }
 
     /// A bucket's number, for user space.
@@ -205,19 +258,22 @@ impl<A> Table<A> {
 }
 
 macro_rules! tables {
-    ($($name:ident: $map:ident, $mask:ident;)+) => {$(
+    ($($name:ident: $map:ident, $buckets:ident, $mask:ident;)+) => {$(
         #[inline(always)]
         pub(crate) fn $name<A>() -> Option<Table<A>> {
-            Some(Table { base: element(&$map)?.cast(), mask: constant(&$mask) })
+            let marks = element(&$map)?;
+            // SAFETY: the buckets follow the marks.
+            let buckets = unsafe { marks.add(constant(&$buckets) as usize).cast() };
+            Some(Table { marks, buckets, mask: constant(&$mask) })
         }
     )+};
 }
 
 tables! {
-    flows4: FLOWS4, FLOWS4_MASK;
-    flows6: FLOWS6, FLOWS6_MASK;
-    fragments4: FRAGMENTS4, FRAGMENTS4_MASK;
-    fragments6: FRAGMENTS6, FRAGMENTS6_MASK;
+    flows4: FLOWS4, FLOWS4_BUCKETS, FLOWS4_MASK;
+    flows6: FLOWS6, FLOWS6_BUCKETS, FLOWS6_MASK;
+    fragments4: FRAGMENTS4, FRAGMENTS4_BUCKETS, FRAGMENTS4_MASK;
+    fragments6: FRAGMENTS6, FRAGMENTS6_BUCKETS, FRAGMENTS6_MASK;
 }
 
 /// Byte `offset` in this CPU's counters, which hold two numbers there.

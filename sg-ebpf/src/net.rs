@@ -8,9 +8,11 @@ use sg_common::{
 };
 
 use crate::{
-    conntrack::{sg_room4, sg_room6},
+    conntrack::{Key, sg_room4, sg_room6},
     frame::opaque,
     maps::{self, Image, Table},
+    rules::{sg_allow4, sg_allow6},
+    steps::{sg_choose4, sg_choose6},
 };
 
 pub(crate) trait Net {
@@ -22,13 +24,18 @@ pub(crate) trait Net {
 
     /// Addresses as a flow keeps them.
     fn addresses(local: Self::Address, remote: Self::Address) -> Self::Addresses;
-    fn equal(a: &Self::Addresses, b: &Self::Addresses) -> bool;
     fn same(a: Self::Address, b: Self::Address) -> bool;
     fn find(image: &Image, map: Ref, address: Self::Address) -> u32;
     /// Link-local cloud services that are never filtered.
     fn is_exempt_service(address: Self::Address) -> bool;
     fn flows() -> Option<Table<Self::Addresses>>;
     fn fragments() -> Option<Table<Self::Addresses>>;
+    /// See `choose` in [`crate::conntrack`].
+    fn choose(key: &Key<Self>, marked: u64) -> u64
+    where
+        Self: Sized;
+    /// See [`sg_allow4`].
+    fn allow(start: u32, row: Ref, service: u32, peer: Self::Address) -> u32;
     /// See `room` in [`crate::conntrack`].
     fn room(hash: u32, of_fragments: u32) -> u64;
     /// The peer's address of a flow.
@@ -41,7 +48,7 @@ pub(crate) trait Net {
     /// Class of a peer address.
     #[inline(always)]
     fn class(image: &Image, address: Self::Address) -> u32 {
-        let map = Ref(image.word(header::CLASSES + Self::FAMILY as u32));
+        let map = Ref(image.head(header::CLASSES + Self::FAMILY as u32));
         Self::find(image, map, address)
     }
 
@@ -80,11 +87,6 @@ impl Net for V4 {
     }
 
     #[inline(always)]
-    fn equal(a: &Addresses4, b: &Addresses4) -> bool {
-        a[0] == b[0]
-    }
-
-    #[inline(always)]
     fn same(a: u32, b: u32) -> bool {
         a == b
     }
@@ -112,6 +114,16 @@ impl Net for V4 {
     #[inline(always)]
     fn fragments() -> Option<Table<Addresses4>> {
         maps::fragments4()
+    }
+
+    #[inline(always)]
+    fn choose(key: &Key<Self>, marked: u64) -> u64 {
+        sg_choose4((&raw const *key).cast(), marked)
+    }
+
+    #[inline(always)]
+    fn allow(start: u32, row: Ref, service: u32, peer: u32) -> u32 {
+        sg_allow4(start, row.0, service, peer)
     }
 
     #[inline(always)]
@@ -162,11 +174,6 @@ impl Net for V6 {
     }
 
     #[inline(always)]
-    fn equal(a: &Addresses6, b: &Addresses6) -> bool {
-        a[0] == b[0] && a[1] == b[1] && a[2] == b[2] && a[3] == b[3]
-    }
-
-    #[inline(always)]
     fn same(a: (u64, u64), b: (u64, u64)) -> bool {
         a.0 == b.0 && a.1 == b.1
     }
@@ -191,6 +198,16 @@ impl Net for V6 {
     #[inline(always)]
     fn fragments() -> Option<Table<Addresses6>> {
         maps::fragments6()
+    }
+
+    #[inline(always)]
+    fn choose(key: &Key<Self>, marked: u64) -> u64 {
+        sg_choose6((&raw const *key).cast(), marked)
+    }
+
+    #[inline(always)]
+    fn allow(start: u32, row: Ref, service: u32, (high, low): (u64, u64)) -> u32 {
+        sg_allow6(start, row.0, service, high, low)
     }
 
     #[inline(always)]

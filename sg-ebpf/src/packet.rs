@@ -5,10 +5,10 @@
 //! other share 512 bytes of stack, of which packet and key, kept here, are a quarter. They return
 //! numbers, because BPF functions return one register.
 
-use core::mem;
+use core::mem::MaybeUninit;
 
 use sg_common::{
-    Reason,
+    Family, Reason,
     flow::{State, TCP, tcp},
     image::{self, settings},
 };
@@ -20,8 +20,9 @@ use crate::{
     frame::Frame,
     ip::{self, Header, Ip, Part},
     judge::{Facts, Notes, reason},
-    net::Net,
-    related, rules,
+    memory,
+    net::{Net, V4, V6},
+    related,
     source::{self, SourceCheck},
     steps::Steps,
     transport::{self, Transport},
@@ -44,13 +45,11 @@ pub(crate) fn packet<N: SourceCheck + Steps, F: Frame>(
     frame: &F,
     notes: &mut Notes,
 ) -> Reason {
-    let mut packet = Packet::<N>::EMPTY;
-    let mut refused = ip::parse::<N, F>(frame, notes, &mut packet.ip);
-    if refused == 0 {
-        refused = transport::parse::<N, F>(frame, &packet.ip, &mut packet.transport);
-    }
+    let mut place = MaybeUninit::uninit();
+    let packet = Packet::<N>::empty(&mut place);
+    let mut refused = packet.read(frame, notes);
     if refused == 0 && facts.checks_source() {
-        refused = source::check::<N, F>(facts, frame, &packet);
+        refused = source::check::<N, F>(facts, frame, packet);
     }
     if refused != 0 {
         return reason(refused);
@@ -61,37 +60,67 @@ pub(crate) fn packet<N: SourceCheck + Steps, F: Frame>(
 }
 
 impl<N: Steps + Header> Packet<N> {
-    /// Zeros, padding included: a global function's arguments have to be written, every byte.
-    // SAFETY: numbers only.
-    const EMPTY: Self = unsafe { mem::zeroed() };
+    #[inline(always)]
+    fn empty(place: &mut MaybeUninit<Self>) -> &mut Self {
+        // SAFETY: numbers only; 0 is `Part::Whole`.
+        unsafe { memory::zero(place) }
+    }
+
+    /// Reads and checks the headers; 0, or the number of the reason to drop.
+    #[inline(always)]
+    fn read<F: Frame>(&mut self, frame: &F, notes: &Notes) -> u32 {
+        match self.read_straight(frame, notes) {
+            Some(Ok(())) => 0,
+            Some(Err(reason)) => reason as u32,
+            None => match ip::parse::<N, F>(frame, notes, &mut self.ip) {
+                0 => transport::parse::<N, F>(frame, &self.ip, &mut self.transport),
+                refused => refused,
+            },
+        }
+    }
+
+    /// What most packets are: an IP header that leads straight to the transport header, both in
+    /// the linear part. One look at the bounds is enough for them.
+    #[inline(always)]
+    fn read_straight<F: Frame>(&mut self, frame: &F, notes: &Notes) -> Option<Result<(), Reason>> {
+        const TRANSPORT: usize = 20;
+        let header = match N::FAMILY {
+            Family::V4 => frame.linear::<{ V4::LENGTH + TRANSPORT }>(notes.ip)?,
+            Family::V6 => frame.linear::<{ V6::LENGTH + TRANSPORT }>(notes.ip)?,
+        };
+        Some(N::straight(frame, notes, header, &mut self.ip)?.and_then(|()| {
+            self.transport = transport::read::<N>(&self.ip, |_| Some(header.skip(N::LENGTH)))?;
+            Ok(())
+        }))
+    }
 
     #[inline(always)]
     fn judge<F: Frame>(&mut self, facts: &Facts, frame: &F, notes: &mut Notes) -> Judgement {
-        let mut key = Key::EMPTY;
+        let mut place = MaybeUninit::uninit();
+        let key = Key::empty(&mut place);
         let exempt = is_exempt::<N>(facts.settings, facts.direction, &self.ip, &self.transport);
         let part = self.ip.chain.part;
         if part == Part::Later && !exempt {
-            let first = N::verdict(facts, self, &mut key, 0);
+            let first = N::verdict(facts, self, key, 0);
             let passes = match first {
                 // Where the rules let the peer's whole protocol in, it does not matter.
-                fragments::UNKNOWN => N::allow_all(facts, self, &mut key, 0) != 0,
+                fragments::UNKNOWN => N::allow_all(facts, self, key, 0) != 0,
                 first => first == fragments::ALLOWED,
             };
             return if passes { Ok(Reason::Fragment) } else { Err(Reason::FragmentUnknown) };
         }
         let judgement =
-            if exempt { Ok(Reason::Exempt) } else { self.stateful(facts, frame, notes, &mut key) };
+            if exempt { Ok(Reason::Exempt) } else { self.stateful(facts, frame, notes, key) };
         if part == Part::First && facts.leaves_traces {
             // A refusal only where the rules alone would let the others through.
             let refused = matches!(
                 judgement,
                 Err(Reason::NotSyn | Reason::AllowanceExceeded | Reason::FlowCut)
             );
-            if (judgement.is_ok() || refused)
-                && N::remember(facts, self, &mut key, !refused as u32) == 0
+            if (judgement.is_ok() || refused) && N::remember(facts, self, key, !refused as u32) == 0
             {
                 // Without room, later fragments are judged by the rules.
-                N::insert(facts, self, &mut key, 0);
+                N::insert(facts, self, key, 0);
             }
         }
         judgement
@@ -115,8 +144,9 @@ impl<N: Steps + Header> Packet<N> {
                 passes => return Ok(passes),
             }
         }
-        let question = rules::question(facts.direction, self.service());
-        let allowed = N::allow(facts, self, key, question) != 0;
+        let allowed = facts.open().is_some_and(|context| {
+            context.rules.allow::<N>(facts.direction, key.remote(), self.service())
+        });
         // Other ICMP than queries, and replies to queries, leave no state.
         let stateless = !key.may_open();
         if stateless && self.may_be_related(facts) && related::quoted::<N, F>(frame, self) {
@@ -147,7 +177,11 @@ impl<N: Steps + Header> Packet<N> {
         } else {
             State::first(protocol, facts.direction, tcp_flags)
         });
-        if N::reopen(facts, self, key, 0) != 0 || N::insert(facts, self, key, 0) != 0 { Ok(Reason::Rule) } else { Err(Reason::AllowanceExceeded) }
+        if N::reopen(facts, self, key, 0) != 0 || N::insert(facts, self, key, 0) != 0 {
+            Ok(Reason::Rule)
+        } else {
+            Err(Reason::AllowanceExceeded)
+        }
     }
 
     /// Whether this is an ICMP error, which may belong to the flow of what it quotes.

@@ -76,11 +76,11 @@ pub(crate) fn flow<N: Steps>(
         return 0;
     }
     let Some(table) = N::flows() else { return 0 };
-    match conntrack::find::<N>(&table, context, key) {
+    match conntrack::find::<N>(&table, key) {
         Some(flow)
             if flow.tag.state().is_live()
                 && !flow.is_over(context, N::FAMILY)
-                && !conntrack::is_to_be_cut(context, packet, key, &flow) =>
+                && !conntrack::is_to_be_cut(context, key, &flow) =>
         {
             flow.number(N::FAMILY) as u64 + 1
         }

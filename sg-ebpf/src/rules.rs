@@ -7,7 +7,13 @@ use sg_common::{
     interval::{self, Ref, Words},
 };
 
-use crate::{conntrack::Key, judge::Context, maps::Image, net::Net, packet::Packet};
+use crate::{
+    conntrack::Key,
+    judge::Context,
+    maps::{Arena, Image},
+    net::{Net, V4, V6},
+    packet::Packet,
+};
 
 /// An interface's rules.
 #[derive(Clone, Copy)]
@@ -20,16 +26,28 @@ pub(crate) struct Rules {
 impl Rules {
     #[inline(always)]
     pub(crate) fn field(&self, field: u32) -> u32 {
-        self.image.word(self.record + field)
+        self.image.field(self.record, field)
     }
 
     #[inline(always)]
-    fn services<N: Net>(&self, direction: Direction, peer: N::Address) -> Ref {
-        let row = image::family_ref(&self.image, self.record, N::FAMILY, image::row_of(direction));
-        if row.is_leaf() {
-            return row;
+    fn row<N: Net>(&self, direction: Direction) -> Ref {
+        let [ingress, egress] = Direction::BOTH
+            .map(|way| image::family_ref(&self.image, self.record, N::FAMILY, image::row_of(way)));
+        match direction {
+            Direction::Ingress => ingress,
+            Direction::Egress => egress,
         }
-        image::services(&self.image, row, N::class(&self.image, peer))
+    }
+
+    /// Whether a rule of this direction allows a peer a service.
+    #[inline(always)]
+    pub(crate) fn allow<N: Net>(
+        &self,
+        direction: Direction,
+        peer: N::Address,
+        service: u32,
+    ) -> bool {
+        N::allow(self.image.start, self.row::<N>(direction), service, peer) != 0
     }
 
     /// Whether a packet that goes in `direction` belongs to a service that is open to all and so not
@@ -49,23 +67,31 @@ impl Rules {
     }
 }
 
-/// A service (see [`image::service`]) and a direction, as [`allow`] takes them.
-#[inline(always)]
-pub(crate) fn question(direction: Direction, service: u32) -> u32 {
-    (direction as u32) << 31 | service
+/// Whether the row of the image at `start` has a service of the peer's. Global functions, of
+/// numbers: the verifier checks the searches once, and nothing has to be in memory for a call.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub(crate) extern "C" fn sg_allow4(start: u32, row: u32, service: u32, peer: u32) -> u32 {
+    allow::<V4>(start, row, service, peer)
 }
 
-/// Whether a rule allows the key's peer a [`question`]'s service.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub(crate) extern "C" fn sg_allow6(start: u32, row: u32, service: u32, high: u64, low: u64) -> u32 {
+    allow::<V6>(start, row, service, (high, low))
+}
+
 #[inline(always)]
-pub(crate) fn allow<N: Net>(
-    context: &Context,
-    _: &Packet<N>,
-    key: &mut Key<N>,
-    question: u32,
-) -> u64 {
-    let direction = if question >> 31 == 0 { Direction::Ingress } else { Direction::Egress };
-    let set = context.rules.services::<N>(direction, N::remote(&key.addresses));
-    interval::contains(&context.rules.image, set, question & !(1 << 31)) as u64
+fn allow<N: Net>(start: u32, row: u32, service: u32, peer: N::Address) -> u32 {
+    let Some(arena) = Arena::open() else { return 0 };
+    let image = arena.image_at(start);
+    interval::contains(&image, services::<N>(&image, Ref(row), peer), service) as u32
+}
+
+/// The set of services that a row gives to a peer.
+#[inline(always)]
+fn services<N: Net>(image: &Image, row: Ref, peer: N::Address) -> Ref {
+    if row.is_leaf() { row } else { image::services(image, row, N::class(image, peer)) }
 }
 
 /// Whether the rules allow the key's peer all of the packet's protocol.
@@ -77,6 +103,7 @@ pub(crate) fn allow_all<N: Net>(
     _: u32,
 ) -> u64 {
     let first = image::service(packet.ip.chain.protocol, 0);
-    let set = context.rules.services::<N>(context.direction, N::remote(&key.addresses));
+    let row = context.rules.row::<N>(context.direction);
+    let set = services::<N>(&context.rules.image, row, key.remote());
     interval::contains_all(&context.rules.image, set, first, first | 0xffff) as u64
 }

@@ -11,6 +11,7 @@ use crate::{
     frame::{Frame, Scratch, View},
     ip::{Header, Ip, Part},
     judge::Facts,
+    maps::Arena,
     net::{Net, V4, V6},
     packet::Packet,
     rules::Rules,
@@ -54,7 +55,27 @@ pub(crate) fn arp<F: Frame>(
 
 #[inline(always)]
 fn is_own4(rules: &Rules, address: u32) -> bool {
-    V4::find(&rules.image, Ref(rules.field(record::OWN)), address) != 0
+    sg_own4(rules.image.start, rules.field(record::OWN), address) != 0
+}
+
+/// Whether the map of own addresses has this one. Global functions, so that the verifier checks the
+/// search once and it takes no stack of its callers.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn sg_own4(start: u32, map: u32, address: u32) -> u32 {
+    own::<V4>(start, map, address)
+}
+
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn sg_own6(start: u32, map: u32, high: u64, low: u64) -> u32 {
+    own::<V6>(start, map, (high, low))
+}
+
+#[inline(always)]
+fn own<N: Net>(start: u32, map: u32, address: N::Address) -> u32 {
+    let Some(arena) = Arena::open() else { return 0 };
+    N::find(&arena.image_at(start), Ref(map), address)
 }
 
 /// Own address, or own link-local: any of fe80::/10, or with a known MAC the one made from it
@@ -71,7 +92,7 @@ fn is_own6(rules: &Rules, interface: u32, address: (u64, u64)) -> bool {
             return true;
         }
     }
-    V6::find(&rules.image, Ref(rules.field(record::OWN + 1)), address) != 0
+    sg_own6(rules.image.start, rules.field(record::OWN + 1), address.0, address.1) != 0
 }
 
 /// What an instance may say in IP.

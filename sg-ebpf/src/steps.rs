@@ -78,11 +78,22 @@ macro_rules! steps {
     };
 }
 
+/// See [`conntrack::choose`].
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub(crate) extern "C" fn sg_choose4(key: *const Key4, marked: u64) -> u64 {
+    conntrack::choose::<V4>(key.cast(), marked)
+}
+
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub(crate) extern "C" fn sg_choose6(key: *const Key6, marked: u64) -> u64 {
+    conntrack::choose::<V6>(key.cast(), marked)
+}
+
 steps! {
     /// See [`conntrack::known`]; the number is the frame's length.
     known, sg_known4, sg_known6 = conntrack;
-    /// See [`rules::allow`].
-    allow, sg_allow4, sg_allow6 = rules;
     /// See [`rules::allow_all`].
     allow_all, sg_allow_all4, sg_allow_all6 = rules;
     /// See [`conntrack::reopen`].

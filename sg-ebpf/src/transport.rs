@@ -6,7 +6,7 @@ use sg_common::{
 };
 
 use crate::{
-    frame::{Frame, Scratch, opaque},
+    frame::{Frame, Scratch, View, opaque},
     ip::{Ip, Part},
     net::Net,
 };
@@ -60,7 +60,16 @@ pub(crate) fn parse<N: Net, F: Frame>(
     ip: &Ip<N::Address>,
     transport: &mut Transport,
 ) -> u32 {
-    match read::<N, F>(frame, ip) {
+    let mut scratch = Scratch::new();
+    let at = ip.chain.transport;
+    let header = |long| {
+        if long {
+            frame.header::<20>(at, &mut scratch)
+        } else {
+            frame.header::<8>(at, &mut scratch)
+        }
+    };
+    match read::<N>(ip, header) {
         Ok(read) => {
             *transport = read;
             0
@@ -70,9 +79,12 @@ pub(crate) fn parse<N: Net, F: Frame>(
 }
 
 /// Reads and checks the transport header of a whole packet or first fragment; later fragments and
-/// other protocols have none that matters.
+/// other protocols have none that matters. `header` gives its first 20 bytes, or 8.
 #[inline(always)]
-fn read<N: Net, F: Frame>(frame: &F, ip: &Ip<N::Address>) -> Result<Transport, Reason> {
+pub(crate) fn read<N: Net>(
+    ip: &Ip<N::Address>,
+    header: impl FnOnce(bool) -> Option<View>,
+) -> Result<Transport, Reason> {
     let chain = &ip.chain;
     if chain.part == Part::Later {
         return Ok(Transport::default());
@@ -85,8 +97,7 @@ fn read<N: Net, F: Frame>(frame: &F, ip: &Ip<N::Address>) -> Result<Transport, R
         if available < 20 {
             return Err(short);
         }
-        let mut scratch = Scratch::new();
-        let header = frame.header::<20>(chain.transport, &mut scratch).ok_or(short)?;
+        let header = header(true).ok_or(short)?;
         let length = (header.byte(12) >> 4) as u32 * 4;
         if length < 20 || (whole && length > available) {
             return Err(Reason::Malformed);
@@ -104,8 +115,7 @@ fn read<N: Net, F: Frame>(frame: &F, ip: &Ip<N::Address>) -> Result<Transport, R
     if available < 8 {
         return Err(short);
     }
-    let mut scratch = Scratch::new();
-    let header = frame.header::<8>(chain.transport, &mut scratch).ok_or(short)?;
+    let header = header(false).ok_or(short)?;
     if udp {
         let length = header.half(4) as u32;
         if length < 8 || (whole && length > available) {

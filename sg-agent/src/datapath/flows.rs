@@ -7,7 +7,10 @@ use std::{
 
 use sg_common::{
     Direction, Family,
-    flow::{Addresses4, Addresses6, Bucket, LANES, State, Tag, Tick, icmp, volume},
+    flow::{
+        Addresses4, Addresses6, Bucket, LANES, State, Tag, Tick, buckets_in, icmp, is_over,
+        marks_size, table_size, volume,
+    },
     image::record,
     interval::Words,
 };
@@ -134,8 +137,7 @@ impl<A: Shown> Lane<A> {
     /// Whether its flow has idled out by the timeouts of an interface record.
     pub(super) fn is_over(&self, tag: Tag, words: &impl Words, record: u32, now: Tick) -> bool {
         let timeout = record::TIMEOUTS + tag.state().timeout(A::FAMILY, tag.protocol()) as u32;
-        let idle = now.wrapping_sub(self.seen()) as i32;
-        idle > 0 && idle as u32 > words.word(record + timeout)
+        is_over(now, self.seen(), words.word(record + timeout))
     }
 
     pub(super) fn forget(&self, tag: Tag) -> bool {
@@ -151,12 +153,19 @@ pub enum Keep {
     No,
 }
 
+/// Where a table's buckets begin and end.
+fn buckets<A>(region: &Region) -> (usize, usize) {
+    let count = buckets_in::<A>(region.size);
+    (marks_size(count), table_size::<A>(count))
+}
+
 /// Calls `each` with every lane of a table, whatever is in it.
 pub(super) fn each_lane<A>(region: &Region, mut each: impl FnMut(&Lane<A>)) -> Result<(), Error> {
-    for offset in (0..region.size).step_by(WINDOW) {
-        let len = WINDOW.min(region.size - offset);
-        let (mapping, _) = region.map(offset, len)?;
-        for at in (0..len).step_by(size_of::<Bucket<A>>()) {
+    let (first, end) = buckets::<A>(region);
+    for offset in (first..end).step_by(WINDOW) {
+        let len = WINDOW.min(end - offset);
+        let (mapping, start) = region.map(offset, len)?;
+        for at in (start..start + len).step_by(size_of::<Bucket<A>>()) {
             let bucket = mapping.at::<Bucket<A>>(at);
             for index in 0..LANES {
                 each(&Lane { bucket, index });
@@ -213,7 +222,7 @@ pub fn at(region4: &Region, region6: &Region, family: Family, number: u32) -> Op
 
 fn read_at<A: Shown>(region: &Region, number: u32) -> Option<FlowEntry> {
     let size = size_of::<Bucket<A>>();
-    let offset = (number >> 2) as usize * size;
+    let offset = buckets::<A>(region).0 + (number >> 2) as usize * size;
     let (mapping, at) = region.map(offset, size).ok()?;
     let lane = Lane { bucket: mapping.at::<Bucket<A>>(at), index: number as usize & (LANES - 1) };
     lane.read().map(|(_, entry)| entry)

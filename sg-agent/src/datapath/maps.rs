@@ -13,7 +13,7 @@ use std::{
 use sg_common::{
     control::IMAGE_ALIGN,
     counter::CounterRow,
-    flow::{Bucket4, Bucket6, LANES},
+    flow::{Addresses4, Addresses6, Bucket6, LANES, MIN_BUCKETS, buckets_in, table_size},
 };
 
 use super::{
@@ -23,8 +23,10 @@ use super::{
 
 /// The smallest arena: enough for two images of 60,000 rules.
 pub const MIN_ARENA: usize = 16 << 20;
-/// Offsets in map memory end here (BPF_MAX_VAR_OFF, kernel/bpf/verifier.c).
+/// Offsets in map memory end here (BPF_MAX_VAR_OFF, kernel/bpf/verifier.c); those in a table count
+/// from its first bucket.
 const MAX_MAP: usize = 1 << 29;
+const MAX_TABLE: usize = table_size::<Addresses6>(MAX_MAP / size_of::<Bucket6>());
 /// The root word counts arena units in 16 bits.
 pub const MAX_ARENA: usize = IMAGE_ALIGN << 16;
 /// Datagrams whose fragments are under way, per family.
@@ -55,9 +57,8 @@ impl Region {
         Ok(Self { fd, size: size as usize, pin })
     }
 
-    /// Creates and pins a map of `size` bytes, a power of two.
+    /// Creates and pins a map of `size` bytes.
     pub fn create(dir: &Path, name: &str, size: usize) -> Result<Self, Error> {
-        debug_assert!(size.is_power_of_two());
         let region = Self::unpinned(dir, name, size)?;
         sys::pin(region.fd.as_fd(), &region.pin)
             .map_err(|error| Error::kernel(format!("pinning {}", region.pin.display()), error))?;
@@ -65,9 +66,9 @@ impl Region {
     }
 
     fn unpinned(dir: &Path, name: &str, size: usize) -> Result<Self, Error> {
-        if size > MAX_MAP {
+        if size > MAX_TABLE {
             return Err(Error::TooLarge(format!(
-                "map {name} would need {size} bytes, more than the {MAX_MAP} that the kernel admits"
+                "map {name} would need {size} bytes, more than the {MAX_TABLE} that the kernel admits"
             )));
         }
         let fd = sys::create_map(name, size as u32).map_err(|error| {
@@ -118,18 +119,18 @@ impl Maps {
             }
             _ => {}
         }
-        let buckets = |flows: usize| flows.div_ceil(LANES).next_power_of_two();
+        let buckets = |flows: usize| flows.div_ceil(LANES).next_power_of_two().max(MIN_BUCKETS);
         let flows = buckets(options.max_flows.max(1) as usize);
         let fragments = buckets(MAX_FRAGMENTED);
         let slots = usize::from(options.max_interfaces.max(1)).next_power_of_two();
         let cpus = possible_cpus()?;
         let row = size_of::<CounterRow>();
         let open = |name: &str, size: usize| Region::open(dir, name, size.max(PAGE));
-        let flows4 = open("FLOWS4", flows * size_of::<Bucket4>())?;
-        let flows6 = open("FLOWS6", flows * size_of::<Bucket6>())?;
-        if flows4.size != flows * size_of::<Bucket4>() {
+        let flows4 = open("FLOWS4", table_size::<Addresses4>(flows))?;
+        let flows6 = open("FLOWS6", table_size::<Addresses6>(flows))?;
+        if flows4.size != table_size::<Addresses4>(flows) {
             tracing::warn!(
-                capacity = flows4.size / size_of::<Bucket4>() * LANES,
+                capacity = buckets_in::<Addresses4>(flows4.size) * LANES,
                 "the flow table of the earlier agent stays, with its capacity; \
                  `sg-agent detach` makes room for another"
             );
@@ -147,8 +148,8 @@ impl Maps {
             arena: open("ARENA", MIN_ARENA)?,
             flows4,
             flows6,
-            fragments4: open("FRAGMENTS4", fragments * size_of::<Bucket4>())?,
-            fragments6: open("FRAGMENTS6", fragments * size_of::<Bucket6>())?,
+            fragments4: open("FRAGMENTS4", table_size::<Addresses4>(fragments))?,
+            fragments6: open("FRAGMENTS6", table_size::<Addresses6>(fragments))?,
             slots: kept,
             counters,
         })

@@ -396,9 +396,9 @@ impl Datapath {
 
     /// Both families together.
     pub fn capacity(&self) -> u64 {
-        use sg_common::flow::{Bucket4, Bucket6};
-        let buckets = self.maps.flows4.size / size_of::<Bucket4>()
-            + self.maps.flows6.size / size_of::<Bucket6>();
+        use sg_common::flow::buckets_in;
+        let buckets = buckets_in::<Addresses4>(self.maps.flows4.size)
+            + buckets_in::<Addresses6>(self.maps.flows6.size);
         (buckets * LANES) as u64
     }
 

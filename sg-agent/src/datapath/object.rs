@@ -12,10 +12,13 @@ use aya::{
 use sg_common::{
     counter::Counter,
     counter::CounterRow,
-    flow::{Bucket4, Bucket6},
+    flow::{Addresses4, Addresses6, Bucket, buckets_in, marks_size},
 };
 
-use super::{Error, maps::Maps};
+use super::{
+    Error,
+    maps::{Maps, Region},
+};
 
 /// Empty where the agent was built without the BPF toolchain (`cargo check`).
 static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("SG_BPF_OBJECT"));
@@ -63,10 +66,14 @@ impl Programs {
         let last = |size: usize, element: usize| (size - element) as u32;
         let constants = [
             ("ARENA_MASK", last(maps.arena.size, size_of::<u32>())),
-            ("FLOWS4_MASK", last(maps.flows4.size, size_of::<Bucket4>())),
-            ("FLOWS6_MASK", last(maps.flows6.size, size_of::<Bucket6>())),
-            ("FRAGMENTS4_MASK", last(maps.fragments4.size, size_of::<Bucket4>())),
-            ("FRAGMENTS6_MASK", last(maps.fragments6.size, size_of::<Bucket6>())),
+            ("FLOWS4_BUCKETS", first_bucket::<Addresses4>(&maps.flows4)),
+            ("FLOWS6_BUCKETS", first_bucket::<Addresses6>(&maps.flows6)),
+            ("FRAGMENTS4_BUCKETS", first_bucket::<Addresses4>(&maps.fragments4)),
+            ("FRAGMENTS6_BUCKETS", first_bucket::<Addresses6>(&maps.fragments6)),
+            ("FLOWS4_MASK", last_bucket::<Addresses4>(&maps.flows4)),
+            ("FLOWS6_MASK", last_bucket::<Addresses6>(&maps.flows6)),
+            ("FRAGMENTS4_MASK", last_bucket::<Addresses4>(&maps.fragments4)),
+            ("FRAGMENTS6_MASK", last_bucket::<Addresses6>(&maps.fragments6)),
             ("COUNTERS_MASK", last(maps.counters.size, size_of::<Counter>())),
             ("COUNTERS_CPU_SIZE", (maps.slots * size_of::<CounterRow>()) as u32),
             ("TICK_SHIFT", tick_shift),
@@ -105,6 +112,16 @@ impl Programs {
     pub fn costs(&self) -> [LoadCost; 4] {
         [&self.xdp, &self.tc_in, &self.tc_out, &self.probe].map(|program| program.cost)
     }
+}
+
+/// Offset of a table's first bucket.
+fn first_bucket<A>(table: &Region) -> u32 {
+    marks_size(buckets_in::<A>(table.size)) as u32
+}
+
+/// Offset of a table's last bucket from its first.
+fn last_bucket<A>(table: &Region) -> u32 {
+    ((buckets_in::<A>(table.size) - 1) * size_of::<Bucket<A>>()) as u32
 }
 
 /// An error with all its causes: aya's say least in the first line.

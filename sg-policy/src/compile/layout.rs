@@ -2,14 +2,12 @@
 
 use std::collections::HashMap;
 
-use sg_common::interval::{Kind, MAX_TABLES, Ref, UNIT};
+use sg_common::interval::{Kind, MAX_TABLES, Ref, SMALL_ORDER, UNIT};
 
 use super::{CompileError, check_size};
 
 /// Words of a cache line.
 const LINE: usize = 16;
-/// Runs of up to 2^this - 1 keys need no table before them.
-const SMALL_ORDER: u32 = 4;
 
 /// Width of an interval map's keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,9 +63,9 @@ impl Layout {
         (at / UNIT as usize) as u32
     }
 
-    /// Room for `words` words from the start of a cache line; their word offset.
-    pub(super) fn reserve(&mut self, words: usize) -> usize {
-        let at = self.words.len().next_multiple_of(LINE);
+    /// Room for `words` words from a multiple of `align` words; their word offset.
+    pub(super) fn reserve(&mut self, words: usize, align: usize) -> usize {
+        let at = self.words.len().next_multiple_of(align);
         self.words.resize(at + words, 0);
         at
     }

@@ -83,9 +83,9 @@ pub fn compile(
     let mut layout = Layout::default();
     layout.words.resize(header::LEN as usize, 0);
     let slots = live.iter().map(|interface| usize::from(interface.slot) + 1).max().unwrap_or(0);
-    let records = layout.reserve(slots * record::LEN as usize);
     let hash = Hash::of(live)?;
-    let hash_at = layout.reserve(hash.entries.len() * 2);
+    let hash_at = layout.reserve(hash.entries.len() * 2, 1);
+    let records = layout.reserve(slots * record::LEN as usize, record::LEN as usize);
 
     let peers = Peers::of(state, live);
     let classes = Family::BOTH.map(|family| Classes::new(family, peers.prefixes()));
@@ -111,7 +111,6 @@ pub fn compile(
     set(header::SETTINGS, settings_bits(state, parameters));
     set(header::CUT_SINCE, parameters.recheck_since.unwrap_or(0));
     set(header::HASH_MASK, hash.mask);
-    set(header::HASH, hash_at as u32);
     set(header::SLOTS, slots as u32);
     set(header::RECORDS, records as u32);
     set(header::CLASSES, maps[0].0);
