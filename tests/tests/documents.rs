@@ -73,7 +73,7 @@ fn every_test_that_is_named_exists() {
     for folder in ["sg-policy/src", "sg-common", "sg-agent/src", "sg-agent/tests", "tests/tests"] {
         collect(&root().join(folder), &mut sources);
     }
-    let mut named = 0;
+    let (mut named, mut missing) = (0, vec![]);
     for (sentence, tests) in coverage() {
         for test in tests.split('`').skip(1).step_by(2) {
             let (modules, name) = test.rsplit_once("::").unwrap_or(("", test));
@@ -86,10 +86,13 @@ fn every_test_that_is_named_exists() {
                     .all(|part| of_path.any(|of| of.strip_suffix(".rs").unwrap_or(&of) == *part));
                 in_order && text.contains(&format!("fn {name}("))
             });
-            assert!(found, "no test `{test}` for: {sentence}");
+            if !found {
+                missing.push(format!("{test} for: {sentence}"));
+            }
             named += 1;
         }
     }
+    assert!(missing.is_empty(), "no such tests:\n{}", missing.join("\n"));
     assert!(named > 100, "only {named} tests are named");
 }
 
