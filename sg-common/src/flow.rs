@@ -93,8 +93,8 @@ const EACH: u64 = 0x0101_0101_0101_0101;
 /// that is not, above one that is.
 #[inline(always)]
 pub const fn marked(marks: u64, mark: u8) -> u64 {
-    let differ = marks ^ EACH * mark as u64;
-    differ.wrapping_sub(EACH) & !differ & EACH << 7
+    let differ = marks ^ (EACH * mark as u64);
+    differ.wrapping_sub(EACH) & !differ & (EACH << 7)
 }
 
 /// The number of the first in a result of [`marked`]. There is no instruction for it in BPF.

@@ -82,7 +82,7 @@ impl Layout {
             [0] => return Ref::ALL,
             _ => {}
         }
-        let order = order_for(boundaries.len());
+        let order = run_order(boundaries.len());
         let mut block = boundaries.to_vec();
         block.resize((1 << order) - 1, u32::MAX);
         Ref::at(Kind::Parity, order, self.block(&block))
@@ -112,7 +112,7 @@ impl Layout {
     }
 
     fn run(&mut self, width: Width, base: Ref, boundaries: &[Boundary]) -> Ref {
-        let order = order_for(boundaries.len());
+        let order = run_order(boundaries.len());
         let keys = (1usize << order) - 1;
         let mut block = Vec::with_capacity(keys * 3 + 1);
         for index in 0..keys {
@@ -156,6 +156,15 @@ impl Layout {
         }
         block.push(self.part(width, value, &[], 0).0);
         Ref::at(Kind::Table, 0, self.block(&block))
+    }
+}
+
+/// The order of a run of `keys`. Small ones are searched three keys at a time.
+fn run_order(keys: usize) -> u32 {
+    match order_for(keys) {
+        0..=2 => SMALL_ORDER / 2,
+        3 => SMALL_ORDER,
+        order => order,
     }
 }
 
