@@ -10,7 +10,7 @@
 
 use std::fs;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use nix::net::if_::if_nametoindex;
 use sg_agent::datapath::{
     generator::{Attached, Generator, Least},
@@ -105,13 +105,7 @@ impl Site {
 
     /// Packets that the interface has received, whatever became of them.
     pub fn received(&self) -> Result<u64> {
-        self.near().run(|| {
-            // Of this namespace: sysfs shows that of the thread which mounted it.
-            let text = fs::read_to_string("/proc/thread-self/net/dev")?;
-            let line = text.lines().find_map(|line| line.trim().strip_prefix("nic0:"));
-            let packets = line.and_then(|line| line.split_whitespace().nth(1)?.parse().ok());
-            packets.context("no nic0")
-        })
+        Ok(received(self.near())?.packets)
     }
 
     pub fn generator(&self, frame: &[u8], sources: Sources) -> Result<Generator> {
@@ -127,6 +121,24 @@ impl Site {
         };
         self.topology.remote.run(send).map(f64::from).context("sending")
     }
+}
+
+/// What [`NEAR`] has received.
+#[derive(Clone, Copy, Debug)]
+pub struct Received {
+    pub bytes: u64,
+    pub packets: u64,
+}
+
+pub fn received(namespace: &NetNs) -> Result<Received> {
+    // Of the thread's namespace: sysfs shows that of the thread which mounted it.
+    let text = namespace.run(|| fs::read_to_string("/proc/thread-self/net/dev"))?;
+    let line = text.lines().find_map(|line| line.trim().strip_prefix(NEAR)?.strip_prefix(':'));
+    let mut numbers = line.unwrap_or_default().split_whitespace().map(str::parse);
+    let (Some(Ok(bytes)), Some(Ok(packets))) = (numbers.next(), numbers.next()) else {
+        bail!("no {NEAR} in {text}");
+    };
+    Ok(Received { bytes, packets })
 }
 
 /// Runs a program in a namespace; what it printed.

@@ -19,6 +19,7 @@ use crate::{
     daemon::Daemon,
     report::{Row, Target},
     road::{Gate, Road, instance},
+    site::received,
     statistics::Samples,
 };
 
@@ -29,6 +30,8 @@ const PORT: u16 = 7;
 const QUANTILES: [(&str, f64); 3] = [("p50", 0.5), ("p99", 0.99), ("p99.9", 0.999)];
 /// Of the stream beside, in bits a second: half of what the machine could do.
 const HEAVY: &str = "4G";
+/// Bytes that must have come beside the exchanges of a round, or the load was none.
+const LEAST: u64 = 10 << 20;
 
 impl Case for Latency {
     fn name(&self) -> &'static str {
@@ -48,7 +51,10 @@ impl Case for Latency {
             let mut found = QUANTILES.map(|_| Vec::new());
             roads::rounds(&roads, effort.rounds, |road| {
                 let stream = heavy.then(|| stream(road)).transpose()?;
+                let before = received(&road.topology.instance)?.bytes;
                 let times = exchange(road, exchanges).with_context(|| road.gate.name())?;
+                let bytes = received(&road.topology.instance)?.bytes - before;
+                ensure!(!heavy || bytes > LEAST, "only {bytes} bytes came beside");
                 drop(stream);
                 for (found, (_, quantile)) in found.iter_mut().zip(QUANTILES) {
                     found.push((road.gate, times.quantile(quantile)));

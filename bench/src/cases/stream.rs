@@ -39,7 +39,7 @@ impl Case for Stream {
                     rows.extend(found.rows(&group, "Gbit/s"));
                     for with in [Gate::Nothing, Gate::Nft] {
                         let row = found.ratio(&group, with, Target::AtLeast(0.95));
-                        rows.push(row.guard(effort, Target::AtLeast(0.5)));
+                        rows.push(row.guard(effort, Target::AtLeast(0.3)));
                     }
                 }
             }
