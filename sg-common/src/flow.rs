@@ -1,11 +1,12 @@
 //! The flow table: layout, hash and life cycle of tracked flows.
 //!
 //! A table is an array of [`Bucket`]s of four lanes; a flow lives in one of the two buckets that
-//! its hash names. Before the buckets are [*marks*](mark), a byte of the hash for each lane: they are so small
-//! that they stay in a near cache, and tell of nearly every bucket whether it is worth a look. Both directions of a flow have the same key, because addresses and ports are
-//! kept as *local* (the instance's) and *remote*. A lane is claimed by compare-exchange of its tag,
-//! which holds everything of the key but the addresses, and the state; nothing ever sweeps for
-//! correctness, because expiry is judged by time stamp wherever a lane is read.
+//! its hash names. Before the buckets are [marks](mark()), a byte of the hash for each lane: so small
+//! that they stay in a near cache, they tell of nearly every lane whether it is worth a look. Both
+//! directions of a flow have the same key, because addresses and ports are kept as *local* (the
+//! instance's) and *remote*. A lane is claimed by compare-exchange of its tag, which holds everything
+//! of the key but the addresses, and the state; nothing ever sweeps for correctness, because expiry is
+//! judged by time stamp wherever a lane is read.
 //!
 //! The same structure keeps the verdicts of first fragments, with the identification in place of
 //! the ports and the direction in the highest bit of the slot.
