@@ -215,7 +215,9 @@ impl Datapath {
         if revoke::cuts(image) {
             // Until then, programs that began before may open and keep alive what it denies. What they
             // see from now on they cut by themselves.
-            sys::wait_for_programs();
+            if !self.links.attached().is_empty() {
+                sys::wait_for_programs();
+            }
             if let Err(error) = self.cut_denied(image, &mut |_| true) {
                 tracing::warn!(%error, "flows that are denied now end on their next packet");
             }
