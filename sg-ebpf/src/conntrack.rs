@@ -200,21 +200,17 @@ impl<A: Copy> Found<A> {
         done
     }
 
-    /// Counts one more packet and keeps the flow alive. `after` says what the packet makes of a state.
+    /// Counts one more packet and keeps the flow alive.
     #[inline(always)]
-    pub(crate) fn touch(&mut self, now: Tick, after: impl Fn(State) -> State, bytes: u32) {
-        for _ in 0..not_unrolled(TOUCH_TRIES) {
-            let state = after(self.tag.state());
-            if self.tag.state() == state || self.exchange(state) {
-                break;
-            }
-            // Another CPU was faster: once more from what it left, if that is the flow still. It may
-            // have been started over, cut, or replaced.
-            let tag = tag_of(self.bucket, self.lane());
-            if tag.identity() != self.tag.identity() || !tag.state().is_live() {
+    pub(crate) fn touch(&mut self, now: Tick, direction: Direction, tcp_flags: u8, bytes: u32) {
+        let old = self.tag;
+        let state = old.state().after(old.protocol(), direction, tcp_flags);
+        if old.state() != state && !self.exchange(state) {
+            // SAFETY: the bucket is map memory and the lane within it.
+            let at = unsafe { &raw mut (*self.bucket).tag[self.lane()] };
+            if advance(at, old.0, direction as u32, tcp_flags as u32) == 0 {
                 return;
             }
-            self.tag = tag;
         }
         if self.seen() != now {
             self.set_seen(now);
@@ -349,6 +345,26 @@ impl<A: Copy> Found<A> {
 /// Times that a state is changed again when another CPU changed it meanwhile. A flow's state changes
 /// a few times in its life.
 const TOUCH_TRIES: usize = 3;
+
+/// Another CPU was faster with a flow's state: once more from what it left, if that is the flow still. It
+/// may have been started over, cut, or replaced; 0 then. A function of its own, because few packets
+/// need it and its caller has no stack to spare.
+#[inline(never)]
+fn advance(at: *mut u64, old: u64, direction: u32, tcp_flags: u32) -> u32 {
+    let direction = if direction == 0 { Direction::Ingress } else { Direction::Egress };
+    for _ in 0..not_unrolled(TOUCH_TRIES) {
+        // SAFETY: a tag of a bucket in map memory; other CPUs may write, so it is read once.
+        let tag = Tag(unsafe { ptr::read_volatile(at) });
+        if tag.identity() != Tag(old).identity() || !tag.state().is_live() {
+            return 0;
+        }
+        let state = tag.state().after(tag.protocol(), direction, tcp_flags as u8);
+        if tag.state() == state || compare_exchange(at, tag.0, tag.with_state(state).0) {
+            break;
+        }
+    }
+    1
+}
 
 /// Times that a claim is tried again when another CPU took the lane first.
 const CLAIM_TRIES: usize = 2;
@@ -601,8 +617,7 @@ fn hit<N: Net>(
         return Reason::FlowCut;
     }
     if context.leaves_traces {
-        let after = |state: State| state.after(protocol, context.direction, tcp_flags);
-        found.touch(context.now, after, key.bytes);
+        found.touch(context.now, context.direction, tcp_flags, key.bytes);
     }
     Reason::Flow
 }

@@ -20,6 +20,8 @@ use crate::{build, workspace};
 
 /// More than this above the table is a jump.
 const TOLERANCE: f64 = 0.10;
+/// MAX_BPF_STACK (include/linux/filter.h), of all functions that call each other.
+const MAX_STACK: usize = 512;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -75,6 +77,9 @@ fn jumps(before: &Table, now: &Table) -> Vec<String> {
             jumps.push(format!("{program} is new: {size}"));
             continue;
         };
+        if size.stack > MAX_STACK {
+            jumps.push(format!("{program} takes more stack than {MAX_STACK} bytes: {size}"));
+        }
         let larger = |now: usize, before: usize| now as f64 > before as f64 * (1.0 + TOLERANCE);
         if larger(size.instructions, before.instructions) || larger(size.stack, before.stack) {
             jumps.push(format!("{program} has grown by more than 10 %: {size}; it had {before}"));
@@ -168,8 +173,8 @@ fn decode(code: &[u8]) -> (u8, u8, u8, i16, i32) {
     (code[0], code[1] & 0xf, code[1] >> 4, offset, immediate)
 }
 
-/// Bytes of the frame that a function uses: the lowest address that it takes, rounded as the kernel's
-/// JIT does (kernel/bpf/verifier.c, round_up_stack_depth).
+/// Bytes of the frame that a function uses: the lowest address that it takes, rounded as Linux 6.1 does
+/// (kernel/bpf/verifier.c, check_max_stack_depth); later kernels round up to 16.
 fn stack(code: &[u8]) -> usize {
     let mut lowest = 0i32;
     // Registers that were set to the frame's end just now.
@@ -193,7 +198,7 @@ fn stack(code: &[u8]) -> usize {
             frame.remove(&destination);
         }
     }
-    lowest.unsigned_abs().next_multiple_of(16) as usize
+    lowest.unsigned_abs().max(1).next_multiple_of(32) as usize
 }
 
 fn calls(code: &[u8], (section, start): Place, targets: &HashMap<u64, Place>) -> HashSet<Place> {
@@ -235,11 +240,11 @@ mod tests {
         // r2 = r10; r2 += -40; exit
         let taken =
             code(&[[MOVE, 0xa2, 0, 0, 0, 0, 0, 0], [ADD_NUMBER, 2, 0, 0, 0xd8, 0xff, 0xff, 0xff]]);
-        assert_eq!(stack(&taken), 48);
+        assert_eq!(stack(&taken), 64);
         // *(u64 *)(r10 - 16) = r1
-        assert_eq!(stack(&code(&[[0x7b, 0x1a, 0xf0, 0xff, 0, 0, 0, 0]])), 16);
+        assert_eq!(stack(&code(&[[0x7b, 0x1a, 0xf0, 0xff, 0, 0, 0, 0]])), 32);
         // r2 += -40, of something else
-        assert_eq!(stack(&code(&[[ADD_NUMBER, 2, 0, 0, 0xd8, 0xff, 0xff, 0xff]])), 0);
+        assert_eq!(stack(&code(&[[ADD_NUMBER, 2, 0, 0, 0xd8, 0xff, 0xff, 0xff]])), 32);
     }
 
     #[test]

@@ -31,11 +31,11 @@ pub struct Campaign {
 
 impl Campaign {
     /// Plays all cases; panics with a small one if the data path and the evaluator differ. What was
-    /// met, unless as many as there was time for.
+    /// met, unless as many as there was time for or fewer than usual.
     #[track_caller]
     pub fn run(self) -> Option<Tally> {
         match Rig::run(|rig| self.run_on(rig)) {
-            Ok(tally) => number(SOAK).is_none().then_some(tally),
+            Ok(tally) => (number(SOAK).is_none() && number(FEWER).is_none()).then_some(tally),
             Err(failure) => panic!("{failure}"),
         }
     }
