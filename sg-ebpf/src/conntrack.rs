@@ -140,7 +140,7 @@ impl<N: Net> Key<N> {
     /// that bucket's lanes it is.
     #[inline(always)]
     fn lane(&self, choice: u64) -> (u32, usize) {
-        let half = choice / LANES as u64 & 1;
+        let half = (choice / LANES as u64) & 1;
         ((self.hash >> (half * 32)) as u32, choice as usize & (LANES - 1))
     }
 
