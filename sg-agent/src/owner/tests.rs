@@ -352,17 +352,18 @@ fn flow(dport: u16, seen: u32) -> FlowEntry {
     }
 }
 
+/// At tick 3000: live; live; idled out after 60 s; of a slot that is nobody's.
+fn flows() -> Vec<FlowEntry> {
+    let of_nobody = FlowEntry { slot: 9, ..flow(22, 2999) };
+    vec![flow(443, 2999), flow(22, 2999), flow(22, 1000), of_nobody]
+}
+
 #[test]
 fn denied_flows_are_cut_where_they_match() {
     let mut host = Fixture::new(view([link(2, "tap0")]));
     host.apply(&rules(&["tap0"])).unwrap();
     host.kernel().now = 3000;
-    host.kernel().flows = vec![
-        flow(443, 2999),
-        flow(22, 2999),
-        flow(22, 1000),
-        FlowEntry { slot: 9, ..flow(22, 2999) },
-    ];
+    host.kernel().flows = flows();
     host.diary();
     let denied = FlushRequest { denied: true, ..FlushRequest::default() };
     assert_eq!(host.owner.flush(&denied).unwrap().flows, 3);
@@ -379,13 +380,7 @@ fn flows_are_shown_until_they_have_idled_out() {
     let mut host = Fixture::new(view([link(2, "tap0")]));
     host.apply(&rules(&["tap0"])).unwrap();
     host.kernel().now = 3000;
-    // Live; live; idled out after 60 s; of a slot that is nobody's.
-    host.kernel().flows = vec![
-        flow(443, 2999),
-        flow(22, 2999),
-        flow(22, 1000),
-        FlowEntry { slot: 9, ..flow(22, 2999) },
-    ];
+    host.kernel().flows = flows();
     assert_eq!(host.owner.status().interfaces[0].flows.used, 2);
     let shown = host.owner.flows(Some("tap0")).unwrap();
     assert_eq!(shown.len(), 2);
