@@ -20,6 +20,11 @@ const SEED: &str = "SG_SEED";
 /// One of so many cases is played where all would take too long: in guests of `cargo xtask vm-test`.
 const FEWER: &str = "SG_FEWER";
 
+/// Whether tests are to do with less than everything ([`FEWER`]).
+pub fn fewer() -> bool {
+    number(FEWER).is_some()
+}
+
 /// Many cases of one kind.
 #[derive(Clone, Copy, Debug)]
 pub struct Campaign {
@@ -35,7 +40,7 @@ impl Campaign {
     #[track_caller]
     pub fn run(self) -> Option<Tally> {
         match Rig::run(|rig| self.run_on(rig)) {
-            Ok(tally) => (number(SOAK).is_none() && number(FEWER).is_none()).then_some(tally),
+            Ok(tally) => (number(SOAK).is_none() && !fewer()).then_some(tally),
             Err(failure) => panic!("{failure}"),
         }
     }

@@ -15,7 +15,7 @@ pub mod show;
 mod shrink;
 mod wire;
 
-pub use campaign::Campaign;
+pub use campaign::{Campaign, fewer};
 pub use case::{
     Case, Kind, MAX_LINEAR, Step, Via, cuts_case, rules_case, sequence_case, single_case,
     start_case,
