@@ -10,6 +10,7 @@ mod interface;
 mod names;
 mod services;
 mod settings;
+pub mod source;
 mod table;
 
 #[cfg(test)]
@@ -41,6 +42,11 @@ pub fn parse(file: &str, text: &[u8]) -> Result<DesiredState, Faults> {
         Ok(text) => text,
         Err(error) => return Err(not_utf8(file, text, error.valid_up_to())),
     };
+    read(file, text).map(|(state, _)| state)
+}
+
+/// What `text` says, and its tree.
+fn read<'t>(file: &str, text: &'t str) -> Result<(DesiredState, DeTable<'t>), Faults> {
     let (root, errors) = DeTable::parse_recoverable(text);
     let mut findings = Findings::default();
     let state = document(root.get_ref(), &mut findings);
@@ -49,7 +55,11 @@ pub fn parse(file: &str, text: &[u8]) -> Result<DesiredState, Faults> {
         syntax.add_before_break(findings);
         return Err(syntax.finish(file, text));
     }
-    if findings.is_empty() { Ok(state) } else { Err(findings.finish(file, text)) }
+    if findings.is_empty() {
+        Ok((state, root.into_inner()))
+    } else {
+        Err(findings.finish(file, text))
+    }
 }
 
 fn not_utf8(file: &str, text: &[u8], at: usize) -> Faults {

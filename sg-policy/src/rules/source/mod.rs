@@ -1,0 +1,73 @@
+//! A rules file that is applied again and again with small changes.
+//!
+//! Reading 10,000 rules takes 25 ms, nearly all of it for rules that were there before. So a file
+//! remembers where the elements of its long arrays stand ([`Outline`]). When another one begins and
+//! ends like it, those within the common parts are left out of it ([`reduce`]), and what is read from
+//! the short rest is put together with what is known of them ([`restore`]).
+//!
+//! That is never more than a short cut: whatever is not certain (a fault of any kind, a name, a quota
+//! or a family that has changed) has the whole file read, which alone reports faults.
+
+mod outline;
+mod reduce;
+mod restore;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use self::{outline::Outline, reduce::reduce, restore::restore};
+use super::{Faults, not_utf8, read};
+use crate::model::DesiredState;
+
+/// A valid rules file and what it says.
+#[derive(Clone, Debug, Default)]
+pub struct Source {
+    text: String,
+    state: Arc<DesiredState>,
+    outline: Outline,
+}
+
+impl Source {
+    /// Reads the `text` of the rules file called `file`.
+    ///
+    /// # Errors
+    /// All faults of the file.
+    pub fn read(file: &str, text: Vec<u8>) -> Result<Self, Faults> {
+        Self::default().read_next(file, text)
+    }
+
+    /// The same, with less work where little has changed since this one.
+    ///
+    /// # Errors
+    /// All faults of the file.
+    pub fn read_next(&self, file: &str, text: Vec<u8>) -> Result<Self, Faults> {
+        let text = match String::from_utf8(text) {
+            Ok(text) => text,
+            Err(error) => {
+                let at = error.utf8_error().valid_up_to();
+                return Err(not_utf8(file, error.as_bytes(), at));
+            }
+        };
+        if let Some((state, outline)) = self.changed_to(&text) {
+            return Ok(Self { text, state: Arc::new(state), outline });
+        }
+        let (state, root) = read(file, &text)?;
+        let outline = Outline::of(&root);
+        Ok(Self { text, state: Arc::new(state), outline })
+    }
+
+    pub fn state(&self) -> &Arc<DesiredState> {
+        &self.state
+    }
+
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// What `text` says, if that is certain from what has changed.
+    fn changed_to(&self, text: &str) -> Option<(DesiredState, Outline)> {
+        let reduced = reduce(&self.text, &self.outline, text)?;
+        restore(&self.state, &self.outline, &reduced)
+    }
+}
