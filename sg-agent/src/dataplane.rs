@@ -127,6 +127,7 @@ impl Dataplane for Datapath {
     }
 
     fn remove(&mut self, bpffs: &Path) -> Result<(), Error> {
+        self.settle();
         Self::remove(bpffs)
     }
 

@@ -18,7 +18,7 @@ use sg_policy::model::DatapathChoice;
 
 use super::{
     Attachment, Error, Hook, clsact, device,
-    object::Programs,
+    object::{Programs, Want},
     sys::{self, AttachType},
 };
 
@@ -58,7 +58,7 @@ impl Links {
     ) -> Result<Attachment, Error> {
         let (want_xdp, mut reason) = device::wants_xdp(name, choice);
         if want_xdp {
-            match self.ensure(ifindex, XDP, AttachType::Xdp, programs.xdp()) {
+            match self.attach_xdp(programs, ifindex) {
                 Ok(()) => {
                     let sends = self.attach_sending(programs, ifindex)?;
                     self.drop_others(ifindex, &[XDP, sends])?;
@@ -82,14 +82,22 @@ impl Links {
         }
     }
 
+    fn attach_xdp(&self, programs: &Programs, ifindex: u32) -> io::Result<()> {
+        self.ensure(ifindex, XDP, AttachType::Xdp, programs.xdp()?)
+    }
+
     fn attach_tcx(&self, programs: &Programs, ifindex: u32) -> io::Result<()> {
-        self.ensure(ifindex, IN, AttachType::TcxIngress, programs.tc_in())?;
-        self.ensure(ifindex, OUT, AttachType::TcxEgress, programs.tc_out())
+        self.ensure(ifindex, IN, AttachType::TcxIngress, programs.tc_in()?)?;
+        self.attach_tcx_out(programs, ifindex)
+    }
+
+    fn attach_tcx_out(&self, programs: &Programs, ifindex: u32) -> io::Result<()> {
+        self.ensure(ifindex, OUT, AttachType::TcxEgress, programs.tc_out()?)
     }
 
     /// The sending side beside XDP, which only sees what is received.
     fn attach_sending(&self, programs: &Programs, ifindex: u32) -> Result<&'static str, Error> {
-        match self.ensure(ifindex, OUT, AttachType::TcxEgress, programs.tc_out()) {
+        match self.attach_tcx_out(programs, ifindex) {
             Ok(()) => Ok(OUT),
             Err(error) if is_unsupported(&error) => {
                 self.attach_clsact_to(programs, ifindex, &[clsact::Side::Sends])?;
@@ -113,13 +121,13 @@ impl Links {
             clsact::ensure_qdisc(ifindex)?;
             for side in sides {
                 let program = match side {
-                    clsact::Side::Receives => programs.tc_in(),
-                    clsact::Side::Sends => programs.tc_out(),
+                    clsact::Side::Receives => programs.tc_in()?,
+                    clsact::Side::Sends => programs.tc_out()?,
                 };
                 clsact::replace_filter(ifindex, *side, program)?;
             }
             let marker = self.pin(ifindex, CLSACT);
-            if marker.exists() { Ok(()) } else { sys::pin(programs.tc_out(), &marker) }
+            if marker.exists() { Ok(()) } else { sys::pin(programs.tc_out()?, &marker) }
         };
         attach().map_err(|error: io::Error| {
             Error::kernel(format!("attaching clsact filters to interface {ifindex}"), error)
@@ -129,12 +137,14 @@ impl Links {
     /// Changes an attached interface to `programs`, hook by hook.
     pub fn update(&self, programs: &Programs, ifindex: u32) -> Result<(), Error> {
         let failed = |error| Error::kernel(format!("updating interface {ifindex}"), error);
-        for (kind, program) in
-            [(XDP, programs.xdp()), (IN, programs.tc_in()), (OUT, programs.tc_out())]
-        {
+        let kinds: [(_, Want); 3] =
+            [(XDP, Programs::xdp), (IN, Programs::tc_in), (OUT, Programs::tc_out)];
+        for (kind, program) in kinds {
             match sys::get_pinned(&self.pin(ifindex, kind)) {
                 Ok(link) if sys::link_ifindex(link.as_fd()).map_err(failed)?.is_some() => {
-                    sys::update_link(link.as_fd(), program).map_err(failed)?;
+                    program(programs)
+                        .and_then(|program| sys::update_link(link.as_fd(), program))
+                        .map_err(failed)?;
                 }
                 _ => {}
             }

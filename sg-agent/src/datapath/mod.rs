@@ -168,7 +168,10 @@ impl Datapath {
     }
 
     /// What it took to load each program.
-    pub fn load_costs(&self) -> [LoadCost; 4] {
+    ///
+    /// # Errors
+    /// One cannot be loaded.
+    pub fn load_costs(&self) -> io::Result<[LoadCost; 4]> {
         self.programs.costs()
     }
 
@@ -271,6 +274,7 @@ impl Datapath {
 
     fn move_programs(&mut self) -> Result<(), Error> {
         let programs = Programs::load(&self.maps, self.clock.shift)?;
+        programs.settle().map_err(|error| Error::kernel("loading the BPF programs", error))?;
         for ifindex in self.links.attached() {
             self.links.update(&programs, ifindex)?;
         }
@@ -417,7 +421,10 @@ impl Datapath {
         data.extend((direction as u32).to_ne_bytes());
         data.extend(frame);
         data.resize(data.len().max(meta + MIN_FRAME), 0);
-        let run = sys::test_run_xdp(self.programs.probe(), &data, meta as u32)
+        let run = self
+            .programs
+            .probe()
+            .and_then(|probe| sys::test_run_xdp(probe, &data, meta as u32))
             .map_err(|error| Error::kernel("running the probe", error))?;
         let word = |index: usize| {
             let at = meta + index * size_of::<u32>();
@@ -435,6 +442,12 @@ impl Datapath {
             .then(|| flows::at(&self.maps.flows4, &self.maps.flows6, family, word(2) & !IPV6))
             .flatten();
         Ok(ProbeAnswer { reason, flow })
+    }
+
+    /// Waits until no program is being loaded, which could pin a map anew.
+    pub fn settle(&self) {
+        // One that cannot be loaded is said when it is wanted.
+        let _ = self.programs.settle();
     }
 
     /// Removes every link, map and pin under `bpffs`, of any ABI.

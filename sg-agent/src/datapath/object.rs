@@ -1,17 +1,19 @@
 //! The BPF object: embedded by `cargo xtask build`, loaded by aya over the agent's own maps.
 
 use std::{
+    io,
     os::fd::{AsFd, BorrowedFd},
+    path::PathBuf,
+    sync::{Arc, OnceLock},
     time::{Duration, Instant},
 };
 
 use aya::{
-    Ebpf, EbpfLoader,
-    programs::{Program, ProgramError, ProgramFd, ProgramInfo, SchedClassifier, Xdp},
+    EbpfLoader,
+    programs::{Program, ProgramFd, ProgramInfo},
 };
 use sg_common::{
-    counter::Counter,
-    counter::CounterRow,
+    counter::{Counter, CounterRow},
     flow::{Addresses4, Addresses6, Bucket, buckets_in, marks_size},
 };
 
@@ -45,17 +47,38 @@ struct Loaded {
     cost: LoadCost,
 }
 
-/// The loaded programs. aya's object is dropped after loading; descriptors keep programs alive.
+/// Loaded when first wanted, or the reason why it cannot be.
+type Slot = OnceLock<Result<Loaded, String>>;
+
+/// The programs. Verifying one keeps a CPU busy for about 100 ms, so they are loaded side by side
+/// from the start on, and whoever wants one waits for that one only. Of aya's object nothing is kept;
+/// descriptors keep programs alive.
+#[derive(Clone, Debug)]
+pub struct Programs(Arc<Slots>);
+
 #[derive(Debug)]
-pub struct Programs {
-    xdp: Loaded,
-    tc_in: Loaded,
-    tc_out: Loaded,
-    probe: Loaded,
+struct Slots {
+    source: Source,
+    xdp: Slot,
+    tc_in: Slot,
+    tc_out: Slot,
+    probe: Slot,
+}
+
+/// What all programs are made from.
+#[derive(Debug)]
+struct Source {
+    constants: [(&'static str, u32); 12],
+    /// Pins by the map's name in the object.
+    maps: [(&'static str, PathBuf); 6],
 }
 
 impl Programs {
-    /// Loads the programs over `maps`, with the maps' sizes as constants.
+    /// Begins to load the programs over `maps`, with the maps' sizes as constants. Done when the one
+    /// that every interface needs is loaded.
+    ///
+    /// # Errors
+    /// That one cannot be loaded.
     pub fn load(maps: &Maps, tick_shift: u32) -> Result<Self, Error> {
         if OBJECT.is_empty() {
             return Err(Error::Other(
@@ -63,6 +86,74 @@ impl Programs {
                     .into(),
             ));
         }
+        let [xdp, tc_in, tc_out, probe] = [const { OnceLock::new() }; 4];
+        let source = Source::new(maps, tick_shift);
+        let programs = Self(Arc::new(Slots { source, xdp, tc_in, tc_out, probe }));
+        programs.load_aside(&[Self::tc_in]);
+        programs.load_aside(&[Self::xdp, Self::probe]);
+        match programs.tc_out() {
+            Ok(_) => Ok(programs),
+            Err(error) => Err(Error::kernel("loading the BPF programs", error)),
+        }
+    }
+
+    /// Loads programs one after the other in a thread. Without one, they are loaded when wanted.
+    fn load_aside(&self, these: &'static [Want]) {
+        let programs = self.clone();
+        let thread = std::thread::Builder::new().name("load".into());
+        // An error is kept for whoever wants the program.
+        let load = move || these.iter().for_each(|want| drop(want(&programs)));
+        if let Err(error) = thread.spawn(load) {
+            tracing::debug!(%error, "programs are loaded when they are wanted");
+        }
+    }
+
+    /// # Errors
+    /// The program cannot be loaded; so for each of these.
+    pub fn xdp(&self) -> io::Result<BorrowedFd<'_>> {
+        fd(self.0.xdp.get_or_init(|| self.0.source.load("sg_xdp")))
+    }
+
+    pub fn tc_in(&self) -> io::Result<BorrowedFd<'_>> {
+        fd(self.0.tc_in.get_or_init(|| self.0.source.load("sg_tc_in")))
+    }
+
+    pub fn tc_out(&self) -> io::Result<BorrowedFd<'_>> {
+        fd(self.0.tc_out.get_or_init(|| self.0.source.load("sg_tc_out")))
+    }
+
+    pub fn probe(&self) -> io::Result<BorrowedFd<'_>> {
+        fd(self.0.probe.get_or_init(|| self.0.source.load("sg_probe")))
+    }
+
+    /// Returns when nothing is being loaded any more: the pins that programs find their maps by may
+    /// change then.
+    pub fn settle(&self) -> io::Result<()> {
+        [Self::xdp, Self::tc_in, Self::tc_out, Self::probe]
+            .map(|want: Want| want(self).map(drop))
+            .into_iter()
+            .collect()
+    }
+
+    /// Of all programs; waits for them.
+    pub fn costs(&self) -> io::Result<[LoadCost; 4]> {
+        self.settle()?;
+        let Slots { xdp, tc_in, tc_out, probe, .. } = &*self.0;
+        let cost = |slot: &Slot| slot.get().and_then(|loaded| Some(loaded.as_ref().ok()?.cost));
+        let costs = [xdp, tc_in, tc_out, probe].map(cost);
+        Ok(costs.map(|cost| cost.expect("loaded above")))
+    }
+}
+
+/// How one of the programs is asked for.
+pub type Want = fn(&Programs) -> io::Result<BorrowedFd<'_>>;
+
+fn fd(loaded: &Result<Loaded, String>) -> io::Result<BorrowedFd<'_>> {
+    loaded.as_ref().map(|loaded| loaded.fd.as_fd()).map_err(|text| io::Error::other(text.clone()))
+}
+
+impl Source {
+    fn new(maps: &Maps, tick_shift: u32) -> Self {
         let last = |size: usize, element: usize| (size - element) as u32;
         let constants = [
             ("ARENA_MASK", last(maps.arena.size, size_of::<u32>())),
@@ -78,39 +169,48 @@ impl Programs {
             ("COUNTERS_CPU_SIZE", (maps.slots * size_of::<CounterRow>()) as u32),
             ("TICK_SHIFT", tick_shift),
         ];
+        Self { constants, maps: maps.named().map(|(name, region)| (name, region.pin.clone())) }
+    }
+
+    /// Loads one program, with an object of its own: aya has no way to load two at once from one.
+    fn load(&self, name: &'static str) -> Result<Loaded, String> {
         let mut loader = EbpfLoader::new();
-        for (name, value) in &constants {
+        for (name, value) in &self.constants {
             loader.override_global(name, value, true);
         }
-        for (name, region) in maps.named() {
-            loader.map_pin_path(name, region.pin.clone());
+        for (name, pin) in &self.maps {
+            loader.map_pin_path(name, pin);
         }
         let mut object = loader.load(OBJECT).map_err(|error| failed("the BPF object", &error))?;
-        let xdp = load_xdp(&mut object, "sg_xdp")?;
-        let probe = load_xdp(&mut object, "sg_probe")?;
-        let tc_in = load_classifier(&mut object, "sg_tc_in")?;
-        let tc_out = load_classifier(&mut object, "sg_tc_out")?;
-        Ok(Self { xdp, tc_in, tc_out, probe })
+        let program = object
+            .program_mut(name)
+            .ok_or_else(|| format!("the BPF object has no program {name}"))?;
+        let failed = |error| failed(name, &error);
+        let began = Instant::now();
+        match program {
+            Program::Xdp(program) => program.load().map_err(failed)?,
+            Program::SchedClassifier(program) => program.load().map_err(failed)?,
+            _ => return Err(format!("{name} is a program of another kind")),
+        }
+        let took = began.elapsed();
+        let fd = program.fd().map_err(failed)?;
+        let fd = fd.try_clone().map_err(|error| format!("duplicating {name}: {error}"))?;
+        let cost = LoadCost::new(name, &program.info().map_err(failed)?, took);
+        tracing::debug!(?cost, "program loaded");
+        Ok(Loaded { fd, cost })
     }
+}
 
-    pub fn xdp(&self) -> BorrowedFd<'_> {
-        self.xdp.fd.as_fd()
-    }
-
-    pub fn tc_in(&self) -> BorrowedFd<'_> {
-        self.tc_in.fd.as_fd()
-    }
-
-    pub fn tc_out(&self) -> BorrowedFd<'_> {
-        self.tc_out.fd.as_fd()
-    }
-
-    pub fn probe(&self) -> BorrowedFd<'_> {
-        self.probe.fd.as_fd()
-    }
-
-    pub fn costs(&self) -> [LoadCost; 4] {
-        [&self.xdp, &self.tc_in, &self.tc_out, &self.probe].map(|program| program.cost)
+impl LoadCost {
+    fn new(name: &'static str, info: &ProgramInfo, took: Duration) -> Self {
+        Self {
+            name,
+            // Kernels before 5.16 do not tell it.
+            verified: info.verified_instruction_count().unwrap_or_default(),
+            instructions: info.size_translated().unwrap_or_default() / INSTRUCTION,
+            machine_code: info.size_jitted(),
+            took,
+        }
     }
 }
 
@@ -125,58 +225,12 @@ fn last_bucket<A>(table: &Region) -> u32 {
 }
 
 /// An error with all its causes: aya's say least in the first line.
-fn failed(what: &str, error: &dyn std::error::Error) -> Error {
+fn failed(what: &str, error: &dyn std::error::Error) -> String {
     let mut text = format!("loading {what}: {error}");
     let mut cause = error.source();
     while let Some(error) = cause {
         text = format!("{text}: {error}");
         cause = error.source();
     }
-    Error::Other(text)
-}
-
-fn load_xdp(object: &mut Ebpf, name: &'static str) -> Result<Loaded, Error> {
-    let program: &mut Xdp = find(object, name)?;
-    let began = Instant::now();
-    program.load().map_err(|error| failed(name, &error))?;
-    loaded(name, program.fd(), program.info(), began.elapsed())
-}
-
-fn load_classifier(object: &mut Ebpf, name: &'static str) -> Result<Loaded, Error> {
-    let program: &mut SchedClassifier = find(object, name)?;
-    let began = Instant::now();
-    program.load().map_err(|error| failed(name, &error))?;
-    loaded(name, program.fd(), program.info(), began.elapsed())
-}
-
-fn find<'a, T>(object: &'a mut Ebpf, name: &str) -> Result<&'a mut T, Error>
-where
-    &'a mut T: TryFrom<&'a mut Program, Error = ProgramError>,
-{
-    object
-        .program_mut(name)
-        .ok_or_else(|| Error::Other(format!("the BPF object has no program {name}")))?
-        .try_into()
-        .map_err(|error| failed(name, &error))
-}
-
-fn loaded(
-    name: &'static str,
-    fd: Result<&ProgramFd, ProgramError>,
-    info: Result<ProgramInfo, ProgramError>,
-    took: Duration,
-) -> Result<Loaded, Error> {
-    let fd = fd.map_err(|error| failed(name, &error))?;
-    let fd = fd.try_clone().map_err(|error| Error::kernel(format!("duplicating {name}"), error))?;
-    let info = info.map_err(|error| failed(name, &error))?;
-    // Kernels before 5.16 do not tell the first.
-    let cost = LoadCost {
-        name,
-        verified: info.verified_instruction_count().unwrap_or_default(),
-        instructions: info.size_translated().unwrap_or_default() / INSTRUCTION,
-        machine_code: info.size_jitted(),
-        took,
-    };
-    tracing::debug!(?cost, "program loaded");
-    Ok(Loaded { fd, cost })
+    text
 }

@@ -41,9 +41,9 @@ impl Datapath {
         sources: Sources,
     ) -> io::Result<Stopwatch> {
         let measured = match program {
-            Program::Xdp => self.programs.xdp(),
-            Program::TcIn => self.programs.tc_in(),
-            Program::TcOut => self.programs.tc_out(),
+            Program::Xdp => self.programs.xdp()?,
+            Program::TcIn => self.programs.tc_in()?,
+            Program::TcOut => self.programs.tc_out()?,
         };
         Stopwatch::new(measured, program, ifindex, frame, sources)
     }

@@ -107,10 +107,10 @@ impl Datapath {
     /// # Errors
     /// What the kernel does not take: frames that are too short for it, say.
     pub fn trial(&self, trial: &Trial<'_>) -> io::Result<Verdict> {
-        run(self.program(trial.program), trial)
+        run(self.program(trial.program)?, trial)
     }
 
-    fn program(&self, program: Program) -> BorrowedFd<'_> {
+    fn program(&self, program: Program) -> io::Result<BorrowedFd<'_>> {
         match program {
             Program::Xdp => self.programs.xdp(),
             Program::TcIn => self.programs.tc_in(),
@@ -123,7 +123,7 @@ impl Datapath {
     /// # Errors
     /// No more descriptors to be had.
     pub fn trials(&self) -> io::Result<Trials> {
-        let program = |program| self.program(program).try_clone_to_owned();
+        let program = |program| self.program(program)?.try_clone_to_owned();
         Ok(Trials {
             xdp: program(Program::Xdp)?,
             tc_in: program(Program::TcIn)?,

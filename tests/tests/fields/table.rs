@@ -1,6 +1,13 @@
 //! Rows under rules, run on every hook.
 
-use std::net::IpAddr;
+use std::{
+    net::IpAddr,
+    sync::{
+        LazyLock, Mutex,
+        mpsc::{Sender, channel},
+    },
+    thread,
+};
 
 use sg_agent::datapath::trial::{Moved, Program, Trial, Verdict};
 use sg_common::{
@@ -61,26 +68,64 @@ fn step(rows: usize) -> usize {
     if fewer() { rows.div_ceil(FEWER_ROWS) | 1 } else { 1 }
 }
 
-/// The programs are loaded once for all.
+/// A setup in each role, with its rows.
+struct Prepared {
+    rules: String,
+    texts: [(Role, String); 2],
+    rows: Vec<Row>,
+}
+
 #[track_caller]
 pub fn check_setups(setups: &[(Setup<'_>, &[Row])]) {
-    let failures = Rig::with_capacity(CAPACITY, |rig| {
+    let prepared: Vec<_> = setups
+        .iter()
+        .map(|(setup, rows)| Prepared {
+            rules: setup.rules.to_owned(),
+            texts: [Role::Host, Role::Port].map(|role| (role, setup.text(role))),
+            rows: rows.to_vec(),
+        })
+        .collect();
+    let failures = on_rig(move |rig| prepared.iter().flat_map(|setup| setup.run(rig)).collect());
+    let shown = failures[..failures.len().min(SHOWN)].join("\n");
+    assert!(failures.is_empty(), "{} failures\n{shown}", failures.len());
+}
+
+impl Prepared {
+    /// What failed.
+    fn run(&self, rig: &mut Rig) -> Vec<String> {
         let mut failures = vec![];
-        for (setup, rows) in setups {
-            for role in [Role::Host, Role::Port] {
-                let mut bench = Bench::new(rig, &setup.text(role), role);
-                let (first, step) = (usize::from(role == Role::Port), step(rows.len()));
-                for (number, row) in rows.iter().enumerate().skip(first % step).step_by(step) {
-                    let failed = row.roles.contains(&role).then(|| bench.row(row)).flatten();
-                    let rules = setup.rules;
-                    failures.extend(failed.map(|text| format!("{rules}\nrow {number}, {text}")));
-                }
+        for (role, text) in &self.texts {
+            let mut bench = Bench::new(rig, text, *role);
+            let (first, step) = (usize::from(*role == Role::Port), step(self.rows.len()));
+            for (number, row) in self.rows.iter().enumerate().skip(first % step).step_by(step) {
+                let failed = row.roles.contains(role).then(|| bench.row(row)).flatten();
+                failures.extend(failed.map(|text| format!("{}\nrow {number}, {text}", self.rules)));
             }
         }
         failures
+    }
+}
+
+type Job = Box<dyn FnOnce(&mut Rig) + Send>;
+
+/// Runs `job` with the programs loaded. In a guest, where that takes seconds, all tests of the process
+/// have one rig.
+fn on_rig(job: impl FnOnce(&mut Rig) -> Vec<String> + Send + 'static) -> Vec<String> {
+    static JOBS: LazyLock<Mutex<Sender<Job>>> = LazyLock::new(|| {
+        let (jobs, taken) = channel::<Job>();
+        thread::spawn(move || {
+            let mut rig = Rig::stay(CAPACITY);
+            taken.into_iter().for_each(|job| job(&mut rig));
+        });
+        Mutex::new(jobs)
     });
-    let shown = failures[..failures.len().min(SHOWN)].join("\n");
-    assert!(failures.is_empty(), "{} failures\n{shown}", failures.len());
+    if !fewer() {
+        return Rig::with_capacity(CAPACITY, job);
+    }
+    let (done, failures) = channel();
+    let job: Job = Box::new(move |rig| done.send(job(rig)).expect("somebody waits"));
+    JOBS.lock().expect("no test panics with it").send(job).expect("a rig");
+    failures.recv().expect("the rig, which another test has broken")
 }
 
 impl Setup<'_> {

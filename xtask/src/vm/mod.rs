@@ -17,10 +17,9 @@ use std::{
 use anyhow::{Context, Result, bail};
 
 use self::{
-    cpio::Archive,
     guest::Guest,
     kernel::{KERNELS, Kernel},
-    payload::{BINARIES_METADATA, CARGO_METADATA, PROGRAMS, TARGET, WORKSPACE},
+    payload::{BINARIES_METADATA, CARGO_METADATA, PROGRAMS, Payload, TARGET, WORKSPACE},
     report::Report,
 };
 use crate::{build, run::ask, setup, workspace};
@@ -83,25 +82,26 @@ fn here() -> Result<Report> {
 }
 
 /// What a guest with this kernel says.
-fn boot(kernel: &Kernel, mut payload: Archive, args: &Args) -> Result<Vec<String>> {
+fn boot(kernel: &Kernel, payload: Payload, args: &Args) -> Result<Vec<String>> {
     let folder = workspace::target().join("vm").join(format!("guest-{}", kernel.version));
     fs::create_dir_all(&folder)?;
     let files = folder.join("files.cpio");
+    let Payload { mut archive, fields } = payload;
     let mut modules = Vec::new();
     for module in kernel.modules()? {
         let place = Path::new("/modules").join(module.file_name().context("a module")?);
-        payload.copy(&module, &place)?;
+        archive.copy(&module, &place)?;
         modules.push(place);
     }
-    payload.text("/plan", plan(kernel, &modules, args));
-    payload.write(&files)?;
+    archive.text("/plan", plan(kernel, &modules, &fields, args));
+    archive.write(&files)?;
     let name = kernel.version.to_owned();
     let guest = Guest { name, image: kernel.image()?, files, folder };
     guest.run(Duration::from_secs(args.limit))
 }
 
 /// What the guest's process 1 does; see `tests/src/bin/init`.
-fn plan(kernel: &Kernel, modules: &[PathBuf], args: &Args) -> String {
+fn plan(kernel: &Kernel, modules: &[PathBuf], fields: &Path, args: &Args) -> String {
     let mut lines: Vec<String> =
         modules.iter().map(|module| format!("module {}", module.display())).collect();
     lines.extend([
@@ -112,8 +112,10 @@ fn plan(kernel: &Kernel, modules: &[PathBuf], args: &Args) -> String {
         format!("env SG_XDP_DRIVERS={}", kernel.xdp_drivers.join(",")),
         "run sg-programs".to_owned(),
     ]);
+    let name = args.filter.as_deref().unwrap_or_default();
+    lines.push(format!("run {} --quiet --test-threads 2 {name}", fields.display()));
     let mut nextest = format!(
-        "run cargo-nextest nextest run --profile vm --run-ignored all \
+        "run cargo-nextest nextest run --profile vm --run-ignored all --no-tests pass \
          --binaries-metadata {BINARIES_METADATA} --cargo-metadata {CARGO_METADATA} \
          --workspace-remap {WORKSPACE} --target-dir-remap {TARGET} -E {}",
         kernel.filter

@@ -35,8 +35,20 @@ pub(crate) fn helper(name: &str) -> PathBuf {
     workspace::target().join("debug").join(name)
 }
 
-/// Builds the tests; an archive with all that a guest has but its kernel's modules and a plan.
-pub(crate) fn build(built: &Built) -> Result<Archive> {
+/// The test binary that is run without nextest, in one process, so that it loads the programs once:
+/// emulated, that takes longer than most of its tests.
+const FIELDS: &str = "sg-tests::fields";
+
+#[derive(Clone, Debug)]
+pub(crate) struct Payload {
+    /// All that a guest has but its kernel's modules and a plan.
+    pub(crate) archive: Archive,
+    /// Where the guest has [`FIELDS`].
+    pub(crate) fields: PathBuf,
+}
+
+/// Builds the tests and packs them.
+pub(crate) fn build(built: &Built) -> Result<Payload> {
     // All of the workspace, as for `cargo xtask test`: with fewer packages it would be built anew.
     say(built.cargo().args(["nextest", "run", "--workspace", "--no-run"]))?;
     let mut archive = Archive::default();
@@ -69,7 +81,8 @@ pub(crate) fn build(built: &Built) -> Result<Archive> {
         archive.copy(&workspace::root().join(file), Path::new(WORKSPACE).join(file))?;
     }
     archive.directory("/root");
-    Ok(archive)
+    let (_, fields) = test_binary(&listed["rust-binaries"][FIELDS])?;
+    Ok(Payload { archive, fields })
 }
 
 fn installed(program: &str) -> Result<PathBuf> {
@@ -101,13 +114,13 @@ fn list(built: &Built) -> Result<Value> {
 /// The test binaries and where the guest has them.
 fn test_binaries(listed: &Value) -> Result<Vec<(PathBuf, PathBuf)>> {
     let binaries = listed["rust-binaries"].as_object().context("no rust-binaries")?;
-    let paths = binaries.values().map(|binary| {
-        let path = Path::new(binary["binary-path"].as_str().context("a binary without a path")?);
-        let inside =
-            path.strip_prefix(workspace::target()).context("a binary outside of target")?;
-        Ok((path.to_owned(), Path::new(TARGET).join(inside)))
-    });
-    paths.collect()
+    binaries.values().map(test_binary).collect()
+}
+
+fn test_binary(listed: &Value) -> Result<(PathBuf, PathBuf)> {
+    let path = Path::new(listed["binary-path"].as_str().context("a binary without a path")?);
+    let inside = path.strip_prefix(workspace::target()).context("a binary outside of target")?;
+    Ok((path.to_owned(), Path::new(TARGET).join(inside)))
 }
 
 fn metadata(built: &Built) -> Result<String> {

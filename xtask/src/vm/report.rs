@@ -33,7 +33,11 @@ impl Report {
         let lines = said.as_deref().unwrap_or_default();
         let programs = lines.iter().filter_map(|line| Program::read(line)).collect();
         let (mut passed, mut failed) = (0, 0);
-        for summary in lines.iter().filter(|line| line.trim_start().starts_with("Summary [")) {
+        // nextest's, and that of a test binary run without it.
+        let is_summary = |line: &&String| {
+            line.trim_start().starts_with("Summary [") || line.starts_with("test result: ")
+        };
+        for summary in lines.iter().filter(is_summary) {
             passed += count(summary, "passed");
             failed += count(summary, "failed") + count(summary, "timed");
         }

@@ -5,7 +5,7 @@
 use sg_tests::differential::Rig;
 
 fn main() {
-    for cost in Rig::run(|rig| rig.datapath.load_costs()) {
+    for cost in Rig::run(|rig| rig.datapath.load_costs()).expect("the programs load") {
         println!(
             "sg-programs: {} {} {} {} {}",
             cost.name,
