@@ -1,5 +1,26 @@
 //! What the allocator keeps.
 
+use std::{
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
+};
+
+/// Changes often come in rows, and what one has freed the next one takes again.
+const SOON: Duration = Duration::from_secs(1);
+
+/// Calls [`give_back`] when a second has passed, once for all calls until then. Within a runtime.
+pub fn give_back_soon() {
+    static AWAITED: AtomicBool = AtomicBool::new(false);
+    if AWAITED.swap(true, Ordering::Relaxed) {
+        return;
+    }
+    tokio::spawn(async {
+        tokio::time::sleep(SOON).await;
+        AWAITED.store(false, Ordering::Relaxed);
+        tokio::task::spawn_blocking(give_back);
+    });
+}
+
 /// Returns freed pages to the kernel. A large ruleset leaves many behind, which glibc would keep.
 pub fn give_back() {
     #[cfg(target_env = "gnu")]

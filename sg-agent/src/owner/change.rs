@@ -1,8 +1,11 @@
 //! Apply, confirm, roll back: the ways from one revision to another.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
-use sg_policy::{DesiredState, plan};
+use sg_policy::{DesiredState, plan, rules::source::Source};
 use tracing::{error, info, warn};
 
 use super::{Error, Outstanding, Owner, Ruleset, Target, enforce::Cause, load};
@@ -21,8 +24,7 @@ const RETRY: Duration = Duration::from_secs(5);
 /// A rules file that is valid.
 #[derive(Clone, Debug)]
 pub struct Proposal {
-    pub rules: DesiredState,
-    pub text: String,
+    pub source: Arc<Source>,
     /// The file's name, or `rollback to N`.
     pub origin: String,
 }
@@ -41,15 +43,15 @@ impl<D: Dataplane> Owner<D> {
             return Err(Error::Request(text));
         }
         self.refuse_while_outstanding()?;
-        if plan::diff(self.rules(), &proposal.rules).is_empty() {
+        if plan::diff(self.rules(), proposal.source.state()).is_empty() {
             return Ok(self.applied(false, since));
         }
-        let Proposal { rules, text, origin } = proposal;
+        let Proposal { source, origin } = proposal;
         let new = NewRevision {
-            text: &text,
+            text: source.text(),
             origin: &origin,
-            rules: count_rules(&rules),
-            groups: rules.groups.len(),
+            rules: count_rules(source.state()),
+            groups: source.state().groups.len(),
         };
         let outstanding = confirm.map(|seconds| Outstanding {
             previous: self.target.active.clone(),
@@ -62,7 +64,7 @@ impl<D: Dataplane> Owner<D> {
             boot_id: self.options.boot_id.clone(),
             until: outstanding.until,
         });
-        let active = Ruleset::new(self.store.next_revision(), rules);
+        let active = Ruleset::new(self.store.next_revision(), Arc::clone(&source));
         let revision = active.revision;
         self.enforce(Target { active, outstanding }, Cause::Apply, |store| {
             store.record(new, pending).map(drop)
@@ -102,11 +104,10 @@ impl<D: Dataplane> Owner<D> {
         if ledger.entry(revision).is_none() {
             return Err(Error::Conflict(format!("there is no revision {revision}")));
         }
-        let text = self.store.text(revision)?;
         let ruleset =
             load(&self.store, revision).map_err(|error| Error::Refused(format!("{error:#}")))?;
-        let rules = (*ruleset.rules).clone();
-        let proposal = Proposal { rules, text, origin: format!("rollback to {revision}") };
+        let source = ruleset.source;
+        let proposal = Proposal { source, origin: format!("rollback to {revision}") };
         self.apply(proposal, None, since)
     }
 

@@ -6,6 +6,7 @@ use std::{
     io,
     path::Path,
     rc::Rc,
+    sync::Arc,
     time::Instant,
 };
 
@@ -20,6 +21,7 @@ use sg_policy::{
     DesiredState,
     compile::{CompileError, Image, Parameters},
     model::{DatapathChoice, LiveInterface},
+    rules::source::Source,
 };
 use tempfile::TempDir;
 
@@ -318,8 +320,8 @@ impl Fixture {
 }
 
 fn proposal(text: &str) -> Proposal {
-    let rules = sg_policy::rules::parse("rules.toml", text.as_bytes()).expect("valid rules");
-    Proposal { rules, text: text.to_owned(), origin: "rules.toml".to_owned() }
+    let source = Source::read("rules.toml", text.as_bytes().to_vec()).expect("valid rules");
+    Proposal { source: Arc::new(source), origin: "rules.toml".to_owned() }
 }
 
 fn start(

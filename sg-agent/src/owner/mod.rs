@@ -26,6 +26,7 @@ use sg_policy::{
     DesiredState,
     compile::{CompileError, Image, Parameters},
     model::{DatapathChoice, LiveInterface},
+    rules::source::Source,
 };
 
 use crate::{
@@ -71,11 +72,13 @@ pub struct Ruleset {
     /// 0 = nothing was ever applied.
     pub revision: u64,
     pub rules: Arc<DesiredState>,
+    /// The file that says so; the next one is read by what has changed.
+    pub source: Arc<Source>,
 }
 
 impl Ruleset {
-    pub fn new(revision: u64, rules: DesiredState) -> Self {
-        Self { revision, rules: Arc::new(rules) }
+    pub fn new(revision: u64, source: Arc<Source>) -> Self {
+        Self { revision, rules: Arc::clone(source.state()), source }
     }
 }
 
@@ -148,12 +151,12 @@ impl Stored {
 
 fn load(store: &Store, revision: u64) -> anyhow::Result<Ruleset> {
     if revision == 0 {
-        return Ok(Ruleset::new(0, DesiredState::default()));
+        return Ok(Ruleset::new(0, Arc::default()));
     }
     let text = store.text(revision)?;
-    let rules = sg_policy::rules::parse(&format!("revision {revision}"), text.as_bytes())
+    let source = Source::read(&format!("revision {revision}"), text.into_bytes())
         .map_err(|faults| anyhow::anyhow!("the stored rules are not valid:\n{faults}"))?;
-    Ok(Ruleset::new(revision, rules))
+    Ok(Ruleset::new(revision, Arc::new(source)))
 }
 
 impl<D: Dataplane> Owner<D> {

@@ -1,12 +1,15 @@
 //! What is in force, as people and scripts want to see it.
 
+use std::sync::Arc;
+
 use sg_common::{
     Direction, Reason,
     counter::{self, CounterRow},
 };
 use sg_policy::{
-    describe,
+    DesiredState, describe,
     model::{DatapathChoice, Interface, Role, Rule, members},
+    rules::source::Source,
 };
 
 use super::{Error, Owner, change::count_rules};
@@ -59,9 +62,14 @@ impl<D: Dataplane> Owner<D> {
         }
     }
 
-    /// The present rules, for `plan` and `export`, which need no owner to work on them.
-    pub fn present(&self) -> std::sync::Arc<sg_policy::DesiredState> {
-        self.target.active.rules.clone()
+    /// The present rules, for `export`, which needs no owner to work on them.
+    pub fn present(&self) -> Arc<DesiredState> {
+        Arc::clone(&self.target.active.rules)
+    }
+
+    /// The present rules file, by which the next one is read.
+    pub fn source(&self) -> Arc<Source> {
+        Arc::clone(&self.target.active.source)
     }
 
     pub fn history(&self) -> Vec<Revision> {

@@ -1,9 +1,9 @@
 //! Rules in and out: plan, apply, confirm, rollback, history, export.
 
-use std::time::Instant;
+use std::{sync::Arc, time::Instant};
 
 use axum::{Json, extract::State, http::StatusCode};
-use sg_policy::{DesiredState, plan};
+use sg_policy::{plan, rules::source::Source};
 
 use super::answer::{Answer, Input, Refusal};
 use crate::{
@@ -17,11 +17,11 @@ pub(super) async fn plan<D: Dataplane>(
     State(agent): State<Mailbox<D>>,
     Input(file): Input<RulesFile>,
 ) -> Answer<Plan> {
-    let present = agent.ask(|owner| owner.present()).await?;
+    let present = agent.ask(|owner| owner.source()).await?;
     let planned = blocking(move || {
-        let (new, _) = parse(file)?;
-        let changes = plan::diff(&present, &new);
-        let interfaces = plan::reached(&present, &new, &changes);
+        let new = parse(&present, file)?;
+        let changes = plan::diff(present.state(), new.state());
+        let interfaces = plan::reached(present.state(), new.state(), &changes);
         let changes = changes.into_iter().map(|change| Change {
             op: change.op.sign().to_owned(),
             kind: change.kind.name().to_owned(),
@@ -40,10 +40,11 @@ pub(super) async fn apply<D: Dataplane>(
     let since = Instant::now();
     let ApplyRequest { rules, confirm } = request;
     let origin = rules.file.clone();
-    let (rules, text) = blocking(move || parse(rules)).await?;
-    let proposal = Proposal { rules, text, origin };
+    let present = agent.ask(|owner| owner.source()).await?;
+    let source = Arc::new(blocking(move || parse(&present, rules)).await?);
+    let proposal = Proposal { source, origin };
     let applied = agent.ask(move |owner| owner.apply(proposal, confirm, since)).await??;
-    memory::give_back();
+    memory::give_back_soon();
     Ok(Json(applied))
 }
 
@@ -58,7 +59,7 @@ pub(super) async fn rollback<D: Dataplane>(
 ) -> Answer<Applied> {
     let since = Instant::now();
     let applied = agent.ask(move |owner| owner.rollback(request.revision, since)).await??;
-    memory::give_back();
+    memory::give_back_soon();
     Ok(Json(applied))
 }
 
@@ -75,16 +76,16 @@ pub(super) async fn export<D: Dataplane>(
     blocking(move || Ok(sg_policy::export::to_toml(&present))).await
 }
 
-fn parse(file: RulesFile) -> Result<(DesiredState, String), Refusal> {
+/// Reads a rules file that most likely is much like the present one.
+fn parse(present: &Source, file: RulesFile) -> Result<Source, Refusal> {
     let RulesFile { file, text } = file;
     if text.len() as u64 > MAX_FILE {
         let text = format!("{file} is longer than the {} MiB that are taken", MAX_FILE >> 20);
         return Err(Refusal(StatusCode::PAYLOAD_TOO_LARGE, text));
     }
-    match sg_policy::rules::parse(&file, text.as_bytes()) {
-        Ok(rules) => Ok((rules, text)),
-        Err(faults) => Err(Refusal(StatusCode::UNPROCESSABLE_ENTITY, faults.render(false))),
-    }
+    present
+        .read_next(&file, text.into_bytes())
+        .map_err(|faults| Refusal(StatusCode::UNPROCESSABLE_ENTITY, faults.render(false)))
 }
 
 /// Runs what may take long where it keeps no other request waiting.
