@@ -21,6 +21,9 @@ pub(super) struct Mutation {
     #[serde(default = "end_to_end")]
     pub(super) package: String,
     pub(super) tests: Vec<String>,
+    /// Where the tests of sg-tests are.
+    #[serde(default = "differential")]
+    pub(super) binary: String,
     /// The tests run the agent's binary.
     #[serde(default)]
     pub(super) agent: bool,
@@ -28,6 +31,10 @@ pub(super) struct Mutation {
 
 fn end_to_end() -> String {
     "sg-tests".to_owned()
+}
+
+fn differential() -> String {
+    "differential".to_owned()
 }
 
 #[derive(Deserialize)]

@@ -17,6 +17,9 @@ pub(crate) struct Args {
     /// Only say which mutations do not apply to the sources any more
     #[arg(long)]
     check: bool,
+    /// Try all tests on what gets through those that are named for it
+    #[arg(long)]
+    thorough: bool,
     /// Only those whose name or file contains this
     filter: Option<String>,
 }
@@ -37,7 +40,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let tree = Tree::copy()?;
     let mut outcomes = Vec::new();
     for mutation in wanted {
-        let outcome = tree.try_mutation(mutation)?;
+        let outcome = tree.try_mutation(mutation, args.thorough)?;
         eprintln!("mutants: {}: {outcome}", mutation.name);
         outcomes.push((mutation, outcome));
     }
