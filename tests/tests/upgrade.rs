@@ -1,8 +1,9 @@
 //! Agents of different ABI one after the other: the filter has no gap, and sessions go on.
 
 use std::{
+    collections::BTreeSet,
     fs,
-    net::UdpSocket,
+    net::{Shutdown, UdpSocket},
     path::Path,
     process::Command,
     sync::{
@@ -10,11 +11,12 @@ use std::{
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     thread::{self, JoinHandle},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use sg_common::{ABI, handover::TABLES};
-use sg_tests::{FAMILIES, Role, V4, World, eventually, matrix, probe::tcp};
+use sg_tests::{Datapath, FAMILIES, Role, V4, World, eventually, matrix, probe::tcp};
+use socket2::SockRef;
 
 /// From the remote network: TCP and UDP on port 80, and nothing else. Nothing is picked up.
 const WEB: &str = r#"
@@ -46,8 +48,10 @@ fn versions(world: &World) -> Vec<String> {
 /// Datagrams from the remote machine to a port of the instance, all the time.
 struct Stream {
     stop: Arc<AtomicBool>,
-    sent: JoinHandle<u64>,
+    sending: Option<JoinHandle<u64>>,
     came: Arc<AtomicU64>,
+    receiver: UdpSocket,
+    receiving: Option<JoinHandle<()>>,
 }
 
 impl Stream {
@@ -57,15 +61,16 @@ impl Stream {
         let bind = |at| move || UdpSocket::bind(at).expect("a socket");
         let receiver = world.instance.run(bind(V4.instance_port(port)));
         let sender = world.remote.run(bind(V4.remote_port(0)));
-        let (counter, target) = (Arc::clone(&came), V4.instance_port(port));
-        thread::spawn(move || {
+        let (inbox, counter) = (receiver.try_clone().expect("a descriptor"), Arc::clone(&came));
+        let receiving = thread::spawn(move || {
             let mut datagram = [0; 16];
-            while receiver.recv(&mut datagram).is_ok() {
+            // Nothing comes once it is shut down.
+            while let Ok(1..) = inbox.recv(&mut datagram) {
                 counter.fetch_add(1, Ordering::Relaxed);
             }
         });
-        let stopped = Arc::clone(&stop);
-        let sent = thread::spawn(move || {
+        let (stopped, target) = (Arc::clone(&stop), V4.instance_port(port));
+        let sending = thread::spawn(move || {
             let mut sent = 0;
             while !stopped.load(Ordering::Relaxed) {
                 sender.send_to(b"datagram", target).expect("it is sent");
@@ -74,26 +79,40 @@ impl Stream {
             }
             sent
         });
-        Self { stop, sent, came }
+        Self { stop, sending: Some(sending), came, receiver, receiving: Some(receiving) }
     }
 
-    /// Ends it; how many were sent, and how many came.
-    fn end(self) -> (u64, Arc<AtomicU64>) {
+    fn came(&self) -> u64 {
+        self.came.load(Ordering::Relaxed)
+    }
+
+    /// Sends no more; how many there were.
+    fn end(&mut self) -> u64 {
         self.stop.store(true, Ordering::Relaxed);
-        (self.sent.join().expect("no panic"), self.came)
+        self.sending.take().map_or(0, |sending| sending.join().expect("no panic"))
+    }
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        self.end();
+        // ENOTCONN, but the receiver wakes all the same.
+        let _ = SockRef::from(&self.receiver).shutdown(Shutdown::Both);
+        // The port is free once it has ended.
+        let _ = self.receiving.take().map(JoinHandle::join);
     }
 }
 
 /// Every packet that the rules allow passes meanwhile, and none that they do not.
 #[track_caller]
 fn without_a_gap(world: &mut World, change: impl FnOnce(&mut World)) {
-    let (allowed, denied) = (Stream::start(world, 80), Stream::start(world, 81));
+    let [mut allowed, mut denied] = [80, 81].map(|port| Stream::start(world, port));
     change(world);
-    let (sent, came) = allowed.end();
-    eventually("all that were allowed come", || came.load(Ordering::Relaxed) == sent);
+    let sent = allowed.end();
+    eventually("all that were allowed come", || allowed.came() == sent);
     assert!(sent > 100, "{sent} datagrams are no traffic");
-    let (sent, came) = denied.end();
-    assert_eq!(came.load(Ordering::Relaxed), 0, "of {sent} that are denied");
+    let sent = denied.end();
+    assert_eq!(denied.came(), 0, "of {sent} that are denied");
 }
 
 fn serve(world: &World) -> [tcp::Server; 2] {
@@ -128,8 +147,7 @@ matrix! {
         // What came to port 81 was not lost on the way.
         world.apply(&["web"], &WEB.replace("80", "81"));
         let stream = Stream::start(world, 81);
-        eventually("datagrams to port 81", || stream.came.load(Ordering::Relaxed) > 0);
-        stream.end();
+        eventually("datagrams to port 81", || stream.came() > 0);
     }
 
     /// Where they are not: what the rules allow is picked up again for a while, and only then.
@@ -159,16 +177,16 @@ matrix! {
 #[test]
 fn killed_on_the_way() {
     const TIMES: u64 = 16;
-    let mut world = World::new(Role::Port, sg_tests::Datapath::Xdp);
+    let mut world = World::new(Role::Port, Datapath::Xdp);
     let _servers = serve(&world);
     world.apply(&["web"], WEB);
     let mut open = connect(&world);
     world.agent.kill();
-    let began = std::time::Instant::now();
+    let began = Instant::now();
     world.agent.restart_by(agent_of(&world, ABI + 1, TABLES));
     let took = began.elapsed();
     world.agent.kill();
-    let mut seen = std::collections::BTreeSet::new();
+    let mut seen = BTreeSet::new();
     without_a_gap(&mut world, |world| {
         for time in 0..TIMES {
             let mut child =
