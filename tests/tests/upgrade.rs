@@ -176,7 +176,7 @@ matrix! {
 /// An agent that dies anywhere on its way leaves all to the next, of whichever ABI.
 #[test]
 fn killed_on_the_way() {
-    const TIMES: u64 = 16;
+    const TIMES: u64 = 10;
     let mut world = World::new(Role::Port, Datapath::Xdp);
     let _servers = serve(&world);
     world.apply(&["web"], WEB);

@@ -14,6 +14,9 @@ use crate::{
     setup, workspace,
 };
 
+/// The workspace's version.
+pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
+
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// The package's version [default: the workspace's]
@@ -27,7 +30,8 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args) -> Result<()> {
     setup::ensure_dist()?;
     let built = build::run(&build::Args::default())?;
-    let package = package(&built, args.version.as_deref())?;
+    let version = args.version.as_deref().unwrap_or(VERSION);
+    let package = package(&built, version, &workspace::target().join("debian"))?;
     if args.lint {
         say(Command::new("lintian").args(["--fail-on", "error,warning"]).arg(&package))?;
     }
@@ -35,12 +39,11 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     Ok(())
 }
 
-/// Packs what was built; the package's file.
-pub(crate) fn package(built: &Built, version: Option<&str>) -> Result<PathBuf> {
-    let version = version.unwrap_or(env!("CARGO_PKG_VERSION"));
-    generate(&built.binaries.join("sgctl"), version)?;
-    let folder = workspace::target().join("debian");
-    fs::create_dir_all(&folder)?;
+/// Packs what was built, in a folder; the package's file. cargo-deb removes those of other versions from
+/// `target/debian`.
+pub(crate) fn package(built: &Built, version: &str, folder: &Path) -> Result<PathBuf> {
+    generate(&built.binaries, version)?;
+    fs::create_dir_all(folder)?;
     let file = folder.join(format!("sg-agent_{version}_amd64.deb"));
     say(built
         .cargo()
@@ -49,9 +52,10 @@ pub(crate) fn package(built: &Built, version: Option<&str>) -> Result<PathBuf> {
     Ok(file)
 }
 
-/// What the package holds and no compiler makes, in `target/dist`: man pages, completions, a changelog.
-fn generate(sgctl: &Path, version: &str) -> Result<()> {
-    let folder = workspace::target().join("dist");
+/// What the package holds and no compiler makes, in `dist` beside the binaries: man pages, completions, a
+/// changelog.
+fn generate(binaries: &Path, version: &str) -> Result<()> {
+    let (sgctl, folder) = (&binaries.join("sgctl"), binaries.join("dist"));
     if folder.exists() {
         fs::remove_dir_all(&folder)?;
     }
@@ -63,7 +67,9 @@ fn generate(sgctl: &Path, version: &str) -> Result<()> {
         fs::write(folder.join(format!("sgctl.{shell}")), script + "\n")?;
     }
     fs::write(folder.join("changelog"), changelog(version)?)?;
-    Ok(())
+    say(Command::new("gzip")
+        .args(["--recursive", "--best", "--no-name"])
+        .args([folder.join("changelog"), folder.join("man")]))
 }
 
 /// Debian's form of a changelog, which refers to ours.
@@ -71,7 +77,7 @@ fn changelog(version: &str) -> Result<String> {
     let date = ["-R", "-u"];
     let Some(date) = ask(Command::new("date").args(date)) else { bail!("no date") };
     Ok(format!(
-        "sg-agent ({version}) unstable; urgency=medium\n\n  * See CHANGELOG.md.gz.\n\n \
+        "sg-agent ({version}) unstable; urgency=medium\n\n  * See CHANGELOG.md.\n\n \
          -- sg <sg@example.invalid>  {date}\n"
     ))
 }

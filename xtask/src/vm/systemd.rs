@@ -1,7 +1,7 @@
 //! `cargo xtask vm-test --systemd`: what a package has to do on a real system. This side makes packages,
 //! disk and first file system; `tests/src/bin/systemd` boots them and looks from outside.
 
-use std::{fs, path::Path, process::Command, time::Duration};
+use std::{path::Path, process::Command, time::Duration};
 
 use anyhow::{Context as _, Result};
 
@@ -16,22 +16,13 @@ const DISK: &str = "/dev/vda";
 pub(crate) fn run(kernel: &Kernel, limit: Duration) -> Result<()> {
     setup::ensure_dist()?;
     let built = build::run(&build::Args::default())?;
-    let version = env!("CARGO_PKG_VERSION");
-    let packages = [
-        dist::package(&built, Some(version))?,
-        dist::package(&built, Some(&format!("{version}+upgrade")))?,
-    ];
-    say(built.cargo().args([
-        "build",
-        "--package",
-        "sg-tests",
-        "--bin",
-        "sg-init",
-        "--bin",
-        "sg-systemd",
-    ]))?;
     let folder = workspace::target().join("vm/systemd");
-    fs::create_dir_all(&folder)?;
+    let packages = [
+        dist::package(&built, dist::VERSION, &folder)?,
+        dist::package(&built, &format!("{}+upgrade", dist::VERSION), &folder)?,
+    ];
+    let helpers = ["--package", "sg-tests", "--bin", "sg-init", "--bin", "sg-systemd"];
+    say(built.cargo().arg("build").args(helpers))?;
     let disk = image::fresh(kernel, &folder)?;
     let files = folder.join("files.cpio");
     first_files(kernel, &files)?;

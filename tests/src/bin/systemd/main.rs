@@ -4,7 +4,7 @@
 mod guest;
 mod outside;
 
-use std::{path::PathBuf, time::Instant};
+use std::{path::PathBuf, thread, time::Instant};
 
 use clap::Parser;
 use sg_tests::{
@@ -94,6 +94,15 @@ struct Test<'a> {
     guest: Guest,
     prober: Prober,
     outside: &'a NetNs,
+}
+
+impl Drop for Test<'_> {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            let (_, log) = self.guest.run("sgctl status; journalctl -b -u sg-agent --no-pager | tail -40");
+            eprintln!("--- sgctl status, and the agent's log\n{log}");
+        }
+    }
 }
 
 impl Test<'_> {
