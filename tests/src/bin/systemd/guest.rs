@@ -9,21 +9,32 @@ use std::{
     },
     path::Path,
     process::{Child, Command, Stdio},
+    thread,
     time::{Duration, Instant},
 };
 
-use nix::sched::{CloneFlags, setns};
+use nix::{
+    sched::{CloneFlags, setns},
+    sys::{prctl, signal::Signal},
+};
 use sg_tests::{NetNs, sandbox};
 
 use crate::{Args, GUEST_MAC, TAP};
 
-pub(crate) struct Guest {
-    qemu: Child,
-    port: BufReader<UnixStream>,
+pub(crate) struct Guest<'a> {
+    args: &'a Args,
+    outside: &'a NetNs,
+    machine: Machine,
     deadline: Instant,
 }
 
-impl Drop for Guest {
+/// A qemu, which ends with this.
+struct Machine {
+    qemu: Child,
+    port: BufReader<UnixStream>,
+}
+
+impl Drop for Machine {
     fn drop(&mut self) {
         // It may have ended by itself, which is as good.
         let _ = self.qemu.kill();
@@ -31,15 +42,15 @@ impl Drop for Guest {
     }
 }
 
-impl Guest {
+impl Machine {
     /// Switches it on, its NIC on a tap of the namespace.
-    pub(crate) fn start(args: &Args, outside: &NetNs) -> Self {
+    fn start(args: &Args, outside: &NetNs) -> Self {
         let path = sandbox::directory("guest").join("port");
         let listener = UnixListener::bind(&path).expect("a socket");
         let file = outside.fd().try_clone_to_owned().expect("a descriptor");
         let mut qemu = command(args, &path);
         let enter = move || {
-            nix::sys::prctl::set_pdeathsig(nix::sys::signal::Signal::SIGKILL)?;
+            prctl::set_pdeathsig(Signal::SIGKILL)?;
             setns(&file, CloneFlags::CLONE_NEWNET)?;
             Ok(())
         };
@@ -48,8 +59,15 @@ impl Guest {
         let qemu = qemu.spawn().expect("qemu starts");
         let (port, _) = listener.accept().expect("qemu connects");
         port.set_read_timeout(Some(Duration::from_secs(1))).expect("a timeout");
+        Self { qemu, port: BufReader::new(port) }
+    }
+}
+
+impl<'a> Guest<'a> {
+    /// Switches it on.
+    pub(crate) fn start(args: &'a Args, outside: &'a NetNs) -> Self {
         let deadline = Instant::now() + Duration::from_secs(args.limit);
-        Self { qemu, port: BufReader::new(port), deadline }
+        Self { args, outside, machine: Machine::start(args, outside), deadline }
     }
 
     /// Waits until the system is up.
@@ -61,7 +79,7 @@ impl Guest {
     /// Runs a line of shell; status and output.
     #[track_caller]
     pub(crate) fn run(&mut self, command: &str) -> (i32, String) {
-        writeln!(self.port.get_ref(), "{command}").expect("the port takes it");
+        writeln!(self.machine.port.get_ref(), "{command}").expect("the port takes it");
         let mut said = String::new();
         loop {
             let line = self.line();
@@ -87,13 +105,20 @@ impl Guest {
     pub(crate) fn waits(&mut self, command: &str) {
         while self.run(command).0 != 0 {
             assert!(Instant::now() < self.deadline, "not in time: {command}");
-            std::thread::sleep(Duration::from_millis(300));
+            thread::sleep(Duration::from_millis(300));
         }
     }
 
+    /// Shuts the system down and starts it again, by a new qemu: after a reset, emulation is several times
+    /// slower.
     #[track_caller]
     pub(crate) fn reboots(&mut self) {
-        writeln!(self.port.get_ref(), "systemctl reboot").expect("the port takes it");
+        writeln!(self.machine.port.get_ref(), "systemctl reboot").expect("the port takes it");
+        while self.machine.qemu.try_wait().expect("our child").is_none() {
+            assert!(Instant::now() < self.deadline, "the guest does not shut down");
+            thread::sleep(Duration::from_millis(20));
+        }
+        self.machine = Machine::start(self.args, self.outside);
         self.is_up();
     }
 
@@ -102,7 +127,7 @@ impl Guest {
         let mut line = Vec::new();
         loop {
             assert!(Instant::now() < self.deadline, "the guest is not done in time");
-            match self.port.read_until(b'\n', &mut line) {
+            match self.machine.port.read_until(b'\n', &mut line) {
                 Ok(0) => panic!("qemu ended"),
                 Ok(_) => return String::from_utf8_lossy(&line).trim_end().to_owned(),
                 // What came before the timeout is in the line.
@@ -116,7 +141,7 @@ impl Guest {
 
 fn command(args: &Args, port: &Path) -> Command {
     let mut qemu = Command::new("qemu-system-x86_64");
-    qemu.args(["-nodefaults", "-no-user-config", "-display", "none"]);
+    qemu.args(["-nodefaults", "-no-user-config", "-no-reboot", "-display", "none"]);
     qemu.args(["-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "2", "-m", "1024"]);
     qemu.arg("-kernel").arg(&args.kernel).arg("-initrd").arg(&args.initrd);
     qemu.args(["-append", "console=ttyS0 loglevel=4 panic=-1 rdinit=/init"]);

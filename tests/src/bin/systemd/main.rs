@@ -91,7 +91,7 @@ fn main() {
 struct Test<'a> {
     began: Instant,
     /// Before the namespace goes.
-    guest: Guest,
+    guest: Guest<'a>,
     prober: Prober,
     outside: &'a NetNs,
 }
@@ -99,7 +99,8 @@ struct Test<'a> {
 impl Drop for Test<'_> {
     fn drop(&mut self) {
         if thread::panicking() {
-            let (_, log) = self.guest.run("sgctl status; journalctl -b -u sg-agent --no-pager | tail -40");
+            let (_, log) =
+                self.guest.run("sgctl status; journalctl -b -u sg-agent --no-pager | tail -40");
             eprintln!("--- sgctl status, and the agent's log\n{log}");
         }
     }
