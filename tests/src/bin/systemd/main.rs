@@ -4,7 +4,11 @@
 mod guest;
 mod outside;
 
-use std::{path::PathBuf, thread, time::Instant};
+use std::{
+    path::PathBuf,
+    thread,
+    time::{Duration, Instant},
+};
 
 use clap::Parser;
 use sg_tests::{
@@ -84,7 +88,9 @@ fn main() {
     let (status, _) = test.guest.run("journalctl -u sg-agent | grep -qi watchdog");
     assert_eq!(status, 0, "it was the watchdog");
     test.goes_on(&traffic, "an upgrade to another version", &install('c', &args.packages[1]));
-    test.removes(traffic.end());
+    let connection = traffic.end();
+    test.detaches();
+    test.removes(connection);
     println!("systemd: all as it should be, in {} s", test.began.elapsed().as_secs());
 }
 
@@ -222,6 +228,18 @@ impl Test<'_> {
             after.0 - before.0,
             echoed - echoes
         ));
+    }
+
+    /// Detached is detached, until somebody starts it again.
+    fn detaches(&mut self) {
+        self.guest.does("sgctl detach --yes");
+        self.guest.waits("systemctl is-active sg-agent | grep -qx inactive");
+        // systemd would be quicker.
+        thread::sleep(Duration::from_secs(5));
+        assert_eq!(self.guest.run("systemctl is-active sg-agent").1, "inactive");
+        self.is_open("sgctl detach, and no other agent");
+        self.guest.does("systemctl start sg-agent");
+        self.is_filtered();
     }
 
     fn removes(&mut self, mut connection: tcp::Connection) {
