@@ -23,6 +23,7 @@ use crate::{
     },
     server,
     store::Store,
+    watchdog::watch_over,
 };
 
 /// Answers under way have this long to get out at the end.
@@ -42,6 +43,7 @@ pub fn run(config: &Config) -> anyhow::Result<()> {
     let _entered = runtime.enter();
     let watch = runtime.block_on(Watch::open())?;
     let dataplane = Datapath::open(&datapath::Options {
+        abi: config.abi,
         bpffs: config.bpffs.clone(),
         max_flows: config.max_flows,
         max_interfaces: config.max_interfaces,
@@ -57,6 +59,9 @@ pub fn run(config: &Config) -> anyhow::Result<()> {
     runtime.spawn(follow(watch, agent.clone()));
     runtime.spawn(stop_on_signal(agent.clone())?);
     serve_metrics(config, &runtime, &agent)?;
+    if let Some(limit) = sd_notify::watchdog_enabled() {
+        runtime.spawn(watch_over(agent.clone(), limit, || notify(NotifyState::Watchdog)));
+    }
     // Before anyone can ask how much it takes.
     memory::give_back();
     let listener = server::bind(&config.runtime_dir)?;
@@ -78,6 +83,11 @@ pub fn run(config: &Config) -> anyhow::Result<()> {
     server::unbind(&config.runtime_dir);
     info!("ended; programs that are attached go on filtering");
     why
+}
+
+/// `sg-agent mount`: for a service whose own mounts would end with it, and what is pinned there, too.
+pub fn mount(config: &Config) -> anyhow::Result<()> {
+    Ok(Datapath::mount(&config.bpffs)?)
 }
 
 /// `sg-agent detach`: for when no agent runs.

@@ -10,6 +10,8 @@ use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand};
 use serde::Deserialize;
 
+use crate::datapath::Abi;
+
 const CONFIG: &str = "/etc/sg/agent.toml";
 
 /// EC2-style security groups for any Linux host: the daemon.
@@ -29,6 +31,8 @@ pub struct Cli {
 pub enum Command {
     /// Remove every program, link and pin; nothing is filtered afterwards
     Detach,
+    /// Mount the BPF file system that the pins go into where there is none, and end
+    Mount,
 }
 
 /// What can be said by a flag and by a key of the file, under the same name.
@@ -62,6 +66,8 @@ pub struct Options {
 /// The settings that hold.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
+    /// No setting: for tests of upgrades.
+    pub abi: Abi,
     pub state_dir: PathBuf,
     pub runtime_dir: PathBuf,
     pub bpffs: PathBuf,
@@ -99,6 +105,7 @@ impl Config {
             flag.or(key).unwrap_or_else(|| default.into())
         };
         Ok(Self {
+            abi: Abi::OURS,
             state_dir: directory(flags.state_dir, file.state_dir, "/var/lib/sg"),
             runtime_dir: directory(flags.runtime_dir, file.runtime_dir, "/run/sg"),
             bpffs: directory(flags.bpffs, file.bpffs, "/sys/fs/bpf/sg"),
@@ -144,6 +151,7 @@ mod tests {
     fn defaults_are_those_of_the_interface() {
         let config = load(&[], "").unwrap();
         let expected = Config {
+            abi: Abi::OURS,
             state_dir: "/var/lib/sg".into(),
             runtime_dir: "/run/sg".into(),
             bpffs: "/sys/fs/bpf/sg".into(),

@@ -17,3 +17,4 @@ pub mod netlink;
 pub mod owner;
 pub mod server;
 pub mod store;
+pub mod watchdog;

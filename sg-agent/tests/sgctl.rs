@@ -551,7 +551,8 @@ fn man_pages_for_every_verb() {
     let dir = tempfile::tempdir().expect("a directory");
     let man = dir.path().join("deep/man1");
     expect(&agent, &["man", man.to_str().expect("UTF-8")], 0, "", "");
-    for page in ["sgctl.1", "sgctl-apply.1", "sgctl-explain.1", "sgctl-flows-flush.1"] {
+    for page in ["sgctl.1", "sgctl-apply.1", "sgctl-explain.1", "sgctl-flows-flush.1", "sg-agent.8"]
+    {
         let text = std::fs::read_to_string(man.join(page)).expect(page);
         assert!(text.contains(".SH SYNOPSIS"), "{page}");
     }

@@ -8,6 +8,7 @@
 pub mod control;
 pub mod counter;
 pub mod flow;
+pub mod handover;
 pub mod image;
 pub mod interval;
 pub mod probe;
@@ -19,7 +20,7 @@ pub use reason::Reason;
 ///
 /// Part of the pin path, so that an agent never reads maps of another layout. Raise it with every
 /// change of a layout in this crate.
-pub const ABI: u32 = 2;
+pub const ABI: u32 = 3;
 
 /// Which way a packet goes, seen from the instance, in both roles.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

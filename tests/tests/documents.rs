@@ -1,10 +1,13 @@
-//! What documents say of the code is true: TESTING.md's coverage table, the README's reasons.
+//! What documents say of the code is true: TESTING.md's coverage table, the README's reasons, the files
+//! of the package.
 
 use std::{
     fs,
     path::{Path, PathBuf},
 };
 
+use clap::Parser as _;
+use sg_agent::config::{Cli, Config};
 use sg_common::Reason;
 
 fn root() -> PathBuf {
@@ -114,6 +117,29 @@ fn the_readme_has_every_reason() {
     let listed: Vec<String> =
         Reason::ALL.iter().map(|reason| format!("{} {}", reason.name(), verdict(reason))).collect();
     assert_eq!(shown, listed);
+}
+
+/// What the package installs under /etc/sg is taken by the programs that read it, and filters nothing.
+#[test]
+fn the_files_of_the_package_change_nothing() {
+    let rules = read("packaging/debian/rules.toml");
+    let rules = sg_policy::rules::parse("rules.toml", rules.as_bytes()).expect("valid rules");
+    assert!(rules.interfaces.is_empty(), "{:?}", rules.interfaces);
+    let settings = |file: &str| {
+        let path = root().join(file);
+        let args = ["sg-agent", "--config", path.to_str().expect("UTF-8")];
+        Config::load(&Cli::try_parse_from(args).expect("flags")).expect("settings")
+    };
+    let shipped = settings("packaging/debian/agent.toml");
+    assert_eq!(shipped, settings("packaging/debian/absent.toml"));
+    // The defaults that the file shows, if the marks of comments go.
+    let shown = read("packaging/debian/agent.toml").replace("\n#", "\n");
+    let shown = shown.lines().filter(|line| line.contains(" = ")).collect::<Vec<_>>().join("\n");
+    let folder = sg_tests::sandbox::directory("settings");
+    let path = folder.join("agent.toml");
+    fs::write(&path, shown).expect("a file");
+    let shown = settings(path.to_str().expect("UTF-8"));
+    assert_eq!(Config { metrics: None, ..shown }, shipped);
 }
 
 fn collect(folder: &Path, sources: &mut Vec<(PathBuf, String)>) {

@@ -3,6 +3,7 @@
 mod bench;
 mod build;
 mod demo;
+mod dist;
 mod duration;
 mod fuzz;
 mod lint;
@@ -37,6 +38,8 @@ enum Verb {
     /// Measure what a packet and a change cost, side by side with other filters
     #[command(disable_help_flag = true)]
     Bench(bench::Args),
+    /// Make the Debian package, in target/debian
+    Dist(dist::Args),
     /// Check format and lints of everything, the BPF crate included
     Lint,
     /// Feed parser, compiler, API and loaded programs with what a fuzzer makes up
@@ -57,6 +60,7 @@ fn main() -> ExitCode {
         Verb::Build(args) => build::run(&args).map(drop),
         Verb::Demo(args) => demo::run(&args),
         Verb::Bench(args) => bench::run(&args),
+        Verb::Dist(args) => dist::run(&args),
         Verb::Lint => lint::run(),
         Verb::Mutants(args) => mutants::run(&args),
         Verb::Fuzz(args) => fuzz::run(&args),

@@ -15,6 +15,7 @@ use crate::{
 const NEXTEST: &str = "0.9.143";
 const DENY: &str = "0.20.2";
 const FUZZ: &str = "0.13.2";
+const DEB: &str = "3.8.0";
 
 #[derive(Debug, Default, clap::Args)]
 pub(crate) struct Args {
@@ -27,6 +28,9 @@ pub(crate) struct Args {
     /// Also what `cargo xtask bench` compares with: nft, iptables, ipset, iperf3, xdp-filter
     #[arg(long)]
     bench: bool,
+    /// Also what only packages and their tests need: cargo-deb, lintian, mmdebstrap
+    #[arg(long)]
+    dist: bool,
 }
 
 /// One thing that may be missing.
@@ -118,6 +122,26 @@ const BENCH_STEPS: &[Step] = &[
     },
 ];
 
+const DIST_STEPS: &[Step] = &[
+    Step {
+        what: "cargo-deb",
+        missing: || !cargo_has("deb"),
+        install: || cargo_install("cargo-deb", DEB),
+    },
+    Step {
+        what: "dpkg-shlibdeps",
+        missing: || !on_path("dpkg-shlibdeps"),
+        install: || apt(&["dpkg-dev"]),
+    },
+    Step { what: "lintian", missing: || !on_path("lintian"), install: || apt(&["lintian"]) },
+    Step {
+        what: "mmdebstrap",
+        missing: || !on_path("mmdebstrap"),
+        install: || apt(&["mmdebstrap"]),
+    },
+    Step { what: "mke2fs", missing: || !runs("mke2fs", "-V"), install: || apt(&["e2fsprogs"]) },
+];
+
 pub(crate) fn run(args: &Args) -> Result<()> {
     let mut steps = vec![STEPS];
     if args.ci {
@@ -125,6 +149,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     }
     steps.extend(args.vm.then_some(VM_STEPS));
     steps.extend(args.bench.then_some(BENCH_STEPS));
+    steps.extend(args.dist.then_some(DIST_STEPS));
     if install(&steps)? == 0 {
         eprintln!("setup: everything is there");
     }
@@ -148,6 +173,11 @@ pub(crate) fn can_fuzz() -> bool {
 /// The same for vm-test.
 pub(crate) fn ensure_vm() -> Result<()> {
     install(&[STEPS, VM_STEPS]).map(drop)
+}
+
+/// The same for `dist`.
+pub(crate) fn ensure_dist() -> Result<()> {
+    install(&[STEPS, DIST_STEPS]).map(drop)
 }
 
 /// The same for `bench`.

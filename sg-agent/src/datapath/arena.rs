@@ -20,7 +20,8 @@ use sg_common::{
 use sg_policy::compile::Image;
 
 use super::{
-    Error, Inherited, InheritedInterface,
+    Error,
+    handover::Handover,
     maps::Region,
     sys::{self, Mapping},
 };
@@ -43,8 +44,8 @@ pub struct Arena {
 }
 
 impl Arena {
-    /// Opens the arena; a new one gets a seed for the flow tables' hash.
-    pub fn open(region: &Region) -> Result<Self, Error> {
+    /// Opens the arena; a new one gets the seed that the flow tables' hash has, or a first one.
+    pub fn open(region: &Region, handover: &Handover) -> Result<Self, Error> {
         let (control, _) = region.map(0, size_of::<Control>())?;
         let mut arena = Self {
             control,
@@ -54,7 +55,7 @@ impl Arena {
             published: 0,
             quiet: Arc::default(),
         };
-        arena.ensure_seed()?;
+        arena.ensure_seed(handover)?;
         let root = arena.root();
         for unit in [root.active(), root.fallback()] {
             if unit != 0 && !arena.live.iter().any(|extent| extent.start == usize::from(unit)) {
@@ -84,20 +85,24 @@ impl Arena {
         Root(self.root_word().load(Ordering::Acquire))
     }
 
-    fn ensure_seed(&mut self) -> Result<(), Error> {
+    fn ensure_seed(&mut self, handover: &Handover) -> Result<(), Error> {
         let seed = self.field::<[u32; SEEDS]>(std::mem::offset_of!(Control, seed));
         // SAFETY: valid, aligned, and only the agent writes it, before any program reads it.
-        unsafe {
-            if seed.read_volatile() == [0; SEEDS] {
-                let mut random = [0u32; SEEDS];
-                let len = size_of_val(&random);
-                if libc::getrandom(random.as_mut_ptr().cast(), len, 0) != len as isize {
-                    let error = std::io::Error::last_os_error();
-                    return Err(Error::kernel("getting random numbers", error));
-                }
-                seed.write_volatile(random);
-            }
+        if unsafe { seed.read_volatile() } != [0; SEEDS] {
+            return Ok(());
         }
+        let mut keys = handover.seed()?;
+        if keys == [0; SEEDS] {
+            let len = size_of_val(&keys);
+            // SAFETY: the buffer is as long as that.
+            if unsafe { libc::getrandom(keys.as_mut_ptr().cast(), len, 0) } != len as isize {
+                let error = std::io::Error::last_os_error();
+                return Err(Error::kernel("getting random numbers", error));
+            }
+            handover.set_seed(keys)?;
+        }
+        // SAFETY: as above.
+        unsafe { seed.write_volatile(keys) };
         Ok(())
     }
 
@@ -243,18 +248,12 @@ fn read_words(region: &Region, unit: u16, words: Range<usize>) -> Result<Vec<u32
     Ok(first)
 }
 
-/// Header and interface records of the image in force.
-struct InForce {
-    head: Vec<u32>,
-    /// [`record::LEN`] words for each slot.
-    records: Vec<u32>,
-}
-
-/// None if no image was ever in force.
-fn in_force(region: &Region, root: Root, now: Tick) -> Result<Option<InForce>, Error> {
+/// Interface records of the image in force, [`record::LEN`] words for each slot; none if no image was
+/// ever in force.
+pub fn records(region: &Region, root: Root, now: Tick) -> Result<Vec<u32>, Error> {
     let unit = root.in_force(now) / IMAGE_ALIGN as u32;
     if unit == 0 {
-        return Ok(None);
+        return Ok(Vec::new());
     }
     let unit = unit as u16;
     let head = read_words(region, unit, 0..header::LEN as usize)?;
@@ -266,32 +265,7 @@ fn in_force(region: &Region, root: Root, now: Tick) -> Result<Option<InForce>, E
     }
     let start = head[header::RECORDS as usize] as usize;
     let slots = head[header::SLOTS as usize] as usize;
-    let records = read_words(region, unit, start..start + slots * record::LEN as usize)?;
-    Ok(Some(InForce { head, records }))
-}
-
-/// Interface records of the image in force, [`record::LEN`] words for each slot.
-pub fn records(region: &Region, root: Root, now: Tick) -> Result<Vec<u32>, Error> {
-    Ok(in_force(region, root, now)?.map_or_else(Vec::new, |image| image.records))
-}
-
-/// What the image in force says of the interfaces it was made for.
-pub fn inherited(region: &Region, root: Root, now: Tick) -> Result<Option<Inherited>, Error> {
-    let Some(InForce { head, records }) = in_force(region, root, now)? else { return Ok(None) };
-    let interfaces = records
-        .chunks_exact(record::LEN as usize)
-        .enumerate()
-        .filter(|(_, record)| record[record::IFINDEX as usize] != 0)
-        .map(|(slot, record)| InheritedInterface {
-            slot: slot as u16,
-            ifindex: record[record::IFINDEX as usize],
-            pickup_until: record[record::PICKUP_UNTIL as usize],
-        })
-        .collect();
-    let revision = u64::from(head[header::REVISION as usize])
-        | u64::from(head[header::REVISION as usize + 1]) << 32;
-    let pending = root.deadline() != 0 && (now.wrapping_sub(root.deadline()) as i32) < 0;
-    Ok(Some(Inherited { revision, deadline: pending.then_some(root.deadline()), interfaces }))
+    read_words(region, unit, start..start + slots * record::LEN as usize)
 }
 
 /// An image in our own memory.

@@ -18,6 +18,7 @@ use sg_common::{
 
 use super::{
     Error, Options,
+    handover::Handover,
     sys::{self, Mapping, PAGE},
 };
 
@@ -40,32 +41,57 @@ pub struct Region {
     pub pin: PathBuf,
 }
 
+/// The folder of maps of an agent of another ABI whose tables are laid out as ours, if there is one.
+pub type Handed<'a> = Option<&'a Path>;
+
 impl Region {
     /// Takes over the map pinned as `name` in `dir`, or creates it.
     fn open(dir: &Path, name: &str, size: usize) -> Result<Self, Error> {
+        match Self::pinned(dir, name)? {
+            Some(region) => Ok(region),
+            None => Self::create(dir, name, size),
+        }
+    }
+
+    /// The same, and one that is pinned in `from` is taken over by a pin of ours.
+    fn take_over(dir: &Path, from: Handed<'_>, name: &str, size: usize) -> Result<Self, Error> {
+        if let (None, Some(from)) = (Self::pinned(dir, name)?, from)
+            && let Some(mut region) = Self::pinned(from, name)?
+        {
+            region.pin = dir.join(name);
+            region.pin()?;
+            return Ok(region);
+        }
+        Self::open(dir, name, size)
+    }
+
+    /// The map pinned as `name` in `dir`, if there is one.
+    pub fn pinned(dir: &Path, name: &str) -> Result<Option<Self>, Error> {
         let pin = dir.join(name);
         let fd = match sys::get_pinned(&pin) {
             Ok(fd) => fd,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                return Self::create(dir, name, size);
-            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(Error::kernel(format!("opening {}", pin.display()), error)),
         };
         let size = sys::map_value_size(fd.as_fd()).map_err(|error| {
             Error::kernel(format!("reading the size of {}", pin.display()), error)
         })?;
-        Ok(Self { fd, size: size as usize, pin })
+        Ok(Some(Self { fd, size: size as usize, pin }))
     }
 
     /// Creates and pins a map of `size` bytes.
     pub fn create(dir: &Path, name: &str, size: usize) -> Result<Self, Error> {
         let region = Self::unpinned(dir, name, size)?;
-        sys::pin(region.fd.as_fd(), &region.pin)
-            .map_err(|error| Error::kernel(format!("pinning {}", region.pin.display()), error))?;
+        region.pin()?;
         Ok(region)
     }
 
-    fn unpinned(dir: &Path, name: &str, size: usize) -> Result<Self, Error> {
+    pub fn pin(&self) -> Result<(), Error> {
+        sys::pin(self.fd.as_fd(), &self.pin)
+            .map_err(|error| Error::kernel(format!("pinning {}", self.pin.display()), error))
+    }
+
+    pub fn unpinned(dir: &Path, name: &str, size: usize) -> Result<Self, Error> {
         if size > MAX_TABLE {
             return Err(Error::TooLarge(format!(
                 "map {name} would need {size} bytes, more than the {MAX_TABLE} that the kernel admits"
@@ -103,6 +129,7 @@ pub struct Maps {
     pub fragments4: Region,
     pub fragments6: Region,
     pub counters: Region,
+    pub handover: Handover,
     /// Rows of counters for one CPU.
     pub slots: usize,
 }
@@ -111,7 +138,8 @@ pub struct Maps {
 pub const NEW_ARENA: &str = "ARENA_NEW";
 
 impl Maps {
-    pub fn open(dir: &Path, options: &Options) -> Result<Self, Error> {
+    /// Those pinned in `dir`, else the tables in `from`, else new ones.
+    pub fn open(dir: &Path, from: Handed<'_>, options: &Options) -> Result<Self, Error> {
         // Left by an agent that died while the arena grew; the programs that use it go on.
         match fs::remove_file(dir.join(NEW_ARENA)) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
@@ -125,7 +153,9 @@ impl Maps {
         let slots = usize::from(options.max_interfaces.max(1)).next_power_of_two();
         let cpus = possible_cpus()?;
         let row = size_of::<CounterRow>();
-        let open = |name: &str, size: usize| Region::open(dir, name, size.max(PAGE));
+        // First: without it, nobody knows what is in the tables.
+        let handover = Handover::open(dir, from, options.abi.tables, slots)?;
+        let open = |name: &str, size: usize| Region::take_over(dir, from, name, size.max(PAGE));
         let flows4 = open("FLOWS4", table_size::<Addresses4>(flows))?;
         let flows6 = open("FLOWS6", table_size::<Addresses6>(flows))?;
         if flows4.size != table_size::<Addresses4>(flows) {
@@ -145,13 +175,14 @@ impl Maps {
             );
         }
         Ok(Self {
-            arena: open("ARENA", MIN_ARENA)?,
+            arena: Region::open(dir, "ARENA", MIN_ARENA)?,
             flows4,
             flows6,
             fragments4: open("FRAGMENTS4", table_size::<Addresses4>(fragments))?,
             fragments6: open("FRAGMENTS6", table_size::<Addresses6>(fragments))?,
             slots: kept,
             counters,
+            handover,
         })
     }
 

@@ -11,6 +11,7 @@ mod device;
 mod expire;
 mod flows;
 pub mod generator;
+mod handover;
 mod maps;
 mod object;
 mod revoke;
@@ -31,6 +32,7 @@ use sg_common::{
     ABI, Direction, Family, Reason,
     counter::{Counter, CounterRow},
     flow::{Addresses4, Addresses6, LANES, Tick},
+    handover::TABLES,
     probe::{Answer, IPV6, MAGIC, MIN_FRAME, NO_FLOW, Question},
     reason::REASONS,
 };
@@ -64,8 +66,23 @@ impl Error {
     }
 }
 
+/// The numbers that tell whether pins can be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Abi {
+    /// See [`ABI`].
+    pub number: u32,
+    /// See [`sg_common::handover::TABLES`].
+    pub tables: u32,
+}
+
+impl Abi {
+    /// Others are for tests.
+    pub const OURS: Self = Self { number: ABI, tables: TABLES };
+}
+
 #[derive(Clone, Debug)]
 pub struct Options {
+    pub abi: Abi,
     /// Pins go into `<bpffs>/v<ABI>/`. Mounted when there is no bpffs.
     pub bpffs: PathBuf,
     /// Flow table capacity per address family.
@@ -89,12 +106,11 @@ pub struct Attachment {
     pub reason: String,
 }
 
-/// What an earlier agent left in force, read from the pinned maps.
+/// What an earlier agent left, read from the pinned maps.
 #[derive(Clone, Debug)]
 pub struct Inherited {
     pub revision: u64,
-    /// An unconfirmed change is in force until this tick.
-    pub deadline: Option<Tick>,
+    /// Whose flows there may be.
     pub interfaces: Vec<InheritedInterface>,
 }
 
@@ -147,24 +163,31 @@ pub struct Datapath {
 impl Datapath {
     /// Loads the programs; creates maps and pins, or takes over those of an earlier agent.
     pub fn open(options: &Options) -> Result<Self, Error> {
-        let base = options.bpffs.join(version_dir(ABI));
-        sys::ensure_bpffs(&options.bpffs).map_err(|error| {
-            Error::kernel(format!("mounting {}", options.bpffs.display()), error)
-        })?;
+        let base = options.bpffs.join(version_dir(options.abi.number));
+        Self::mount(&options.bpffs)?;
         let maps_dir = base.join("maps");
         fs::create_dir_all(&maps_dir)
             .map_err(|error| Error::kernel(format!("creating {}", maps_dir.display()), error))?;
         let clock = Clock::new().map_err(|error| Error::kernel("loading a BPF program", error))?;
-        let maps = Maps::open(&maps_dir, options)?;
-        let arena = Arena::open(&maps.arena)?;
+        let mut others = versions(&options.bpffs);
+        others.retain(|dir| *dir != base);
+        let from = handover::predecessor(&others, options.abi.tables);
+        let maps = Maps::open(&maps_dir, from.as_deref(), options)?;
+        let arena = Arena::open(&maps.arena, &maps.handover)?;
         let programs = Programs::load(&maps, clock.shift)?;
         let links = Links::open(base.join("links"))?;
-        adopt_other_versions(&options.bpffs, &base)?;
+        for other in &others {
+            adopt(other, &base, from.is_some())?;
+        }
         links.drop_dead()?;
-        let mut datapath = Self { maps, arena, programs, links, clock, inherited: None, maps_dir };
-        datapath.inherited =
-            arena::inherited(&datapath.maps.arena, datapath.arena.root(), datapath.now())?;
-        Ok(datapath)
+        let inherited = maps.handover.inherited()?;
+        Ok(Self { maps, arena, programs, links, clock, inherited, maps_dir })
+    }
+
+    /// Mounts a bpffs where there is none.
+    pub fn mount(bpffs: &Path) -> Result<(), Error> {
+        sys::ensure_bpffs(bpffs)
+            .map_err(|error| Error::kernel(format!("mounting {}", bpffs.display()), error))
     }
 
     /// What it took to load each program.
@@ -234,6 +257,9 @@ impl Datapath {
         fallback: Option<(&Image, Tick)>,
     ) -> Result<(), Error> {
         expire::before_longer_timeouts(&self.maps, self.arena.root(), image, self.now())?;
+        for image in fallback.iter().map(|(image, _)| *image).chain([image]) {
+            self.maps.handover.note(image)?;
+        }
         match self.arena.publish(&self.maps.arena, image, fallback) {
             Err(Error::TooLarge(_)) => {
                 let words = image.words.len() + fallback.map_or(0, |(image, _)| image.words.len());
@@ -256,7 +282,7 @@ impl Datapath {
         let larger = Region::create(&self.maps_dir, NEW_ARENA, size)?;
         self.arena.copy_to(&self.maps.arena, &larger)?;
         // Before any program moves: from then on, what is published must go where they look.
-        let arena = Arena::open(&larger)?;
+        let arena = Arena::open(&larger, &self.maps.handover)?;
         let smaller = std::mem::replace(&mut self.maps.arena, larger);
         if let Err(error) = self.move_programs() {
             let larger = std::mem::replace(&mut self.maps.arena, smaller);
@@ -356,7 +382,8 @@ impl Datapath {
             self.visit(&mut |flow| if flow.slot == slot { Keep::No } else { Keep::Yes });
         let fragments = flows::forget_fragments::<Addresses4>(&self.maps.fragments4, slot)
             .and_then(|()| flows::forget_fragments::<Addresses6>(&self.maps.fragments6, slot));
-        if let Err(error) = zeroed.and(forgotten.map(drop)).and(fragments) {
+        let cleared = zeroed.and(forgotten.map(drop)).and(fragments);
+        if let Err(error) = cleared.and_then(|()| self.maps.handover.clear(slot)) {
             tracing::warn!(slot, %error, "counters and flows could not be cleared");
         }
     }
@@ -494,20 +521,20 @@ fn versions(bpffs: &Path) -> Vec<PathBuf> {
         .collect()
 }
 
-/// Takes links over from agents of another ABI: they go on with their own programs and maps until
-/// the interface is attached anew. Their maps cannot be read, so their pins go.
-fn adopt_other_versions(bpffs: &Path, ours: &Path) -> Result<(), Error> {
-    for dir in versions(bpffs) {
-        if dir == ours {
-            continue;
-        }
-        for entry in fs::read_dir(dir.join("links")).into_iter().flatten().flatten() {
-            let to = ours.join("links").join(entry.file_name());
-            fs::rename(entry.path(), &to)
-                .map_err(|error| Error::kernel(format!("adopting {}", to.display()), error))?;
-        }
-        remove_dir(&dir)?;
+/// Takes links over from an agent of another ABI: they go on with their own programs and maps until
+/// each interface is attached anew, when what is to be in force is so in ours. Its pins go.
+fn adopt(other: &Path, ours: &Path, with_flows: bool) -> Result<(), Error> {
+    for entry in fs::read_dir(other.join("links")).into_iter().flatten().flatten() {
+        let to = ours.join("links").join(entry.file_name());
+        fs::rename(entry.path(), &to)
+            .map_err(|error| Error::kernel(format!("adopting {}", to.display()), error))?;
     }
+    remove_dir(other)?;
+    tracing::info!(
+        from = %other.display(),
+        "taken over from an agent of another ABI; {}",
+        if with_flows { "flows go on" } else { "its flows cannot be read: TCP is picked up again" }
+    );
     Ok(())
 }
 

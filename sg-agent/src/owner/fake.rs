@@ -74,7 +74,7 @@ impl Kernel {
             InheritedInterface { slot, ifindex, pickup_until }
         });
         let interfaces = interfaces.collect();
-        self.inherited = Some(Inherited { revision, deadline: None, interfaces });
+        self.inherited = Some(Inherited { revision, interfaces });
     }
 }
 

@@ -117,7 +117,10 @@ impl<D: Dataplane> Owner<D> {
                 ethernet: true,
                 attachment: Err("not yet attached".to_owned()),
             };
-            self.filtered.insert(ifindex, held);
+            // One agent died while it gave an interface that came again its new slot.
+            if let Some(earlier) = self.filtered.insert(ifindex, held) {
+                self.dataplane.release(earlier.slot);
+            }
         }
     }
 }

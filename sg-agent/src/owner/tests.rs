@@ -241,6 +241,18 @@ fn a_restart_keeps_slots_and_publishes_before_it_attaches() {
     assert_eq!(host.stored(), (1, 2));
 }
 
+/// Died between the note of an interface's new slot and the release of the one it had before it was gone.
+#[test]
+fn of_two_slots_for_one_interface_the_later_is_kept() {
+    let links = view([link(2, "tap0")]);
+    let mut host = Fixture::new(links.clone());
+    host.apply(&rules(&["tap0"])).unwrap();
+    host.diary();
+    host.kernel().inherit(1, &[(0, 2, 0), (3, 2, 0)]);
+    host.restart(links);
+    assert_eq!(host.diary(), ["release 0", "publish 1: 2=3", "attach 2 Auto"]);
+}
+
 #[test]
 fn after_a_reboot_nothing_of_an_unconfirmed_change_is_in_force() {
     let links = view([link(2, "tap0")]);

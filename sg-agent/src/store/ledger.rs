@@ -6,9 +6,27 @@ use sg_common::flow::Tick;
 /// Revisions kept for `history` and `rollback`.
 pub(super) const KEPT: usize = 100;
 
+/// Number of the state directory's format. Raised when an agent that does not know a change would
+/// misread what is there; fields that it may leave out are added without.
+pub(super) const FORMAT: u32 = 1;
+
+/// The ledger as a file.
+#[derive(Debug, Serialize)]
+pub(super) struct Written<'a> {
+    pub(super) format: u32,
+    #[serde(flatten)]
+    pub(super) ledger: &'a Ledger,
+}
+
+/// The one field that all formats have, but for the first.
+#[derive(Debug, Deserialize)]
+pub(super) struct Format {
+    #[serde(default)]
+    pub(super) format: u32,
+}
+
 /// The one file that decides: replacing it is what makes a change durable.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Ledger {
     /// Highest number ever given out. Numbers only rise, also past changes that were undone.
     pub last: u64,
@@ -22,7 +40,6 @@ pub struct Ledger {
 
 /// An unconfirmed change.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Pending {
     /// In force again unless the change is confirmed; 0 = nothing.
     pub previous: u64,
@@ -35,7 +52,6 @@ pub struct Pending {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Entry {
     pub revision: u64,
     /// Unix time in seconds.

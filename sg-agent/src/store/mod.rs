@@ -21,6 +21,7 @@ use std::{
 use sha2::{Digest as _, Sha256};
 
 pub use ledger::{Entry, Ledger, Pending};
+use ledger::{FORMAT, Format, Written};
 
 const LEDGER: &str = "state.json";
 const REVISIONS: &str = "revisions";
@@ -34,6 +35,11 @@ pub enum Error {
     /// Not what was written; nothing is guessed from it.
     #[error("{} is corrupted: {what}", path.display())]
     Corrupted { path: PathBuf, what: String },
+    #[error(
+        "{} was written by a newer sg-agent (format {format}; this one reads {FORMAT}): install that \
+         version again, or move the directory away and apply the rules anew", path.display()
+    )]
+    Newer { path: PathBuf, format: u32 },
     #[error("there is no revision {0}")]
     NoSuchRevision(u64),
 }
@@ -65,8 +71,7 @@ impl Store {
             .map_err(|source| Error::Write { path: revisions, source })?;
         let path = directory.join(LEDGER);
         let ledger = match std::fs::read(&path) {
-            Ok(text) => serde_json::from_slice(&text)
-                .map_err(|error| Error::Corrupted { path, what: error.to_string() })?,
+            Ok(text) => read(path, &text)?,
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ledger::default(),
             Err(source) => return Err(Error::Read { path, source }),
         };
@@ -140,7 +145,7 @@ impl Store {
         let mut ledger = self.ledger.clone();
         change(&mut ledger);
         let path = self.directory.join(LEDGER);
-        let text = serde_json::to_vec_pretty(&ledger)
+        let text = serde_json::to_vec_pretty(&Written { format: FORMAT, ledger: &ledger })
             .map_err(|error| Error::Write { path: path.clone(), source: error.into() })?;
         files::replace(&self.directory, LEDGER, &text)
             .map_err(|source| Error::Write { path, source })?;
@@ -163,6 +168,16 @@ impl Store {
 
     fn revision_path(&self, revision: u64) -> PathBuf {
         self.directory.join(REVISIONS).join(format!("{revision}.toml"))
+    }
+}
+
+fn read(path: PathBuf, text: &[u8]) -> Result<Ledger, Error> {
+    let corrupted =
+        |path, error: serde_json::Error| Error::Corrupted { path, what: error.to_string() };
+    match serde_json::from_slice(text) {
+        Ok(Format { format }) if format > FORMAT => Err(Error::Newer { path, format }),
+        Ok(_) => serde_json::from_slice(text).map_err(|error| corrupted(path, error)),
+        Err(error) => Err(corrupted(path, error)),
     }
 }
 

@@ -130,3 +130,27 @@ fn a_file_where_the_directory_should_be_is_named() {
     let error = Store::open(&path).unwrap_err().to_string();
     assert!(error.contains(&path.display().to_string()), "{error}");
 }
+
+/// Written by agents before and after this one.
+#[test]
+fn other_formats() {
+    let directory = tempfile::tempdir().unwrap();
+    open(directory.path()).record(new("one"), None).unwrap();
+    let ledger = directory.path().join("state.json");
+    let written = fs::read_to_string(&ledger).unwrap();
+    let number = "\"format\": 1,";
+    assert!(written.contains(number), "{written}");
+    for (told, as_before) in
+        [("", true), ("\"format\": 1, \"added\": {},", true), ("\"format\": 2,", false)]
+    {
+        fs::write(&ledger, written.replace(number, told)).unwrap();
+        match Store::open(directory.path()) {
+            Ok(store) => assert!(as_before && store.text(1).unwrap() == "one", "{told}"),
+            Err(error) => {
+                assert!(!as_before, "{told}: {error}");
+                assert!(matches!(error, Error::Newer { format: 2, .. }), "{error}");
+                assert!(error.to_string().contains("state.json was written by a newer"), "{error}");
+            }
+        }
+    }
+}

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, fmt, io};
 
 use sg_agent::datapath::{
-    Datapath, FlowEntry, Options,
+    Abi, Datapath, FlowEntry, Options,
     trial::{Bench, Moved, Place, Program, Trial, Verdict},
 };
 use sg_common::{
@@ -544,7 +544,7 @@ impl<'a> Play<'a> {
 
 /// A new one, with three interfaces.
 fn options(max_flows: u32, max_interfaces: u16) -> Options {
-    Options { bpffs: sandbox::directory("bpffs"), max_flows, max_interfaces }
+    Options { abi: Abi::OURS, bpffs: sandbox::directory("bpffs"), max_flows, max_interfaces }
 }
 
 fn namespace() -> NetNs {

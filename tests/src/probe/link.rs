@@ -2,7 +2,11 @@
 
 use std::{
     io::{self, ErrorKind, Read as _},
-    sync::mpsc::{self, Receiver},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+        mpsc::{self, Receiver},
+    },
     thread::{self, JoinHandle},
     time::Duration,
 };
@@ -49,14 +53,7 @@ pub struct Watch {
 impl Watch {
     #[track_caller]
     pub fn open(namespace: &NetNs, interface: &str) -> Self {
-        let opened = || -> io::Result<Socket> {
-            let socket = Socket::new(Domain::PACKET, Type::RAW, None)?;
-            socket.set_read_timeout(Some(Duration::from_millis(50)))?;
-            let all = (libc::ETH_P_ALL as u16).to_be();
-            socket.bind(&address(if_nametoindex(interface)?, all)?)?;
-            Ok(socket)
-        };
-        let socket = namespace.run(opened).unwrap_or_else(|error| panic!("{interface}: {error}"));
+        let socket = listen(namespace, interface);
         let (running, ends) = mpsc::sync_channel(0);
         let watch = move || {
             let mut largest = 0;
@@ -78,6 +75,44 @@ impl Watch {
         drop(running);
         largest.join().expect("no panic")
     }
+}
+
+/// Counts frames that pass an interface and that `which` says; until the process ends.
+#[track_caller]
+pub fn count(
+    namespace: &NetNs,
+    interface: &str,
+    which: impl Fn(&[u8]) -> bool + Send + 'static,
+) -> Arc<AtomicU64> {
+    let socket = listen(namespace, interface);
+    let seen = Arc::new(AtomicU64::new(0));
+    let count = Arc::clone(&seen);
+    thread::spawn(move || {
+        let mut frame = vec![0; 1 << 16];
+        loop {
+            match (&socket).read(&mut frame) {
+                Ok(length) if which(&frame[..length]) => {
+                    count.fetch_add(1, Ordering::Relaxed);
+                }
+                Ok(_) => {}
+                Err(error) => assert_eq!(error.kind(), ErrorKind::WouldBlock, "{error}"),
+            }
+        }
+    });
+    seen
+}
+
+/// Gets all frames that pass an interface.
+#[track_caller]
+fn listen(namespace: &NetNs, interface: &str) -> Socket {
+    let opened = || -> io::Result<Socket> {
+        let socket = Socket::new(Domain::PACKET, Type::RAW, None)?;
+        socket.set_read_timeout(Some(Duration::from_millis(50)))?;
+        let all = (libc::ETH_P_ALL as u16).to_be();
+        socket.bind(&address(if_nametoindex(interface)?, all)?)?;
+        Ok(socket)
+    };
+    namespace.run(opened).unwrap_or_else(|error| panic!("{interface}: {error}"))
 }
 
 /// See packet(7).

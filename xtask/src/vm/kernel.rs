@@ -41,7 +41,7 @@ pub(crate) const KERNELS: &[Kernel] = &[
 ];
 
 /// What guests need of a kernel that its image has not built in.
-const MODULES: &[&str] = &[
+pub(crate) const MODULES: &[&str] = &[
     "veth",
     "sch_ingress",
     "cls_bpf",
@@ -68,15 +68,19 @@ impl Kernel {
 
     /// `uname -r` of it.
     pub(crate) fn release(&self) -> Result<String> {
-        let modules = only(&self.folder().join("lib/modules"), "")?;
-        Ok(modules.file_name().unwrap_or_default().to_string_lossy().into_owned())
+        Ok(self.modules_folder()?.file_name().unwrap_or_default().to_string_lossy().into_owned())
     }
 
-    /// Module files in the order in which they are to be loaded.
-    pub(crate) fn modules(&self) -> Result<Vec<PathBuf>> {
+    /// The folder of its modules.
+    pub(crate) fn modules_folder(&self) -> Result<PathBuf> {
+        only(&self.folder().join("lib/modules"), "")
+    }
+
+    /// Files of these modules and what they need, in the order in which they are to be loaded.
+    pub(crate) fn modules(&self, modules: &[&str]) -> Result<Vec<PathBuf>> {
         let release = self.release()?;
         let mut files = Vec::new();
-        for module in MODULES {
+        for module in modules {
             let shown = ask(Command::new("modprobe").arg("--dirname").arg(self.folder()).args([
                 "--set-version",
                 &release,

@@ -2,9 +2,11 @@
 
 mod cpio;
 mod guest;
+mod image;
 pub(crate) mod kernel;
 mod payload;
 mod report;
+mod systemd;
 mod wire;
 
 use std::{
@@ -18,7 +20,7 @@ use anyhow::{Context, Result, bail};
 
 use self::{
     guest::Guest,
-    kernel::{KERNELS, Kernel},
+    kernel::{KERNELS, Kernel, MODULES},
     payload::{BINARIES_METADATA, CARGO_METADATA, PROGRAMS, Payload, TARGET, WORKSPACE},
     report::Report,
 };
@@ -32,6 +34,9 @@ pub(crate) struct Args {
     /// Only this kernel (6.1, 6.12); may be given several times
     #[arg(long, value_name = "VERSION")]
     kernel: Vec<String>,
+    /// Instead of the tests: the package on a Debian system, from its installation to its removal
+    #[arg(long, conflicts_with_all = ["filter", "nextest"])]
+    systemd: bool,
     /// Seconds that a guest may take
     #[arg(long, value_name = "SECONDS", default_value_t = 430)]
     limit: u64,
@@ -51,6 +56,10 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         bail!("no such kernel");
     }
     setup::ensure_vm()?;
+    if args.systemd {
+        let kernel = kernels.last().context("a kernel")?;
+        return systemd::run(kernel, Duration::from_secs(args.limit));
+    }
     let built = build::run(&build::Args::default())?;
     let payload = payload::build(&built)?;
     let mut reports = vec![here()?];
@@ -88,7 +97,7 @@ fn boot(kernel: &Kernel, payload: Payload, args: &Args) -> Result<Vec<String>> {
     let files = folder.join("files.cpio");
     let Payload { mut archive, fields } = payload;
     let mut modules = Vec::new();
-    for module in kernel.modules()? {
+    for module in kernel.modules(MODULES)? {
         let place = Path::new("/modules").join(module.file_name().context("a module")?);
         archive.copy(&module, &place)?;
         modules.push(place);

@@ -129,7 +129,7 @@ fn metadata(built: &Built) -> Result<String> {
 }
 
 /// The shared libraries of a program, and its loader, where it looks for them.
-fn libraries(program: &Path, archive: &mut Archive) -> Result<()> {
+pub(crate) fn libraries(program: &Path, archive: &mut Archive) -> Result<()> {
     let shown = ask(Command::new("ldd").arg(program))
         .with_context(|| format!("ldd cannot read {}", program.display()))?;
     // `NAME => PATH (ADDRESS)`, `PATH (ADDRESS)`, and the vDSO, which is no file.

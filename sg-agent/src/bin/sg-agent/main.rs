@@ -14,6 +14,7 @@ fn main() -> ExitCode {
     logging::start();
     let done = Config::load(&cli).and_then(|config| match cli.command {
         Some(Command::Detach) => agent::detach(&config),
+        Some(Command::Mount) => agent::mount(&config),
         None => agent::run(&config),
     });
     match done {

@@ -7,21 +7,25 @@
 //! | `module PATH` | loads a kernel module; what it needs stands before it |
 //! | `env NAME=VALUE` | for all commands that follow |
 //! | `run PROGRAM ARGUMENT…` | split at spaces |
+//! | `root DEVICE` | the last line: process 1 becomes that of the system on it |
 //!
 //! Everything is said on [`OUTPUT`], where the kernel says nothing; lines for the machine outside
 //! start with `sg-init: `. A panic ends process 1, and with it the guest, which the host sees.
 
 use std::{
+    env,
     ffi::CString,
     fs::{self, File, OpenOptions},
     io,
-    os::fd::AsRawFd as _,
+    os::{fd::AsRawFd as _, unix::process::CommandExt as _},
     path::Path,
     process::{Command, Stdio},
+    thread,
+    time::{Duration, Instant},
 };
 
 use nix::{
-    mount::{MsFlags, mount},
+    mount::{MntFlags, MsFlags, mount, umount2},
     sys::{
         reboot::{RebootMode, reboot},
         wait::{WaitStatus, wait},
@@ -62,12 +66,35 @@ fn main() {
                 let ended = run(command, &environment);
                 say(&format!("{ended}: {command}"));
             }
+            ("root", device) => become_system(device),
             _ => panic!("the plan says {line:?}"),
         }
     }
     say("done");
     // It does not return.
     let _ = reboot(RebootMode::RB_POWER_OFF);
+}
+
+/// Hands over to a system on a disk, which finds nothing mounted but itself.
+fn become_system(device: &str) -> ! {
+    const ROOT: &str = "/system";
+    let none: Option<&str> = None;
+    fs::create_dir(ROOT).expect("a mount point");
+    let waited_until = Instant::now() + Duration::from_secs(30);
+    while !Path::new(device).exists() {
+        assert!(Instant::now() < waited_until, "no {device}");
+        thread::sleep(Duration::from_millis(20));
+    }
+    mount(Some(device), ROOT, Some("ext4"), MsFlags::empty(), none)
+        .unwrap_or_else(|error| panic!("{device}: {error}"));
+    for at in ["/sys/fs/bpf", "/sys", "/dev/pts", "/dev", "/run", "/tmp", "/proc"] {
+        umount2(at, MntFlags::MNT_DETACH).unwrap_or_else(|error| panic!("{at}: {error}"));
+    }
+    env::set_current_dir(ROOT).expect("the system");
+    mount(Some("."), "/", none, MsFlags::MS_MOVE, none).expect("the system as root");
+    nix::unistd::chroot(".").expect("the system");
+    let error = Command::new("/sbin/init").env_clear().exec();
+    panic!("/sbin/init: {error}");
 }
 
 fn output() -> File {

@@ -1,0 +1,205 @@
+//! Agents of different ABI one after the other: the filter has no gap, and sessions go on.
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    net::{Shutdown, UdpSocket},
+    path::Path,
+    process::Command,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    thread::{self, JoinHandle},
+    time::{Duration, Instant},
+};
+
+use sg_common::{ABI, handover::TABLES};
+use sg_tests::{Datapath, FAMILIES, Role, V4, World, eventually, matrix, probe::tcp};
+use socket2::SockRef;
+
+/// From the remote network: TCP and UDP on port 80, and nothing else. Nothing is picked up.
+const WEB: &str = r#"
+[settings.tracking]
+pickup = 0
+[[security_group]]
+name = "web"
+ingress = [
+  { protocol = "tcp", ports = 80, cidrs = ["10.9.0.0/24", "fd09::/64"] },
+  { protocol = "udp", ports = 80, cidrs = ["10.9.0.0/24", "fd09::/64"] },
+]
+egress = []
+"#;
+
+/// An agent of this ABI and layout of tables.
+fn agent_of(world: &World, number: u32, tables: u32) -> Command {
+    let mut command = world.agent.command_of(Path::new(env!("CARGO_BIN_EXE_sg-agent-abi")), &[]);
+    command.env("SG_ABI", format!("{number}.{tables}"));
+    command
+}
+
+/// The folders of pins.
+fn versions(world: &World) -> Vec<String> {
+    let entries = fs::read_dir(world.agent.bpffs()).expect("a bpffs").flatten();
+    let names = entries.map(|entry| entry.file_name().into_string().expect("UTF-8"));
+    names.filter(|name| name.starts_with('v')).collect()
+}
+
+/// Datagrams from the remote machine to a port of the instance, all the time.
+struct Stream {
+    stop: Arc<AtomicBool>,
+    sending: Option<JoinHandle<u64>>,
+    came: Arc<AtomicU64>,
+    receiver: UdpSocket,
+    receiving: Option<JoinHandle<()>>,
+}
+
+impl Stream {
+    fn start(world: &World, port: u16) -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        let came = Arc::new(AtomicU64::new(0));
+        let bind = |at| move || UdpSocket::bind(at).expect("a socket");
+        let receiver = world.instance.run(bind(V4.instance_port(port)));
+        let sender = world.remote.run(bind(V4.remote_port(0)));
+        let (inbox, counter) = (receiver.try_clone().expect("a descriptor"), Arc::clone(&came));
+        let receiving = thread::spawn(move || {
+            let mut datagram = [0; 16];
+            // Nothing comes once it is shut down.
+            while let Ok(1..) = inbox.recv(&mut datagram) {
+                counter.fetch_add(1, Ordering::Relaxed);
+            }
+        });
+        let (stopped, target) = (Arc::clone(&stop), V4.instance_port(port));
+        let sending = thread::spawn(move || {
+            let mut sent = 0;
+            while !stopped.load(Ordering::Relaxed) {
+                sender.send_to(b"datagram", target).expect("it is sent");
+                sent += 1;
+                thread::sleep(Duration::from_micros(200));
+            }
+            sent
+        });
+        Self { stop, sending: Some(sending), came, receiver, receiving: Some(receiving) }
+    }
+
+    fn came(&self) -> u64 {
+        self.came.load(Ordering::Relaxed)
+    }
+
+    /// Sends no more; how many there were.
+    fn end(&mut self) -> u64 {
+        self.stop.store(true, Ordering::Relaxed);
+        self.sending.take().map_or(0, |sending| sending.join().expect("no panic"))
+    }
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        self.end();
+        // ENOTCONN, but the receiver wakes all the same.
+        let _ = SockRef::from(&self.receiver).shutdown(Shutdown::Both);
+        // The port is free once it has ended.
+        let _ = self.receiving.take().map(JoinHandle::join);
+    }
+}
+
+/// Every packet that the rules allow passes meanwhile, and none that they do not.
+#[track_caller]
+fn without_a_gap(world: &mut World, change: impl FnOnce(&mut World)) {
+    let [mut allowed, mut denied] = [80, 81].map(|port| Stream::start(world, port));
+    change(world);
+    let sent = allowed.end();
+    eventually("all that were allowed come", || allowed.came() == sent);
+    assert!(sent > 100, "{sent} datagrams are no traffic");
+    let sent = denied.end();
+    assert_eq!(denied.came(), 0, "of {sent} that are denied");
+}
+
+fn serve(world: &World) -> [tcp::Server; 2] {
+    FAMILIES.map(|at| tcp::serve(&world.instance, at.instance_port(80)))
+}
+
+fn connect(world: &World) -> [tcp::Connection; 2] {
+    FAMILIES.map(|at| tcp::open(&world.remote, at.remote, at.instance_port(80)))
+}
+
+matrix! {
+    /// Up and down again, where the tables are the same: flows, counters and slots go on.
+    fn flows_are_carried_over(world) {
+        let _servers = serve(world);
+        let revision = world.apply(&["web"], WEB).revision;
+        let mut open = connect(world);
+        for (number, tables) in [(ABI + 1, TABLES), (ABI, TABLES)] {
+            let before = world.counters();
+            let command = agent_of(world, number, tables);
+            without_a_gap(world, |world| {
+                world.agent.terminate();
+                world.agent.restart_by(command);
+            });
+            assert_eq!(versions(world), [format!("v{number}")]);
+            assert_eq!(world.ctl().status().revision, revision);
+            let ((), added) = world.counted(|| open.iter_mut().for_each(tcp::Connection::passes));
+            assert_eq!(added.get("ingress rule"), 0, "{added}");
+            assert_eq!(added.get("ingress not_syn"), 0, "{added}");
+            let since = world.counters().since(&before);
+            assert!(since.get("ingress no_rule") > 100, "denied by old and new: {since}");
+        }
+        // What came to port 81 was not lost on the way.
+        world.apply(&["web"], &WEB.replace("80", "81"));
+        let stream = Stream::start(world, 81);
+        eventually("datagrams to port 81", || stream.came() > 0);
+    }
+
+    /// Where they are not: what the rules allow is picked up again for a while, and only then.
+    fn sessions_are_picked_up(world) {
+        let _servers = serve(world);
+        world.apply(&["web"], &WEB.replace("pickup = 0", "pickup = 30"));
+        let mut open = connect(world);
+        for (number, tables) in [(ABI + 1, TABLES + 1), (ABI, TABLES)] {
+            let command = agent_of(world, number, tables);
+            without_a_gap(world, |world| {
+                world.agent.kill();
+                world.agent.restart_by(command);
+            });
+            assert_eq!(versions(world), [format!("v{number}")]);
+            let ((), added) = world.counted(|| open.iter_mut().for_each(tcp::Connection::passes));
+            assert_eq!(added.get("ingress rule"), 2, "picked up: {added}");
+        }
+        world.apply(&["web"], WEB);
+        let command = agent_of(world, ABI + 1, TABLES + 1);
+        world.agent.kill();
+        world.agent.restart_by(command);
+        open.iter_mut().for_each(tcp::Connection::is_dropped);
+    }
+}
+
+/// An agent that dies anywhere on its way leaves all to the next, of whichever ABI.
+#[test]
+fn killed_on_the_way() {
+    const TIMES: u64 = 10;
+    let mut world = World::new(Role::Port, Datapath::Xdp);
+    let _servers = serve(&world);
+    world.apply(&["web"], WEB);
+    let mut open = connect(&world);
+    world.agent.kill();
+    let began = Instant::now();
+    world.agent.restart_by(agent_of(&world, ABI + 1, TABLES));
+    let took = began.elapsed();
+    world.agent.kill();
+    let mut seen = BTreeSet::new();
+    without_a_gap(&mut world, |world| {
+        for time in 0..TIMES {
+            let mut child =
+                agent_of(world, ABI + (time % 2) as u32, TABLES).spawn().expect("it starts");
+            thread::sleep(took.mul_f64(1.2 * time as f64 / TIMES as f64));
+            child.kill().expect("SIGKILL");
+            child.wait().expect("our child");
+            seen.insert(versions(world));
+            open.iter_mut().for_each(tcp::Connection::passes);
+        }
+    });
+    assert!(seen.len() > 2, "not killed on its way: {seen:?}");
+    world.agent.restart();
+    assert_eq!(versions(&world), [format!("v{ABI}")]);
+    open.iter_mut().for_each(tcp::Connection::passes);
+}
