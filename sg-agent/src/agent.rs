@@ -9,7 +9,7 @@ use tokio::{
     signal::unix::{SignalKind, signal},
     sync::oneshot,
 };
-use tracing::{error, info, warn};
+use tracing::{info, warn};
 
 use crate::{
     clock,
@@ -135,9 +135,7 @@ fn serve_metrics(
         .with_context(|| format!("cannot serve metrics on {address}"))?;
     let agent = agent.clone();
     runtime.spawn(async move {
-        if let Err(error) = metrics::serve(listener, agent).await {
-            error!(%error, "metrics are no longer served");
-        }
+        metrics::serve(listener, agent).await;
     });
     Ok(())
 }

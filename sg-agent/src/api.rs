@@ -112,6 +112,9 @@ pub struct InterfaceStatus {
 pub struct Counters {
     pub allowed: BTreeMap<String, Count>,
     pub dropped: BTreeMap<String, Count>,
+    /// Of these, what the flow log has no record of, because there was too much.
+    #[serde(default)]
+    pub not_logged: Count,
 }
 
 #[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]

@@ -10,6 +10,7 @@
 pub mod change;
 mod enforce;
 mod explain;
+pub mod figures;
 #[cfg(any(test, feature = "fake"))]
 pub mod fake;
 mod flows;
@@ -28,6 +29,7 @@ use sg_policy::{
     model::{DatapathChoice, LiveInterface},
 };
 
+use self::figures::{ImageFigures, Publishing};
 use crate::{
     clock::Ticks,
     datapath::{self, Attachment},
@@ -127,6 +129,8 @@ pub struct Owner<D> {
     /// Something is not as it should be and is tried again.
     unsettled: bool,
     stopping: bool,
+    image: ImageFigures,
+    publishing: Publishing,
 }
 
 /// The rules that the state directory holds, read and parsed before the kernel is touched.
@@ -187,6 +191,8 @@ impl<D: Dataplane> Owner<D> {
             live_fallback: Vec::new(),
             unsettled: false,
             stopping: false,
+            image: ImageFigures::default(),
+            publishing: Publishing::default(),
         };
         owner.take_over();
         owner.enforce(target, enforce::Cause::Start, |_| Ok(()))?;
