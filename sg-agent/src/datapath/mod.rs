@@ -16,6 +16,7 @@ mod object;
 mod revoke;
 pub mod stopwatch;
 mod sys;
+pub mod tap;
 pub mod trial;
 pub mod varying;
 
@@ -72,6 +73,8 @@ pub struct Options {
     pub max_flows: u32,
     /// Interfaces filtered at once.
     pub max_interfaces: u16,
+    /// Whether the programs tell of single packets; see [`tap::Tap`].
+    pub flow_log: bool,
 }
 
 /// What filters the kernel's ingress of an interface.
@@ -165,6 +168,11 @@ impl Datapath {
         datapath.inherited =
             arena::inherited(&datapath.maps.arena, datapath.arena.root(), datapath.now())?;
         Ok(datapath)
+    }
+
+    /// For the flow log.
+    pub fn tap(&self) -> Result<tap::Tap, Error> {
+        tap::Tap::open(&self.maps)
     }
 
     /// What it took to load each program.

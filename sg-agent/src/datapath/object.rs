@@ -12,6 +12,7 @@ use aya::{
 use sg_common::{
     counter::Counter,
     counter::CounterRow,
+    event::{Event, Head, heads_size},
     flow::{Addresses4, Addresses6, Bucket, buckets_in, marks_size},
 };
 
@@ -77,6 +78,10 @@ impl Programs {
             ("COUNTERS_MASK", last(maps.counters.size, size_of::<Counter>())),
             ("COUNTERS_CPU_SIZE", (maps.slots * size_of::<CounterRow>()) as u32),
             ("TICK_SHIFT", tick_shift),
+            ("EVENTS_SLOTS", maps.event_slots as u32),
+            ("EVENTS_HEADS_MASK", last(heads_size(maps.cpus), size_of::<Head>())),
+            ("EVENTS_START", heads_size(maps.cpus) as u32),
+            ("EVENTS_MASK", last(maps.events.size - heads_size(maps.cpus), size_of::<Event>())),
         ];
         let mut loader = EbpfLoader::new();
         for (name, value) in &constants {

@@ -254,6 +254,9 @@ impl<D: Dataplane> Owner<D> {
             filtered.insert(ifindex, held);
         }
         let before = std::mem::replace(&mut self.filtered, filtered);
+        let named = self.filtered.iter().filter(|(_, held)| held.attachment.is_ok());
+        let named = named.map(|(&ifindex, held)| (held.slot, ifindex, held.name.as_str()));
+        self.options.names.set(named);
         self.unsettled = !situation.left_out.is_empty()
             || self.filtered.values().any(|held| held.attachment.is_err());
         self.detach_unwanted();

@@ -35,6 +35,7 @@ use crate::{
     datapath::{self, Attachment},
     dataplane::Dataplane,
     links::View,
+    log::names::Names,
     store::{self, Store},
 };
 
@@ -65,6 +66,8 @@ pub struct Options {
     pub bpffs: PathBuf,
     pub boot_id: String,
     pub compiler: Compiler,
+    /// Told which interfaces are filtered.
+    pub names: Names,
 }
 
 /// A revision of the rules.
