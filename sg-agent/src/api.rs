@@ -115,7 +115,7 @@ pub struct Counters {
     pub allowed: BTreeMap<String, Count>,
     pub dropped: BTreeMap<String, Count>,
     /// Of these, what the flow log has no record of, because there was too much.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Count::is_none")]
     pub not_logged: Count,
 }
 
@@ -123,6 +123,12 @@ pub struct Counters {
 pub struct Count {
     pub packets: u64,
     pub bytes: u64,
+}
+
+impl Count {
+    fn is_none(&self) -> bool {
+        self.packets == 0
+    }
 }
 
 #[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]

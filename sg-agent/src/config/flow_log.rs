@@ -16,7 +16,7 @@ const MIB: u64 = 1 << 20;
 
 #[derive(Args, Clone, Debug, Default, Deserialize, PartialEq, Eq)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub struct Options {
+pub struct FlowLog {
     /// Where records of flows go, besides `sgctl log`: a file, journald, stdout; may be given several
     /// times. off: there is no flow log at all [default: nowhere]
     #[arg(long = "flow-log", value_name = "WHERE", global = true)]
@@ -41,7 +41,7 @@ pub struct Options {
     pub account_id: Option<String>,
 }
 
-impl Options {
+impl FlowLog {
     /// The settings that hold; `None`: no flow log.
     pub(super) fn resolve(flags: Self, file: Self) -> anyhow::Result<Option<Settings>> {
         let to = if flags.to.is_empty() { file.to } else { flags.to };
@@ -98,10 +98,10 @@ mod tests {
         #[derive(Debug, clap::Parser)]
         struct Cli {
             #[command(flatten)]
-            flow_log: Options,
+            flow_log: FlowLog,
         }
         let cli: Cli = clap::Parser::try_parse_from([&["sg-agent"], flags].concat())?;
-        Options::resolve(cli.flow_log, toml::from_str(file)?)
+        FlowLog::resolve(cli.flow_log, toml::from_str(file)?)
     }
 
     #[test]

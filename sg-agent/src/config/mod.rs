@@ -12,6 +12,8 @@ use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand};
 use serde::Deserialize;
 
+use self::flow_log::FlowLog;
+
 const CONFIG: &str = "/etc/sg/agent.toml";
 
 /// EC2-style security groups for any Linux host: the daemon.
@@ -61,7 +63,7 @@ pub struct Options {
     pub max_interfaces: Option<u16>,
     #[command(flatten)]
     #[serde(default, alias = "flow_log")]
-    pub flow_log: flow_log::Options,
+    pub flow_log: FlowLog,
 }
 
 /// The settings that hold.
@@ -112,7 +114,7 @@ impl Config {
             metrics: flags.metrics.or(file.metrics),
             max_flows: max_flows.next_power_of_two(),
             max_interfaces,
-            flow_log: flow_log::Options::resolve(flags.flow_log, file.flow_log)?,
+            flow_log: FlowLog::resolve(flags.flow_log, file.flow_log)?,
         })
     }
 }

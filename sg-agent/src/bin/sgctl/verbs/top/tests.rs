@@ -67,14 +67,14 @@ fn busy() -> State {
     let (mut state, began) = (State::new(), Instant::now());
     state.take(News::Status(status(0)), began);
     state.take(News::Status(status(2)), began + Duration::from_secs(2));
-    let records = vec![
+    let first = vec![record("tap0", "REJECT", "no_rule", 22, 300)];
+    state.take(News::Records(first), began);
+    let then = vec![
         record("eth0", "ACCEPT", "flow", 443, 1000),
         record("tap0", "ACCEPT", "flow", 80, 90_000),
-        record("tap0", "REJECT", "no_rule", 22, 300),
+        record("eth0", "REJECT", "not_syn", 25, 100),
     ];
-    state.take(News::Records(records), began);
-    let later = vec![record("eth0", "REJECT", "not_syn", 25, 100)];
-    state.take(News::Records(later), began);
+    state.take(News::Records(then), began);
     state
 }
 
