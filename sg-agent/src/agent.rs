@@ -9,13 +9,15 @@ use tokio::{
     signal::unix::{SignalKind, signal},
     sync::oneshot,
 };
-use tracing::{error, info, warn};
+use tracing::{info, warn};
 
 use crate::{
     clock,
     config::Config,
     datapath::{self, Datapath},
-    lock, memory, metrics,
+    lock,
+    log::{self, Log, names::Names},
+    memory, metrics,
     netlink::Watch,
     owner::{
         self, Owner, Stored,
@@ -47,12 +49,16 @@ pub fn run(config: &Config) -> anyhow::Result<()> {
         bpffs: config.bpffs.clone(),
         max_flows: config.max_flows,
         max_interfaces: config.max_interfaces,
+        flow_log: config.flow_log.is_some(),
     })?;
+    let tap = dataplane.tap()?;
+    let names = Names::default();
     let options = owner::Options {
         max_interfaces: config.max_interfaces.min(dataplane.max_interfaces()),
         bpffs: config.bpffs.clone(),
         boot_id: clock::boot_id().context("cannot read the boot id")?,
         compiler: sg_policy::compile::compile,
+        names: names.clone(),
     };
     let mut owner = Owner::start(dataplane, store, stored, watch.view().clone(), options)?;
     let (agent, inbox) = mailbox();
@@ -62,6 +68,11 @@ pub fn run(config: &Config) -> anyhow::Result<()> {
     if let Some(limit) = sd_notify::watchdog_enabled() {
         runtime.spawn(watch_over(agent.clone(), limit, || notify(NotifyState::Watchdog)));
     }
+    let flow_log = match &config.flow_log {
+        Some(settings) => Some(log::Running::start(tap, names, settings)?),
+        None => None,
+    };
+    let log = flow_log.as_ref().map_or_else(Log::off, |running| running.log.clone());
     // Before anyone can ask how much it takes.
     memory::give_back();
     let listener = server::bind(&config.runtime_dir)?;
@@ -69,11 +80,15 @@ pub fn run(config: &Config) -> anyhow::Result<()> {
     let shutdown = async move {
         let _ = shutdown.await;
     };
-    let server = runtime.spawn(server::serve(listener, agent, shutdown));
+    let server = runtime.spawn(server::serve(listener, agent, log, shutdown));
     notify(NotifyState::Ready);
     info!(state = %config.state_dir.display(), socket = %config.runtime_dir.display(), "ready");
     let why = inbox.run(&mut owner);
     notify(NotifyState::Stopping);
+    // Those who follow it hear that it has ended, too.
+    if let Some(running) = flow_log {
+        running.stop();
+    }
     let _ = ended.send(());
     let drained = runtime.block_on(async { tokio::time::timeout(DRAIN, server).await });
     if drained.is_err() {
@@ -145,9 +160,7 @@ fn serve_metrics(
         .with_context(|| format!("cannot serve metrics on {address}"))?;
     let agent = agent.clone();
     runtime.spawn(async move {
-        if let Err(error) = metrics::serve(listener, agent).await {
-            error!(%error, "metrics are no longer served");
-        }
+        metrics::serve(listener, agent).await;
     });
     Ok(())
 }

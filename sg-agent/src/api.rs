@@ -12,6 +12,8 @@
 //! | `POST /v1/explain` | [`ExplainRequest`] | [`Explanation`] |
 //! | `GET /v1/flows?interface=IF` | | [`Vec<Flow>`] |
 //! | `POST /v1/flows/flush` | [`FlushRequest`] | [`Flushed`] |
+//! | `GET /v1/log?interface=IF` | | [`Vec<FlowRecord>`], the oldest first |
+//! | `GET /v1/log/follow?interface=IF&largest=N` | | the same, then each second's, a [`FlowRecord`] per line |
 //! | `GET /v1/export` | | text/plain: rules.toml |
 //! | `POST /v1/detach` | | `{}`; the agent then ends |
 //!
@@ -112,12 +114,21 @@ pub struct InterfaceStatus {
 pub struct Counters {
     pub allowed: BTreeMap<String, Count>,
     pub dropped: BTreeMap<String, Count>,
+    /// Of these, what the flow log has no record of, because there was too much.
+    #[serde(default, skip_serializing_if = "Count::is_none")]
+    pub not_logged: Count,
 }
 
 #[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 pub struct Count {
     pub packets: u64,
     pub bytes: u64,
+}
+
+impl Count {
+    fn is_none(&self) -> bool {
+        self.packets == 0
+    }
 }
 
 #[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
@@ -248,6 +259,40 @@ pub struct Flow {
     pub expires_s: u64,
     pub packets: u64,
     pub bytes: u64,
+}
+
+/// A record of the flow log, with what is known of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FlowRecord {
+    pub interface: String,
+    /// Unix time in seconds: of the first packet and of the last, or of the whole stretch.
+    pub start: u64,
+    pub end: u64,
+    /// `OK`; `NODATA`: nothing to log; `SKIPDATA`: so much is not logged.
+    pub log_status: String,
+    /// `ACCEPT` or `REJECT`.
+    pub action: Option<String>,
+    pub reason: Option<String>,
+    /// Of the packet, or of the one that opened the flow.
+    pub direction: Option<String>,
+    /// IANA number.
+    pub protocol: Option<u8>,
+    pub src: Option<IpAddr>,
+    pub sport: Option<u16>,
+    pub dst: Option<IpAddr>,
+    pub dport: Option<u16>,
+    /// Of a tracked flow: both ways together.
+    pub packets: Option<u64>,
+    pub bytes: Option<u64>,
+    /// FIN 1, SYN 2, RST 4, SYN with ACK 18.
+    pub tcp_flags: Option<u8>,
+}
+
+impl FlowRecord {
+    pub fn of(interface: &str, start: u64, end: u64, log_status: &str) -> Self {
+        let (interface, log_status) = (interface.to_owned(), log_status.to_owned());
+        Self { interface, start, end, log_status, ..Self::default() }
+    }
 }
 
 /// Which flows to forget; what is absent does not restrict.

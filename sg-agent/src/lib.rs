@@ -10,6 +10,7 @@ pub mod dataplane;
 pub mod frame;
 pub mod links;
 pub mod lock;
+pub mod log;
 pub mod logging;
 pub mod memory;
 pub mod metrics;

@@ -24,4 +24,10 @@ pub const fn index(direction: Direction, reason: Reason) -> usize {
     direction as usize * REASONS + reason as usize
 }
 
+/// Where packets are counted that were to be logged and were not: no reason has number 0.
+#[inline(always)]
+pub const fn not_logged(direction: Direction) -> usize {
+    direction as usize * REASONS
+}
+
 const _: () = assert!(size_of::<CounterRow>() == 1024);

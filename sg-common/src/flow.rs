@@ -278,6 +278,14 @@ impl State {
         self.0 & (Self::FIN | Self::RST) != 0
     }
 
+    /// TCP: which of FIN and RST have passed, as TCP flags.
+    #[inline(always)]
+    pub const fn closing_flags(self) -> u8 {
+        let fin = if self.0 & Self::FIN != 0 { tcp::FIN } else { 0 };
+        let rst = if self.0 & Self::RST != 0 { tcp::RST } else { 0 };
+        fin | rst
+    }
+
     /// The state after one more packet of the flow.
     #[inline(always)]
     pub const fn after(self, protocol: u8, direction: Direction, tcp_flags: u8) -> Self {

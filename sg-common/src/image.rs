@@ -33,6 +33,8 @@ pub mod header {
     pub const CLASSES: u32 = 8;
     /// Revision of the rules (64 bits).
     pub const REVISION: u32 = 10;
+    /// Number of classes by family, for people.
+    pub const CLASS_COUNTS: u32 = 12;
     /// Behind the header is the interface hash: pairs of ifindex and slot, ifindex 0 = free.
     pub const LEN: u32 = 16;
 }

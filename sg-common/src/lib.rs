@@ -7,6 +7,7 @@
 
 pub mod control;
 pub mod counter;
+pub mod event;
 pub mod flow;
 pub mod handover;
 pub mod image;

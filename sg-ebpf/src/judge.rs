@@ -12,7 +12,7 @@ use sg_common::{
 };
 
 use crate::{
-    counters,
+    counters, events,
     frame::{Frame, Scratch},
     maps::{self, Arena},
     net::{V4, V6},
@@ -126,9 +126,15 @@ pub(crate) struct Notes {
     pub(crate) length: u32,
     /// Offset of the IP header.
     pub(crate) ip: u32,
-    /// Number of the packet's flow, for a probe.
+    /// Number of the packet's flow, for a probe; or [`STATELESS`].
     pub(crate) flow: u32,
 }
+
+/// In the place of a flow's number, but for a probe: a rule allows the packet, and no flow came of it.
+pub(crate) const STATELESS: u32 = NO_FLOW - 1;
+
+/// Offset of an IP header where there is none: beyond any frame.
+const NO_IP: u32 = u32::MAX;
 
 impl Notes {
     #[inline(always)]
@@ -149,6 +155,7 @@ pub(crate) fn enforce<F: Frame>(frame: &F, hook: Hook) -> Verdict {
     let mut notes = Notes::on(frame);
     let reason = judge(&facts, frame, &mut notes);
     counters::count(facts.slot, facts.direction, reason, notes.length);
+    events::tell(&facts, frame, &notes, reason);
     if reason.allowed() { Verdict::Pass } else { Verdict::Drop }
 }
 
@@ -228,6 +235,7 @@ pub(crate) fn judge<F: Frame>(facts: &Facts, frame: &F, notes: &mut Notes) -> Re
     if link & LINK_V6 != 0 {
         return packet::<V6, F>(facts, frame, notes);
     }
+    notes.ip = NO_IP;
     reason(link)
 }
 

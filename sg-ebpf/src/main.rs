@@ -19,6 +19,7 @@
 
 mod conntrack;
 mod counters;
+mod events;
 mod exempt;
 mod fragments;
 mod frame;

@@ -62,13 +62,13 @@ static COUNTERS_CPU_SIZE: u32 = 0;
 static TICK_SHIFT: u32 = 0;
 
 #[inline(always)]
-fn constant(of: &u32) -> u32 {
+pub(crate) fn constant(of: &u32) -> u32 {
     // SAFETY: a valid reference; volatile because the loader sets the value.
     unsafe { ptr::read_volatile(of) }
 }
 
 #[inline(always)]
-fn element(map: &Array<[u8; 8], 1>) -> Option<*mut u8> {
+pub(crate) fn element(map: &Array<[u8; 8], 1>) -> Option<*mut u8> {
     map.get_ptr_mut(0).map(<*mut [u8; 8]>::cast)
 }
 
@@ -276,12 +276,17 @@ tables! {
     fragments6: FRAGMENTS6, FRAGMENTS6_BUCKETS, FRAGMENTS6_MASK;
 }
 
+/// The CPU's number.
+#[inline(always)]
+pub(crate) fn cpu() -> u32 {
+    // SAFETY: the helper takes nothing and returns a number.
+    unsafe { bpf_get_smp_processor_id() }
+}
+
 /// Byte `offset` in this CPU's counters, which hold two numbers there.
 #[inline(always)]
 pub(crate) fn counter(offset: u32) -> Option<*mut [u64; 2]> {
-    // SAFETY: the helper takes nothing and returns a number.
-    let cpu = unsafe { bpf_get_smp_processor_id() };
-    let at = cpu.wrapping_mul(constant(&COUNTERS_CPU_SIZE)).wrapping_add(offset);
+    let at = cpu().wrapping_mul(constant(&COUNTERS_CPU_SIZE)).wrapping_add(offset);
     let at = at & constant(&COUNTERS_MASK);
     // SAFETY: the mask is the offset of the last counter.
     Some(unsafe { element(&COUNTERS)?.add(at as usize) }.cast())

@@ -19,7 +19,7 @@ use crate::{
     fragments,
     frame::Frame,
     ip::{self, Header, Ip, Part},
-    judge::{Facts, Notes, reason},
+    judge::{Facts, Notes, STATELESS, reason},
     memory,
     net::{Net, V4, V6},
     related,
@@ -160,6 +160,9 @@ impl<N: Steps + Header> Packet<N> {
             return Err(Reason::NoRule);
         }
         if stateless {
+            if facts.leaves_traces {
+                notes.flow = STATELESS;
+            }
             return Ok(Reason::Rule);
         }
         let (protocol, tcp_flags) = (self.ip.chain.protocol, self.transport.tcp_flags);

@@ -21,6 +21,7 @@ pub mod netns;
 pub mod outside;
 pub mod probe;
 pub mod sandbox;
+pub mod tools;
 pub mod topology;
 pub mod world;
 

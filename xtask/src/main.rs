@@ -13,6 +13,7 @@ mod setup;
 mod size;
 mod test;
 mod toolchain;
+mod tools;
 mod vm;
 mod workspace;
 

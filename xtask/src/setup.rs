@@ -8,6 +8,7 @@ use anyhow::{Result, bail};
 use crate::{
     run::{ask, clean, say},
     toolchain::{self, BPF_LINKER, LINKED, LLVM},
+    tools,
     vm::kernel::{KERNELS, Kernel},
 };
 
@@ -19,7 +20,8 @@ const DEB: &str = "3.8.0";
 
 #[derive(Debug, Default, clap::Args)]
 pub(crate) struct Args {
-    /// Also what only CI needs: cargo-deny, cargo-fuzz, and clippy for the BPF crate
+    /// Also what only CI needs: cargo-deny, cargo-fuzz, clippy for the BPF crate, and what tests compare
+    /// with: prometheus, flowlogs-reader, tmux
     #[arg(long)]
     ci: bool,
     /// Also what only vm-test needs: qemu and its guests' kernels
@@ -72,6 +74,21 @@ const FUZZ_STEPS: &[Step] = &[
         missing: || !cargo_has("fuzz"),
         install: || cargo_install("cargo-fuzz", FUZZ),
     },
+];
+
+/// What tests hold ours against.
+const TEST_STEPS: &[Step] = &[
+    Step {
+        what: "prometheus and promtool, under target/tools",
+        missing: || !tools::has_prometheus(),
+        install: tools::install_prometheus,
+    },
+    Step {
+        what: "flowlogs-reader, under target/tools",
+        missing: || !tools::has_flowlogs_reader(),
+        install: tools::install_flowlogs_reader,
+    },
+    Step { what: "tmux", missing: || !runs("tmux", "-V"), install: || apt(&["tmux"]) },
 ];
 
 const CI_STEPS: &[Step] = &[
@@ -145,7 +162,7 @@ const DIST_STEPS: &[Step] = &[
 pub(crate) fn run(args: &Args) -> Result<()> {
     let mut steps = vec![STEPS];
     if args.ci {
-        steps.extend([FUZZ_STEPS, CI_STEPS]);
+        steps.extend([FUZZ_STEPS, CI_STEPS, TEST_STEPS]);
     }
     steps.extend(args.vm.then_some(VM_STEPS));
     steps.extend(args.bench.then_some(BENCH_STEPS));
@@ -159,6 +176,11 @@ pub(crate) fn run(args: &Args) -> Result<()> {
 /// The same for the other verbs: silent when there is nothing to do.
 pub(crate) fn ensure() -> Result<()> {
     install(&[STEPS]).map(drop)
+}
+
+/// The same for tests that need a kernel.
+pub(crate) fn ensure_tests() -> Result<()> {
+    install(&[TEST_STEPS]).map(drop)
 }
 
 pub(crate) fn ensure_fuzzing() -> Result<()> {
@@ -236,7 +258,7 @@ fn cargo_install(package: &str, version: &str) -> Result<()> {
         .env_remove("CARGO_TARGET_DIR"))
 }
 
-fn apt(packages: &[&str]) -> Result<()> {
+pub(crate) fn apt(packages: &[&str]) -> Result<()> {
     let absent: Vec<&str> = packages.iter().copied().filter(|name| !has_package(name)).collect();
     if absent.is_empty() {
         return Ok(());

@@ -46,7 +46,7 @@ impl fmt::Display for Size {
 
 pub(crate) fn run(args: &Args) -> Result<()> {
     let table = workspace::root().join("sg-ebpf/size.toml");
-    let now = measure(&build::run(&build::Args::default())?.object)?;
+    let now = measure(&build::only_bpf()?.object)?;
     for (program, size) in &now {
         eprintln!("{program}: {size}");
     }

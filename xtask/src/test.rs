@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Result, bail};
 
-use crate::{build, duration::parse as duration, run::say};
+use crate::{build, duration::parse as duration, run::say, setup, tools};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -27,8 +27,14 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     if !built.binaries.join("sg-agent").is_file() || !built.binaries.join("sgctl").is_file() {
         bail!("no sg-agent and sgctl in {}", built.binaries.display());
     }
+    if !args.quick {
+        setup::ensure_tests()?;
+    }
     let mut nextest = built.cargo();
-    nextest.args(["nextest", "run"]).env("SG_BIN_DIR", &built.binaries);
+    nextest
+        .args(["nextest", "run"])
+        .env("SG_BIN_DIR", &built.binaries)
+        .env("SG_TOOLS_DIR", tools::directory());
     if args.soak.is_none() {
         nextest.arg("--workspace");
     }

@@ -4,6 +4,7 @@ mod apply;
 mod connections;
 mod deny;
 mod established;
+mod flow_log;
 mod growth;
 mod latency;
 mod memory;
@@ -42,6 +43,7 @@ pub const CASES: &[&dyn Case] = &[
     &start::Start,
     &memory::Memory,
     &growth::Growth,
+    &flow_log::FlowLog,
 ];
 
 /// How much is done for a figure.

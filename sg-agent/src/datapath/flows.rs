@@ -13,6 +13,7 @@ use sg_common::{
     },
     image::record,
     interval::Words,
+    probe::IPV6,
 };
 
 use super::{Error, FlowEntry, maps::Region};
@@ -210,6 +211,30 @@ pub fn visit(
     visit: &mut dyn FnMut(&FlowEntry) -> Keep,
 ) -> Result<u64, Error> {
     Ok(visit_table::<Addresses4>(flows4, visit)? + visit_table::<Addresses6>(flows6, visit)?)
+}
+
+/// Calls `each` with every flow of both families and the number of its lane, as a probe gives it.
+pub fn each(
+    flows4: &Region,
+    flows6: &Region,
+    each: &mut dyn FnMut(u32, Tag, &FlowEntry),
+) -> Result<(), Error> {
+    each_numbered::<Addresses4>(flows4, 0, each)?;
+    each_numbered::<Addresses6>(flows6, IPV6, each)
+}
+
+fn each_numbered<A: Shown>(
+    region: &Region,
+    first: u32,
+    each: &mut dyn FnMut(u32, Tag, &FlowEntry),
+) -> Result<(), Error> {
+    let mut number = first;
+    each_lane(region, |lane: &Lane<A>| {
+        if let Some((tag, entry)) = lane.read() {
+            each(number, tag, &entry);
+        }
+        number += 1;
+    })
 }
 
 /// The flow at a probe's number, `bucket << 2 | lane`.

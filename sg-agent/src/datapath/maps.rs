@@ -13,6 +13,7 @@ use std::{
 use sg_common::{
     control::IMAGE_ALIGN,
     counter::CounterRow,
+    event,
     flow::{Addresses4, Addresses6, Bucket6, LANES, MIN_BUCKETS, buckets_in, table_size},
 };
 
@@ -79,6 +80,18 @@ impl Region {
         Ok(Some(Self { fd, size: size as usize, pin }))
     }
 
+    /// The same for what is of no use to the next agent if its size differs. Programs of the one
+    /// before go on with theirs until they are replaced.
+    fn anew(dir: &Path, name: &str, size: usize) -> Result<Self, Error> {
+        let region = Self::open(dir, name, size)?;
+        if region.size == size {
+            return Ok(region);
+        }
+        fs::remove_file(&region.pin)
+            .map_err(|error| Error::kernel(format!("removing {}", region.pin.display()), error))?;
+        Self::create(dir, name, size)
+    }
+
     /// Creates and pins a map of `size` bytes.
     pub fn create(dir: &Path, name: &str, size: usize) -> Result<Self, Error> {
         let region = Self::unpinned(dir, name, size)?;
@@ -132,7 +145,17 @@ pub struct Maps {
     pub handover: Handover,
     /// Rows of counters for one CPU.
     pub slots: usize,
+    pub events: Region,
+    /// CPUs that there is room for.
+    pub cpus: usize,
+    /// Length of a ring of events; 0: nothing is logged.
+    pub event_slots: usize,
 }
+
+/// Events of each kind for all CPUs together, and the least that each gets: what a burst may bring
+/// between two looks of the agent.
+const EVENTS: usize = 2048;
+const MIN_EVENTS: usize = 64;
 
 /// Name of a larger arena until it has taken the place of the present one.
 pub const NEW_ARENA: &str = "ARENA_NEW";
@@ -165,8 +188,11 @@ impl Maps {
                  `sg-agent detach` makes room for another"
             );
         }
-        let counters = open("COUNTERS", cpus.next_power_of_two() * slots * row)?;
-        let kept = counters.size / cpus.next_power_of_two() / row;
+        let cpus = cpus.next_power_of_two();
+        let event_slots = (EVENTS / cpus).max(MIN_EVENTS);
+        let events = Region::anew(dir, "EVENTS", event::region_size(cpus, event_slots))?;
+        let counters = open("COUNTERS", cpus * slots * row)?;
+        let kept = counters.size / cpus / row;
         if kept < slots {
             tracing::warn!(
                 max_interfaces = kept,
@@ -183,11 +209,14 @@ impl Maps {
             slots: kept,
             counters,
             handover,
+            events,
+            cpus,
+            event_slots: if options.flow_log { event_slots } else { 0 },
         })
     }
 
     /// Name in the programs and map.
-    pub fn named(&self) -> [(&'static str, &Region); 6] {
+    pub fn named(&self) -> [(&'static str, &Region); 7] {
         [
             ("ARENA", &self.arena),
             ("FLOWS4", &self.flows4),
@@ -195,6 +224,7 @@ impl Maps {
             ("FRAGMENTS4", &self.fragments4),
             ("FRAGMENTS6", &self.fragments6),
             ("COUNTERS", &self.counters),
+            ("EVENTS", &self.events),
         ]
     }
 }

@@ -17,6 +17,7 @@ mod object;
 mod revoke;
 pub mod stopwatch;
 mod sys;
+pub mod tap;
 pub mod trial;
 pub mod varying;
 
@@ -89,6 +90,8 @@ pub struct Options {
     pub max_flows: u32,
     /// Interfaces filtered at once.
     pub max_interfaces: u16,
+    /// Whether the programs tell of single packets; see [`tap::Tap`].
+    pub flow_log: bool,
 }
 
 /// What filters the kernel's ingress of an interface.
@@ -188,6 +191,11 @@ impl Datapath {
     pub fn mount(bpffs: &Path) -> Result<(), Error> {
         sys::ensure_bpffs(bpffs)
             .map_err(|error| Error::kernel(format!("mounting {}", bpffs.display()), error))
+    }
+
+    /// For the flow log.
+    pub fn tap(&self) -> Result<tap::Tap, Error> {
+        tap::Tap::open(&self.maps)
     }
 
     /// What it took to load each program.

@@ -14,6 +14,7 @@ use aya::{
 };
 use sg_common::{
     counter::{Counter, CounterRow},
+    event::{Event, Head, heads_size},
     flow::{Addresses4, Addresses6, Bucket, buckets_in, marks_size},
 };
 
@@ -68,9 +69,9 @@ struct Slots {
 /// What all programs are made from.
 #[derive(Debug)]
 struct Source {
-    constants: [(&'static str, u32); 12],
+    constants: [(&'static str, u32); 16],
     /// Pins by the map's name in the object.
-    maps: [(&'static str, PathBuf); 6],
+    maps: [(&'static str, PathBuf); 7],
 }
 
 impl Programs {
@@ -168,6 +169,10 @@ impl Source {
             ("COUNTERS_MASK", last(maps.counters.size, size_of::<Counter>())),
             ("COUNTERS_CPU_SIZE", (maps.slots * size_of::<CounterRow>()) as u32),
             ("TICK_SHIFT", tick_shift),
+            ("EVENTS_SLOTS", maps.event_slots as u32),
+            ("EVENTS_HEADS_MASK", last(heads_size(maps.cpus), size_of::<Head>())),
+            ("EVENTS_START", heads_size(maps.cpus) as u32),
+            ("EVENTS_MASK", last(maps.events.size - heads_size(maps.cpus), size_of::<Event>())),
         ];
         Self { constants, maps: maps.named().map(|(name, region)| (name, region.pin.clone())) }
     }

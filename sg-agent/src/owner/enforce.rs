@@ -1,6 +1,6 @@
 //! The one way in which anything comes into force. See [`super`] for the order and why.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Instant};
 
 use sg_common::flow::Tick;
 use sg_policy::{
@@ -9,7 +9,10 @@ use sg_policy::{
 };
 use tracing::{error, info, warn};
 
-use super::{Error, Filtered, Outstanding, Owner, Ruleset, Target, situation::Situation};
+use super::{
+    Error, Filtered, Outstanding, Owner, Ruleset, Target, figures::ImageFigures,
+    situation::Situation,
+};
 use crate::{
     datapath::{self, Attachment},
     dataplane::Dataplane,
@@ -59,6 +62,20 @@ impl<D: Dataplane> Owner<D> {
         cause: Cause,
         commit: impl FnOnce(&mut Store) -> Result<(), store::Error>,
     ) -> Result<(), Error> {
+        let done = self.put_in_force(target, cause, commit);
+        if done.is_err() {
+            self.publishing.failures.inc();
+        }
+        done
+    }
+
+    fn put_in_force(
+        &mut self,
+        target: Target,
+        cause: Cause,
+        commit: impl FnOnce(&mut Store) -> Result<(), store::Error>,
+    ) -> Result<(), Error> {
+        let began = Instant::now();
         let situation = self.situation(&target, cause);
         if cause.is_strict() && !situation.left_out.is_empty() {
             return Err(Error::Refused(self.no_slot()));
@@ -79,6 +96,8 @@ impl<D: Dataplane> Owner<D> {
                 }
                 return Err(error);
             }
+            self.publishing.done(began);
+            self.image = ImageFigures::of(&images.active);
             self.target = target;
             self.live = live;
             self.live_fallback = live_fallback;
@@ -235,6 +254,9 @@ impl<D: Dataplane> Owner<D> {
             filtered.insert(ifindex, held);
         }
         let before = std::mem::replace(&mut self.filtered, filtered);
+        let named = self.filtered.iter().filter(|(_, held)| held.attachment.is_ok());
+        let named = named.map(|(&ifindex, held)| (held.slot, ifindex, held.name.as_str()));
+        self.options.names.set(named);
         self.unsettled = !situation.left_out.is_empty()
             || self.filtered.values().any(|held| held.attachment.is_err());
         self.detach_unwanted();

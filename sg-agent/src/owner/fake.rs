@@ -339,6 +339,7 @@ fn start(
         bpffs: "/nonexistent".into(),
         boot_id: boot_id.to_owned(),
         compiler: compile,
+        names: Default::default(),
     };
     Owner::start(fake, store, stored, view, options).expect("a start")
 }

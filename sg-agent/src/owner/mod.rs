@@ -10,6 +10,7 @@
 pub mod change;
 mod enforce;
 mod explain;
+pub mod figures;
 #[cfg(any(test, feature = "fake"))]
 pub mod fake;
 mod flows;
@@ -29,11 +30,13 @@ use sg_policy::{
     rules::source::Source,
 };
 
+use self::figures::{ImageFigures, Publishing};
 use crate::{
     clock::Ticks,
     datapath::{self, Attachment},
     dataplane::Dataplane,
     links::View,
+    log::names::Names,
     store::{self, Store},
 };
 
@@ -64,6 +67,8 @@ pub struct Options {
     pub bpffs: PathBuf,
     pub boot_id: String,
     pub compiler: Compiler,
+    /// Told which interfaces are filtered.
+    pub names: Names,
 }
 
 /// A revision of the rules.
@@ -130,6 +135,8 @@ pub struct Owner<D> {
     /// Something is not as it should be and is tried again.
     unsettled: bool,
     stopping: bool,
+    image: ImageFigures,
+    publishing: Publishing,
 }
 
 /// The rules that the state directory holds, read and parsed before the kernel is touched.
@@ -190,6 +197,8 @@ impl<D: Dataplane> Owner<D> {
             live_fallback: Vec::new(),
             unsettled: false,
             stopping: false,
+            image: ImageFigures::default(),
+            publishing: Publishing::default(),
         };
         owner.take_over();
         owner.enforce(target, enforce::Cause::Start, |_| Ok(()))?;

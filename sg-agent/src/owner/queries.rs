@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use sg_common::{
     Direction, Reason,
-    counter::{self, CounterRow},
+    counter::{self, Counter, CounterRow},
 };
 use sg_policy::{
     DesiredState, describe,
@@ -202,17 +202,21 @@ fn status_of(
 }
 
 fn counters(row: &CounterRow, direction: Direction) -> Counters {
-    let mut counters = Counters::default();
+    let not_logged = row.0[counter::not_logged(direction)];
+    let mut counters = Counters { not_logged: count(not_logged), ..Counters::default() };
     for &reason in Reason::ALL {
         let counter = row.0[counter::index(direction, reason)];
         if counter.packets == 0 {
             continue;
         }
-        let count = api::Count { packets: counter.packets, bytes: counter.bytes };
         let side = if reason.allowed() { &mut counters.allowed } else { &mut counters.dropped };
-        side.insert(reason.name().to_owned(), count);
+        side.insert(reason.name().to_owned(), count(counter));
     }
     counters
+}
+
+fn count(counter: Counter) -> api::Count {
+    api::Count { packets: counter.packets, bytes: counter.bytes }
 }
 
 fn role(role: Role) -> &'static str {

@@ -3,6 +3,7 @@
 mod answer;
 mod flows;
 mod lifecycle;
+mod log;
 mod peer;
 mod queries;
 mod rules;
@@ -25,6 +26,7 @@ use axum::{
 use crate::{
     api::{MAX_FILE, SOCKET},
     dataplane::Dataplane,
+    log::Log,
     owner::mailbox::Mailbox,
 };
 
@@ -69,16 +71,17 @@ pub fn unbind(runtime_dir: &Path) {
 pub async fn serve<D: Dataplane>(
     listener: UnixListener,
     agent: Mailbox<D>,
+    log: Log,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> anyhow::Result<()> {
     let listener = tokio::net::UnixListener::from_std(listener)?;
-    let service = router(agent).into_make_service_with_connect_info::<peer::Peer>();
+    let service = router(agent, log).into_make_service_with_connect_info::<peer::Peer>();
     axum::serve(listener, service).with_graceful_shutdown(shutdown).await?;
     Ok(())
 }
 
-fn router<D: Dataplane>(agent: Mailbox<D>) -> Router {
-    routes(agent).layer(from_fn(peer::admit))
+fn router<D: Dataplane>(agent: Mailbox<D>, log: Log) -> Router {
+    routes(agent).merge(log::routes(log)).layer(from_fn(peer::admit))
 }
 
 /// All requests, whoever makes them.

@@ -544,7 +544,13 @@ impl<'a> Play<'a> {
 
 /// A new one, with three interfaces.
 fn options(max_flows: u32, max_interfaces: u16) -> Options {
-    Options { abi: Abi::OURS, bpffs: sandbox::directory("bpffs"), max_flows, max_interfaces }
+    Options {
+        abi: Abi::OURS,
+        bpffs: sandbox::directory("bpffs"),
+        max_flows,
+        max_interfaces,
+        flow_log: true,
+    }
 }
 
 fn namespace() -> NetNs {

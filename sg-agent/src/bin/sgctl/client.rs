@@ -8,8 +8,8 @@ use std::{
 
 use http_body_util::{BodyExt as _, Full};
 use hyper::{
-    Method, Request, StatusCode,
-    body::Bytes,
+    Method, Request, Response, StatusCode,
+    body::{Bytes, Incoming},
     client::conn::http1,
     header::{CONTENT_TYPE, HOST},
 };
@@ -25,7 +25,7 @@ const PATIENCE: Duration = Duration::from_secs(120);
 
 const DEFAULT_SOCKET: &str = "/run/sg/agent.sock";
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Client {
     socket: PathBuf,
 }
@@ -64,40 +64,87 @@ impl Client {
 
     /// Sends one request and gives the body of a successful answer.
     fn send(&self, method: Method, path: &str, body: Bytes) -> Result<Bytes> {
-        let request = Request::builder()
-            .method(method)
-            .uri(path)
-            .header(HOST, "sg-agent")
-            .header(CONTENT_TYPE, "application/json")
-            .body(Full::new(body))
-            .map_err(|error| Error::Usage(error.to_string()))?;
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .map_err(|error| Error::Failed(format!("cannot start: {error}")))?;
+        let request = request(method, path, body)?;
+        let runtime = runtime()?;
         let exchange = async { tokio::time::timeout(PATIENCE, self.exchange(request)).await };
         runtime
             .block_on(exchange)
             .map_err(|_| self.failed(&format!("did not answer within {} s", PATIENCE.as_secs())))?
     }
 
+    /// Calls `take` with what comes, a batch of JSON lines each time, until the agent ends, which is
+    /// an error, or `take` has one.
+    pub(crate) fn follow<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        mut take: impl FnMut(Vec<T>) -> Result<()>,
+    ) -> Result<()> {
+        let request = request(Method::GET, path, Bytes::new())?;
+        runtime()?.block_on(async {
+            let answer = self.ask(request).await?;
+            let (status, mut body) = (answer.status(), answer.into_body());
+            if !status.is_success() {
+                let text = body.collect().await.map_err(|error| self.broken(&error))?.to_bytes();
+                return Err(refused(status, &text));
+            }
+            let mut waiting = Vec::new();
+            while let Some(frame) = body.frame().await {
+                let frame = frame.map_err(|error| self.broken(&error))?;
+                waiting.extend_from_slice(&frame.into_data().unwrap_or_default());
+                let Some(end) = waiting.iter().rposition(|&byte| byte == b'\n') else { continue };
+                let rest = waiting.split_off(end + 1);
+                let lines = std::mem::replace(&mut waiting, rest);
+                let lines = lines.split(|&byte| byte == b'\n').filter(|line| !line.is_empty());
+                take(lines.map(|line| self.decode(line)).collect::<Result<_>>()?)?;
+            }
+            Err(self.failed("has ended"))
+        })
+    }
+
     async fn exchange(&self, request: Request<Full<Bytes>>) -> Result<Bytes> {
+        let answer = self.ask(request).await?;
+        let status = answer.status();
+        let body = answer.into_body().collect().await;
+        let body = body.map_err(|error| self.broken(&error))?.to_bytes();
+        if status.is_success() { Ok(body) } else { Err(refused(status, &body)) }
+    }
+
+    /// Sends a request; the answer's body is yet to come.
+    async fn ask(&self, request: Request<Full<Bytes>>) -> Result<Response<Incoming>> {
         let stream = UnixStream::connect(&self.socket)
             .await
             .map_err(|error| unreachable(&self.socket, &error))?;
-        let broken = |error: hyper::Error| self.failed(&format!("broke off: {error}"));
-        let (mut sender, connection) =
-            http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
+        let (mut sender, connection) = http1::handshake(TokioIo::new(stream))
+            .await
+            .map_err(|error| self.broken(&error))?;
         tokio::spawn(connection);
-        let answer = sender.send_request(request).await.map_err(broken)?;
-        let status = answer.status();
-        let body = answer.into_body().collect().await.map_err(broken)?.to_bytes();
-        if status.is_success() { Ok(body) } else { Err(refused(status, &body)) }
+        sender.send_request(request).await.map_err(|error| self.broken(&error))
+    }
+
+    fn broken(&self, error: &hyper::Error) -> Error {
+        self.failed(&format!("broke off: {error}"))
     }
 
     fn failed(&self, what: &str) -> Error {
         Error::Failed(format!("the agent at {} {what}", self.socket.display()))
     }
+}
+
+fn request(method: Method, path: &str, body: Bytes) -> Result<Request<Full<Bytes>>> {
+    Request::builder()
+        .method(method)
+        .uri(path)
+        .header(HOST, "sg-agent")
+        .header(CONTENT_TYPE, "application/json")
+        .body(Full::new(body))
+        .map_err(|error| Error::Usage(error.to_string()))
+}
+
+fn runtime() -> Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Error::Failed(format!("cannot start: {error}")))
 }
 
 fn unreachable(socket: &Path, error: &io::Error) -> Error {

@@ -9,11 +9,13 @@ mod explain;
 mod export;
 mod flows;
 mod history;
+mod log;
 mod man;
 mod plan;
 mod rollback;
 mod show;
 mod status;
+mod top;
 
 use std::process::ExitCode;
 
@@ -41,6 +43,10 @@ pub(crate) enum Verb {
     Explain(explain::Args),
     /// List, follow or forget tracked flows
     Flows(flows::Args),
+    /// Print or follow the flow log: what was accepted and rejected
+    Log(log::Args),
+    /// Watch interfaces, reasons, the busiest flows and what is dropped
+    Top(top::Args),
     /// Print the desired state as rules.toml
     Export(export::Args),
     /// End all filtering: remove every program, link and pin
@@ -64,6 +70,8 @@ impl Verb {
             Self::Show(args) => args.run(client),
             Self::Explain(args) => args.run(client),
             Self::Flows(args) => args.run(client),
+            Self::Log(args) => args.run(client),
+            Self::Top(args) => args.run(client),
             Self::Export(args) => args.run(client),
             Self::Detach(args) => args.run(client),
             Self::Completions(args) => args.run(),

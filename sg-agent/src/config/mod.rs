@@ -1,5 +1,7 @@
 //! Settings of the agent: flags over `/etc/sg/agent.toml` over the defaults.
 
+mod flow_log;
+
 use std::{
     io,
     net::SocketAddr,
@@ -10,6 +12,7 @@ use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand};
 use serde::Deserialize;
 
+use self::flow_log::FlowLog;
 use crate::datapath::Abi;
 
 const CONFIG: &str = "/etc/sg/agent.toml";
@@ -61,6 +64,9 @@ pub struct Options {
     #[arg(long, value_name = "N", global = true)]
     #[serde(alias = "max_interfaces")]
     pub max_interfaces: Option<u16>,
+    #[command(flatten)]
+    #[serde(default, alias = "flow_log")]
+    pub flow_log: FlowLog,
 }
 
 /// The settings that hold.
@@ -75,6 +81,8 @@ pub struct Config {
     /// A power of two.
     pub max_flows: u32,
     pub max_interfaces: u16,
+    /// `None`: there is none.
+    pub flow_log: Option<crate::log::Settings>,
 }
 
 /// Largest flow table per family: 2 GiB (IPv4) and 4 GiB (IPv6).
@@ -112,6 +120,7 @@ impl Config {
             metrics: flags.metrics.or(file.metrics),
             max_flows: max_flows.next_power_of_two(),
             max_interfaces,
+            flow_log: FlowLog::resolve(flags.flow_log, file.flow_log)?,
         })
     }
 }
@@ -158,6 +167,7 @@ mod tests {
             metrics: None,
             max_flows: 262_144,
             max_interfaces: 1024,
+            flow_log: load(&[], "").unwrap().flow_log,
         };
         assert_eq!(config, expected);
     }
@@ -182,6 +192,8 @@ mod tests {
             ("max-interfaces = 32769", "max-interfaces is 32769"),
             ("max-interfaces = 70000", "70000"),
             ("metrics = 'here'", "metrics"),
+            ("[flow-log]\ninterval = 0", "flow-log-interval is 0"),
+            ("[flow_log]\ncolour = 1", "colour"),
             ("= 1", "line 1"),
         ] {
             let error = format!("{:#}", load(&[], file).unwrap_err());

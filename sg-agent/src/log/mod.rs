@@ -1,0 +1,150 @@
+//! The flow log: records like those of VPC flow logs.
+//!
+//! ```text
+//! flow table ── every 5 s, what each flow has carried since ──┐
+//! rings of events ── every 250 ms ────────────────────────────┼─> window of 60 s ──> sinks, recent
+//! counters ── what found no room in the rings ────────────────┘   window of 1 s ───> who follows
+//! ```
+//!
+//! It has a thread of its own, and needs the owner for the interfaces' names only, which are left
+//! where it finds them: a long compilation loses no event, and a flood holds up no change.
+
+pub mod format;
+pub mod names;
+mod packet;
+mod recorder;
+pub mod sink;
+mod tracked;
+mod window;
+
+use std::{
+    io,
+    sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel},
+    thread::{self, JoinHandle},
+    time::{Duration, Instant},
+};
+
+use tokio::sync::{broadcast, oneshot};
+
+use self::{
+    names::Names,
+    recorder::Recorder,
+    sink::{Place, Sinks, Style},
+};
+use crate::{api::FlowRecord, datapath::tap::Tap};
+
+/// The rings are emptied this often. With what they hold it says how many records a second there can
+/// be at most.
+const DRAIN: Duration = Duration::from_millis(250);
+/// What is sent to those who follow. The largest flows of a second, if they asked for these.
+const FOLLOWED: Duration = Duration::from_secs(1);
+/// Batches that one who follows may be behind.
+const BACKLOG: usize = 16;
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    pub places: Vec<Place>,
+    /// Seconds of a window.
+    pub interval: u64,
+    pub style: Style,
+}
+
+/// The records of a second.
+pub type Batch = std::sync::Arc<Vec<FlowRecord>>;
+
+enum Message {
+    /// What there is: of past windows, and of the one that is open.
+    Recent(oneshot::Sender<Vec<FlowRecord>>),
+    /// The same, and from then on every second's.
+    Follow(oneshot::Sender<(Vec<FlowRecord>, broadcast::Receiver<Batch>)>),
+    Stop,
+}
+
+/// To ask the log.
+#[derive(Clone, Debug)]
+pub struct Log(Sender<Message>);
+
+/// The flow log is off, or is ending.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error("there is no flow log: the agent was started without one, or is ending")]
+pub struct Off;
+
+impl Log {
+    /// One that there is not.
+    pub fn off() -> Self {
+        Self(channel().0)
+    }
+
+    pub async fn recent(&self) -> Result<Vec<FlowRecord>, Off> {
+        self.ask(Message::Recent).await
+    }
+
+    pub async fn follow(&self) -> Result<(Vec<FlowRecord>, broadcast::Receiver<Batch>), Off> {
+        self.ask(Message::Follow).await
+    }
+
+    async fn ask<T>(&self, message: impl FnOnce(oneshot::Sender<T>) -> Message) -> Result<T, Off> {
+        let (answer, answered) = oneshot::channel();
+        self.0.send(message(answer)).map_err(|_| Off)?;
+        answered.await.map_err(|_| Off)
+    }
+}
+
+/// The running log. Its records so far are written when it is stopped.
+#[derive(Debug)]
+pub struct Running {
+    pub log: Log,
+    thread: JoinHandle<()>,
+}
+
+impl Running {
+    /// # Errors
+    /// A place cannot be written to.
+    pub fn start(tap: Tap, names: Names, settings: &Settings) -> io::Result<Self> {
+        let sinks = Sinks::open(&settings.places, &settings.style)?;
+        let recorder = Recorder::new(tap, names, sinks, settings.interval);
+        let (sender, inbox) = channel();
+        let thread = thread::Builder::new()
+            .name("flow-log".to_owned())
+            .spawn(move || run(recorder, &inbox))?;
+        Ok(Self { log: Log(sender), thread })
+    }
+
+    pub fn stop(self) {
+        // It is ending already where nobody takes this.
+        let _ = self.log.0.send(Message::Stop);
+        if self.thread.join().is_err() {
+            tracing::error!("the flow log has come to an end before");
+        }
+    }
+}
+
+fn run(mut recorder: Recorder, inbox: &Receiver<Message>) {
+    let (batches, _) = broadcast::channel::<Batch>(BACKLOG);
+    let (mut next, mut followed) = (Instant::now(), Instant::now());
+    loop {
+        let message = inbox.recv_timeout(next.saturating_duration_since(Instant::now()));
+        match message {
+            Ok(Message::Recent(answer)) => drop(answer.send(recorder.recent())),
+            Ok(Message::Follow(answer)) => {
+                let recent = recorder.recent();
+                recorder.be_followed();
+                drop(answer.send((recent, batches.subscribe())));
+            }
+            Ok(Message::Stop) | Err(RecvTimeoutError::Disconnected) => break,
+            Err(RecvTimeoutError::Timeout) => {
+                recorder.drain();
+                next = Instant::now() + DRAIN;
+            }
+        }
+        if followed.elapsed() >= FOLLOWED {
+            followed = Instant::now();
+            let batch = recorder.second(batches.receiver_count() > 0);
+            if !batch.is_empty() {
+                // The last one who followed may have gone just now.
+                let _ = batches.send(batch.into());
+            }
+        }
+    }
+    recorder.finish();
+}

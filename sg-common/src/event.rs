@@ -1,0 +1,103 @@
+//! Single packets for the flow log: what is refused, and what passes without leaving a flow behind.
+//!
+//! The region is written by the programs and read by the agent. It begins with the [`Head`]s of all
+//! rings, then come their [`Event`]s. Each CPU has two rings, of refused and of allowed packets, so
+//! that neither kind crowds out the other, and so that nothing is shared between CPUs.
+//!
+//! A ring is its own budget: a program writes while there is room, and room is made when the agent
+//! has read. So the agent never has more to do than to empty the rings at its own pace, however many
+//! packets come, and a packet that finds no room costs a load and a comparison. It is counted
+//! ([`crate::counter::not_logged`]), so what the log lacks is known exactly.
+
+use crate::Reason;
+
+/// Bytes of a packet that an event keeps, from the IP header on: two full headers, mostly.
+pub const CAPTURE: usize = 112;
+
+/// A packet.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub struct Event {
+    /// Length of the frame, link layer included.
+    pub length: u32,
+    /// How many bytes of `packet` there are.
+    pub captured: u16,
+    pub slot: u16,
+    /// [`crate::Direction`] as a number.
+    pub direction: u8,
+    /// [`Reason`] as a number.
+    pub reason: u8,
+    pub _reserved: [u8; 6],
+    /// From the IP header on; nothing, where there is none.
+    pub packet: [u8; CAPTURE],
+}
+
+/// Where a ring is written and read: counts of events, which wrap.
+#[derive(Debug)]
+#[repr(C, align(64))]
+pub struct Head {
+    /// By the CPU's programs.
+    pub written: u32,
+    /// By the agent. There is room while this is less than a ring's length behind.
+    pub read: u32,
+}
+
+const _: () = assert!(size_of::<Event>() == 128 && size_of::<Head>() == 64);
+
+/// Rings of a CPU: of refused and of allowed packets.
+pub const RINGS: usize = 2;
+
+/// Which of a CPU's rings has packets of this reason.
+#[inline(always)]
+pub const fn ring_of(reason: Reason) -> u32 {
+    reason.allowed() as u32
+}
+
+/// Bytes of the heads of all rings.
+pub const fn heads_size(cpus: usize) -> usize {
+    cpus * RINGS * size_of::<Head>()
+}
+
+/// Bytes of the region: `cpus` and `slots`, the length of a ring, are powers of two.
+pub const fn region_size(cpus: usize, slots: usize) -> usize {
+    heads_size(cpus) + cpus * RINGS * slots * size_of::<Event>()
+}
+
+/// Reasons whose packets are always worth an event, as bits: all refusals, and what passes without a
+/// flow. Not what is never filtered, as in EC2.
+const LOGGED: u32 = {
+    let mut bits = 1 << Reason::Untracked as u32
+        | 1 << Reason::Related as u32
+        | 1 << Reason::Fragment as u32;
+    let mut i = 0;
+    while i < Reason::ALL.len() {
+        if !Reason::ALL[i].allowed() {
+            bits |= 1 << Reason::ALL[i] as u32;
+        }
+        i += 1;
+    }
+    bits
+};
+
+/// Whether a packet is to be an event. `stateless`: it passed by a rule and opened no flow; all
+/// other packets of that reason are counted by their flows.
+#[inline(always)]
+pub const fn is_logged(reason: Reason, stateless: bool) -> bool {
+    LOGGED >> reason as u32 & 1 != 0 || stateless && matches!(reason, Reason::Rule)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn flows_count_their_packets_and_the_rest_are_events() {
+        for &reason in Reason::ALL {
+            let counted_elsewhere = matches!(reason, Reason::Rule | Reason::Flow | Reason::Exempt);
+            assert_eq!(is_logged(reason, false), !counted_elsewhere, "{reason:?}");
+        }
+        assert!(is_logged(Reason::Rule, true));
+        assert!(!is_logged(Reason::Flow, true));
+        assert!(!is_logged(Reason::Exempt, true));
+    }
+}
