@@ -1,11 +1,19 @@
 //! What the owner needs of the kernel: [`Datapath`], or a fake in tests.
 
-use std::path::Path;
+use std::{io, path::Path, time::Duration};
 
 use sg_common::{Direction, counter::CounterRow, flow::Tick};
 use sg_policy::{compile::Image, model::DatapathChoice};
 
-use crate::datapath::{Attachment, Datapath, Error, FlowEntry, Inherited, ProbeAnswer};
+use crate::{
+    connections::{self, Deadline, Sockets, Tracked},
+    datapath::{
+        Attachment, Datapath, Error, FlowEntry, Inherited, Opening, Opens, ProbeAnswer, Seed,
+    },
+};
+
+/// A start or an apply waits this long at most for what the kernel knows.
+const READING: Duration = Duration::from_millis(500);
 
 /// See [`Datapath`] for what each does. An interface that is attached but has no record in the
 /// image in force passes everything.
@@ -38,6 +46,11 @@ pub trait Dataplane: 'static {
         which: &mut dyn FnMut(&FlowEntry) -> bool,
     ) -> Result<u64, Error>;
     fn capacity(&self) -> u64;
+    fn judge(&self, image: &Image, opening: &Opening) -> Opens;
+    fn seed(&self, image: &Image, seeds: &[Seed]) -> Result<u64, Error>;
+    /// What the kernel knows of connections, whatever filters them.
+    fn sockets(&self) -> io::Result<Sockets>;
+    fn tracked(&self) -> io::Result<Vec<Tracked>>;
     fn probe(&self, ifindex: u32, direction: Direction, frame: &[u8])
     -> Result<ProbeAnswer, Error>;
     fn remove(&mut self, bpffs: &Path) -> Result<(), Error>;
@@ -115,6 +128,22 @@ impl Dataplane for Datapath {
 
     fn capacity(&self) -> u64 {
         self.capacity()
+    }
+
+    fn judge(&self, image: &Image, opening: &Opening) -> Opens {
+        self.judge(image, opening)
+    }
+
+    fn seed(&self, image: &Image, seeds: &[Seed]) -> Result<u64, Error> {
+        self.seed(image, seeds)
+    }
+
+    fn sockets(&self) -> io::Result<Sockets> {
+        connections::sockets(Deadline::after(READING))
+    }
+
+    fn tracked(&self) -> io::Result<Vec<Tracked>> {
+        connections::tracked(Deadline::after(READING))
     }
 
     fn probe(

@@ -15,25 +15,20 @@ pub struct DirectoryLock(#[expect(dead_code, reason = "held, not read")] Flock<F
 /// Creates `directory` if need be and locks it.
 ///
 /// # Errors
-/// Another agent holds it, or it is not a directory that can be written.
+/// Another agent holds it, or it is no directory.
 pub fn acquire(directory: &Path) -> anyhow::Result<DirectoryLock> {
     std::fs::create_dir_all(directory)
         .with_context(|| format!("cannot create {}", directory.display()))?;
-    let path = directory.join("lock");
-    let file = File::options()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .open(&path)
-        .with_context(|| format!("cannot open {}", path.display()))?;
+    // The directory itself, so that one on a read-only disk will do.
+    let file =
+        File::open(directory).with_context(|| format!("cannot open {}", directory.display()))?;
     match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
         Ok(lock) => Ok(DirectoryLock(lock)),
         Err((_, Errno::EWOULDBLOCK)) => {
             anyhow::bail!("another sg-agent runs on {}", directory.display())
         }
-        Err((_, error)) => {
-            Err(io::Error::from(error)).with_context(|| format!("cannot lock {}", path.display()))
-        }
+        Err((_, error)) => Err(io::Error::from(error))
+            .with_context(|| format!("cannot lock {}", directory.display())),
     }
 }
 

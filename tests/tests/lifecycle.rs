@@ -116,8 +116,7 @@ fn state_survives_a_reboot() {
     let _servers = serve(&world);
     let revision = world.apply(&["web"], WEB).revision;
     world.agent.kill();
-    nix::mount::umount2(&world.agent.bpffs(), nix::mount::MntFlags::MNT_DETACH)
-        .expect("the agent mounted its bpffs");
+    world.agent.reboot();
     is_open(&world);
     world.agent.restart();
     assert_eq!(world.ctl().status().revision, revision);

@@ -14,6 +14,7 @@ pub mod generator;
 mod maps;
 mod object;
 mod revoke;
+mod seed;
 pub mod stopwatch;
 mod sys;
 pub mod trial;
@@ -36,7 +37,6 @@ use sg_common::{
 };
 use sg_policy::{compile::Image, model::DatapathChoice};
 
-pub use self::object::LoadCost;
 use self::{
     arena::Arena,
     attach::Links,
@@ -44,6 +44,10 @@ use self::{
     flows::Keep,
     maps::{MAX_ARENA, Maps, NEW_ARENA, Region},
     object::Programs,
+};
+pub use self::{
+    object::LoadCost,
+    seed::{Opening, Opens, Seed},
 };
 
 #[derive(Debug, thiserror::Error)]
@@ -389,6 +393,20 @@ impl Datapath {
         which: &mut dyn FnMut(&FlowEntry) -> bool,
     ) -> Result<u64, Error> {
         revoke::cut_denied(&self.maps, image, self.now(), which)
+    }
+
+    /// What the rules in an image say to an opening packet.
+    pub fn judge(&self, image: &Image, opening: &Opening) -> Opens {
+        seed::judge(image, opening)
+    }
+
+    /// Puts those of the connections into the flow table that the rules in `image` would have let open;
+    /// returns how many were not there.
+    pub fn seed(&self, image: &Image, seeds: &[Seed]) -> Result<u64, Error> {
+        let now = self.now();
+        let records = arena::records(&self.maps.arena, self.arena.root(), now)?;
+        let present = seed::Present { records: &records, seed: self.arena.seed(), now };
+        seed::insert(&self.maps, image, &present, seeds)
     }
 
     /// Interfaces that there are counters for: slots are numbered below this.

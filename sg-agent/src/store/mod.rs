@@ -18,6 +18,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use sg_common::flow::Tick;
 use sha2::{Digest as _, Sha256};
 
 pub use ledger::{Entry, Ledger, Pending};
@@ -123,6 +124,16 @@ impl Store {
     /// The current revision needs no confirmation any more.
     pub fn confirm(&mut self) -> Result<(), Error> {
         self.change(|ledger| ledger.pending = None)
+    }
+
+    /// The current revision goes on waiting for its confirmation, by another boot's ticks.
+    pub fn rearm(&mut self, deadline: Tick, boot_id: &str) -> Result<(), Error> {
+        self.change(|ledger| {
+            if let Some(pending) = &mut ledger.pending {
+                pending.deadline = deadline;
+                boot_id.clone_into(&mut pending.boot_id);
+            }
+        })
     }
 
     /// The unconfirmed revision is taken back. No change where none is unconfirmed.
