@@ -115,6 +115,9 @@ pub struct InterfaceStatus {
     /// `xdp`, `tcx` or `tc`: what filters the kernel's ingress of the interface.
     pub datapath: String,
     pub datapath_reason: String,
+    /// XDP and TC users besides us, which are left alone.
+    #[serde(default)]
+    pub others: Vec<String>,
     pub groups: Vec<String>,
     pub ingress: Counters,
     pub egress: Counters,

@@ -1,6 +1,6 @@
 //! What the owner needs of the kernel: [`Datapath`], or a fake in tests.
 
-use std::{io, path::Path, time::Duration};
+use std::{collections::BTreeMap, io, path::Path, time::Duration};
 
 use sg_common::{Direction, counter::CounterRow, flow::Tick};
 use sg_policy::{compile::Image, model::DatapathChoice};
@@ -36,6 +36,7 @@ pub trait Dataplane: 'static {
     ) -> Result<Attachment, Error>;
     fn detach(&mut self, ifindex: u32) -> Result<(), Error>;
     fn attached(&self) -> Vec<u32>;
+    fn others(&self) -> BTreeMap<u32, Vec<String>>;
     fn counters(&self, slot: u16) -> CounterRow;
     fn release(&mut self, slot: u16);
     fn for_each_flow(&self, each: &mut dyn FnMut(&FlowEntry));
@@ -100,6 +101,10 @@ impl Dataplane for Datapath {
 
     fn attached(&self) -> Vec<u32> {
         self.attached()
+    }
+
+    fn others(&self) -> BTreeMap<u32, Vec<String>> {
+        self.others()
     }
 
     fn counters(&self, slot: u16) -> CounterRow {

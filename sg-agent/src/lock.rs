@@ -25,7 +25,11 @@ pub fn acquire(directory: &Path) -> anyhow::Result<DirectoryLock> {
     match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
         Ok(lock) => Ok(DirectoryLock(lock)),
         Err((_, Errno::EWOULDBLOCK)) => {
-            anyhow::bail!("another sg-agent runs on {}", directory.display())
+            anyhow::bail!(
+                "another sg-agent runs on {}: end it first, or give this one --state-dir, \
+                 --runtime-dir and --bpffs of its own",
+                directory.display()
+            )
         }
         Err((_, error)) => Err(io::Error::from(error))
             .with_context(|| format!("cannot lock {}", directory.display())),
@@ -40,7 +44,8 @@ mod tests {
         let path = directory.path().join("deep/er");
         let first = super::acquire(&path).unwrap();
         let error = super::acquire(&path).unwrap_err().to_string();
-        assert_eq!(error, format!("another sg-agent runs on {}", path.display()));
+        let expected = format!("another sg-agent runs on {}: end it first", path.display());
+        assert!(error.starts_with(&expected), "{error}");
         drop(first);
         super::acquire(&path).unwrap();
     }

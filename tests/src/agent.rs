@@ -109,9 +109,14 @@ impl Agent {
     /// Starts it and waits until it answers; panics with its log if it ends instead.
     #[track_caller]
     pub fn restart(&mut self) {
+        self.restart_as(self.command(&[]));
+    }
+
+    /// The same by a [command](Self::command) that was changed.
+    #[track_caller]
+    pub fn restart_as(&mut self, mut command: Command) {
         assert!(self.child.is_none(), "it is running");
         let log = OpenOptions::new().create(true).append(true).open(self.log_path());
-        let mut command = self.command(&[]);
         command.args(&self.flags).stdout(Stdio::null()).stderr(log.expect("a log file"));
         self.child = Some(command.spawn().expect("sg-agent starts"));
         let deadline = Instant::now() + PATIENCE;

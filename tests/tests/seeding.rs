@@ -197,6 +197,7 @@ fn port_behind_nat() {
         "chain out { type nat hook postrouting priority 100; oifname \"up1\" masquerade; }
          chain in { type nat hook prerouting priority -100; ip daddr 10.9.0.1 tcp dport 2222 dnat to 10.1.0.2:22; }",
     );
+    world.remote.ip("-4 route add 10.9.0.1/32 dev up0");
     let at = &FAMILIES[0];
     let out = Pair::open(&world.instance, at.instance, &world.remote, at.remote_port(443));
     assert_eq!(out.acceptor.peer_addr().expect("a peer").ip().to_string(), "10.9.0.1");

@@ -4,7 +4,7 @@
 //! in a bounded time.
 
 mod conntrack;
-mod dump;
+pub(crate) mod dump;
 mod sockets;
 
 use std::{

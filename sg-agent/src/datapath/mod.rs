@@ -3,6 +3,7 @@
 //! Everything is pinned under `<bpffs>/v<ABI>/`: `maps/`, and `links/` as `attach.rs` says. What is
 //! pinned goes on without the agent; the next one takes it over.
 
+mod advice;
 mod arena;
 mod attach;
 mod clock;
@@ -13,6 +14,7 @@ mod flows;
 pub mod generator;
 mod maps;
 mod object;
+mod others;
 mod revoke;
 mod seed;
 pub mod stopwatch;
@@ -21,6 +23,7 @@ pub mod trial;
 pub mod varying;
 
 use std::{
+    collections::BTreeMap,
     fs, io,
     net::IpAddr,
     os::fd::AsFd as _,
@@ -53,7 +56,7 @@ pub use self::{
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// What was being done, and what the kernel said.
-    #[error("{what}: {source}")]
+    #[error("{what}: {source}{}", advice::on(source))]
     Kernel { what: String, source: std::io::Error },
     /// Does not fit into what was allocated; the old state stays in force.
     #[error("{0}")]
@@ -153,7 +156,12 @@ impl Datapath {
     pub fn open(options: &Options) -> Result<Self, Error> {
         let base = options.bpffs.join(version_dir(ABI));
         sys::ensure_bpffs(&options.bpffs).map_err(|error| {
-            Error::kernel(format!("mounting {}", options.bpffs.display()), error)
+            Error::Other(format!(
+                "cannot mount a BPF file system for {at}: {error}{advice}; once it is there, as by \
+                 `mount -t bpf bpf /sys/fs/bpf`, none has to be mounted",
+                at = options.bpffs.display(),
+                advice = advice::on(&error),
+            ))
         })?;
         let maps_dir = base.join("maps");
         fs::create_dir_all(&maps_dir)
@@ -310,6 +318,11 @@ impl Datapath {
     /// ifindexes with links, own or of an earlier agent.
     pub fn attached(&self) -> Vec<u32> {
         self.links.attached().into_iter().collect()
+    }
+
+    /// XDP and TC users besides us on attached interfaces, in words, by ifindex.
+    pub fn others(&self) -> BTreeMap<u32, Vec<String>> {
+        others::on(&self.attached(), &self.programs)
     }
 
     /// All CPUs together.

@@ -16,12 +16,16 @@ use sg_common::{
 };
 
 use super::{
-    Error,
+    Error, advice,
     maps::{Maps, Region},
 };
 
 /// Empty where the agent was built without the BPF toolchain (`cargo check`).
 static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("SG_BPF_OBJECT"));
+
+/// Names of the TC programs.
+pub const TC_IN: &str = "sg_tc_in";
+pub const TC_OUT: &str = "sg_tc_out";
 
 /// Bytes of an instruction (struct bpf_insn).
 const INSTRUCTION: u32 = 8;
@@ -88,8 +92,8 @@ impl Programs {
         let mut object = loader.load(OBJECT).map_err(|error| failed("the BPF object", &error))?;
         let xdp = load_xdp(&mut object, "sg_xdp")?;
         let probe = load_xdp(&mut object, "sg_probe")?;
-        let tc_in = load_classifier(&mut object, "sg_tc_in")?;
-        let tc_out = load_classifier(&mut object, "sg_tc_out")?;
+        let tc_in = load_classifier(&mut object, TC_IN)?;
+        let tc_out = load_classifier(&mut object, TC_OUT)?;
         Ok(Self { xdp, tc_in, tc_out, probe })
     }
 
@@ -124,15 +128,19 @@ fn last_bucket<A>(table: &Region) -> u32 {
     ((buckets_in::<A>(table.size) - 1) * size_of::<Bucket<A>>()) as u32
 }
 
-/// An error with all its causes: aya's say least in the first line.
-fn failed(what: &str, error: &dyn std::error::Error) -> Error {
+/// An error with all its causes, because aya's say least in the first line, and what to do.
+fn failed(what: &str, error: &(dyn std::error::Error + 'static)) -> Error {
     let mut text = format!("loading {what}: {error}");
+    let mut advice = String::new();
     let mut cause = error.source();
     while let Some(error) = cause {
         text = format!("{text}: {error}");
+        if let Some(error) = error.downcast_ref() {
+            advice = advice::on(error);
+        }
         cause = error.source();
     }
-    Error::Other(text)
+    Error::Other(format!("{text}{advice}{}", advice::on_loading()))
 }
 
 fn load_xdp(object: &mut Ebpf, name: &'static str) -> Result<Loaded, Error> {

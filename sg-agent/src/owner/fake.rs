@@ -2,7 +2,7 @@
 
 use std::{
     cell::{RefCell, RefMut},
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     io,
     path::Path,
     rc::Rc,
@@ -163,6 +163,10 @@ impl Dataplane for Fake {
 
     fn attached(&self) -> Vec<u32> {
         self.kernel.borrow().attached.iter().copied().collect()
+    }
+
+    fn others(&self) -> BTreeMap<u32, Vec<String>> {
+        BTreeMap::new()
     }
 
     fn counters(&self, _slot: u16) -> CounterRow {

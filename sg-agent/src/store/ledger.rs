@@ -6,10 +6,26 @@ use sg_common::flow::Tick;
 /// Revisions kept for `history` and `rollback`.
 pub(super) const KEPT: usize = 100;
 
+/// Format of the state directory. Raised with every change that an older agent would not understand.
+pub(super) const FORMAT: u32 = 1;
+
+/// What a ledger of any format says first.
+#[derive(Deserialize)]
+pub(super) struct Format {
+    #[serde(default = "first")]
+    pub(super) format: u32,
+}
+
+const fn first() -> u32 {
+    1
+}
+
 /// The one file that decides: replacing it is what makes a change durable.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Ledger {
+    #[serde(default = "first")]
+    pub(super) format: u32,
     /// Highest number ever given out. Numbers only rise, also past changes that were undone.
     pub last: u64,
     /// In force; 0 = nothing was ever applied.
@@ -47,6 +63,12 @@ pub struct Entry {
     pub sha256: String,
     #[serde(default)]
     pub rolled_back: bool,
+}
+
+impl Default for Ledger {
+    fn default() -> Self {
+        Self { format: FORMAT, last: 0, current: 0, pending: None, revisions: Vec::new() }
+    }
 }
 
 impl Ledger {

@@ -21,6 +21,7 @@ use std::{
 use sg_common::flow::Tick;
 use sha2::{Digest as _, Sha256};
 
+use ledger::Format;
 pub use ledger::{Entry, Ledger, Pending};
 
 const LEDGER: &str = "state.json";
@@ -32,9 +33,24 @@ pub enum Error {
     Read { path: PathBuf, source: io::Error },
     #[error("cannot write {}: {source}", path.display())]
     Write { path: PathBuf, source: io::Error },
+    #[error(
+        "cannot write {}: {source}; make room there: until then rules stay as they are",
+        path.display()
+    )]
+    Full { path: PathBuf, source: io::Error },
     /// Not what was written; nothing is guessed from it.
-    #[error("{} is corrupted: {what}", path.display())]
+    #[error(
+        "{} is corrupted: {what}; what is pinned goes on filtering. Put the directory back from a \
+         backup, or move it away and apply the rules anew",
+        path.display()
+    )]
     Corrupted { path: PathBuf, what: String },
+    #[error(
+        "{} is of a newer sg-agent (format {format}, this one knows up to {}): install that version \
+         again, or move the directory away and apply the rules anew",
+        path.display(), ledger::FORMAT
+    )]
+    Newer { path: PathBuf, format: u32 },
     #[error("there is no revision {0}")]
     NoSuchRevision(u64),
 }
@@ -66,8 +82,7 @@ impl Store {
             .map_err(|source| Error::Write { path: revisions, source })?;
         let path = directory.join(LEDGER);
         let ledger = match std::fs::read(&path) {
-            Ok(text) => serde_json::from_slice(&text)
-                .map_err(|error| Error::Corrupted { path, what: error.to_string() })?,
+            Ok(text) => read(path, &text)?,
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ledger::default(),
             Err(source) => return Err(Error::Read { path, source }),
         };
@@ -107,7 +122,7 @@ impl Store {
         let revision = self.next_revision();
         let directory = self.directory.join(REVISIONS);
         files::replace(&directory, &format!("{revision}.toml"), new.text.as_bytes())
-            .map_err(|source| Error::Write { path: self.revision_path(revision), source })?;
+            .map_err(|source| write_error(self.revision_path(revision), source))?;
         let entry = Entry {
             revision,
             applied_at: crate::clock::unix_now(),
@@ -154,7 +169,7 @@ impl Store {
         let text = serde_json::to_vec_pretty(&ledger)
             .map_err(|error| Error::Write { path: path.clone(), source: error.into() })?;
         files::replace(&self.directory, LEDGER, &text)
-            .map_err(|source| Error::Write { path, source })?;
+            .map_err(|source| write_error(path, source))?;
         let dropped = std::mem::replace(&mut self.ledger, ledger);
         self.prune(&dropped);
         Ok(())
@@ -174,6 +189,23 @@ impl Store {
 
     fn revision_path(&self, revision: u64) -> PathBuf {
         self.directory.join(REVISIONS).join(format!("{revision}.toml"))
+    }
+}
+
+fn read(path: PathBuf, text: &[u8]) -> Result<Ledger, Error> {
+    let format = serde_json::from_slice::<Format>(text).map_or(ledger::FORMAT, |it| it.format);
+    if format > ledger::FORMAT {
+        return Err(Error::Newer { path, format });
+    }
+    serde_json::from_slice(text).map_err(|error| Error::Corrupted { path, what: error.to_string() })
+}
+
+/// A disk without room is something that people can do something about.
+fn write_error(path: PathBuf, source: io::Error) -> Error {
+    use io::ErrorKind::{QuotaExceeded, StorageFull};
+    match source.kind() {
+        StorageFull | QuotaExceeded => Error::Full { path, source },
+        _ => Error::Write { path, source },
     }
 }
 

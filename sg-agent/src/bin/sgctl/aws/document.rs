@@ -165,8 +165,9 @@ impl Documents {
         let mut entries = Vec::new();
         for input in inputs {
             let name = &input.name;
-            let file: File = serde_json::from_slice(&input.bytes)
-                .map_err(|error| Error::Usage(format!("{name} is not JSON as the AWS CLI prints it: {error}")))?;
+            let file: File = serde_json::from_slice(&input.bytes).map_err(|error| {
+                Error::Usage(format!("{name} is not JSON as the AWS CLI prints it: {error}"))
+            })?;
             let is_any = file.security_groups.is_some()
                 || file.security_group_rules.is_some()
                 || file.prefix_lists.is_some()
