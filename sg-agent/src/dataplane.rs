@@ -38,7 +38,7 @@ pub trait Dataplane: 'static {
     fn attached(&self) -> Vec<u32>;
     fn others(&self) -> BTreeMap<u32, Vec<String>>;
     fn counters(&self, slot: u16) -> CounterRow;
-    fn release(&mut self, slot: u16);
+    fn release(&mut self, slots: &[u16]);
     fn for_each_flow(&self, each: &mut dyn FnMut(&FlowEntry));
     fn flush(&self, which: &mut dyn FnMut(&FlowEntry) -> bool) -> u64;
     fn cut_denied(
@@ -111,8 +111,8 @@ impl Dataplane for Datapath {
         self.counters(slot)
     }
 
-    fn release(&mut self, slot: u16) {
-        self.release(slot);
+    fn release(&mut self, slots: &[u16]) {
+        self.release(slots);
     }
 
     fn for_each_flow(&self, each: &mut dyn FnMut(&FlowEntry)) {

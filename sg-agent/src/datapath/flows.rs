@@ -225,12 +225,12 @@ fn visit_table<A: Shown>(
     Ok(forgotten)
 }
 
-/// Forgets the verdicts on fragments of a slot's interface.
-pub(super) fn forget_fragments<A: Shown>(region: &Region, slot: u16) -> Result<(), Error> {
+/// Forgets the verdicts on fragments of slots' interfaces.
+pub(super) fn forget_fragments<A: Shown>(region: &Region, slots: &[u16]) -> Result<(), Error> {
     each_lane(region, |lane: &Lane<A>| {
         let tag = lane.tag();
         // The highest bit of the slot is the direction.
-        if tag.state().is_taken() && tag.slot() & 0x7fff == slot {
+        if tag.state().is_taken() && slots.contains(&(tag.slot() & 0x7fff)) {
             lane.forget(tag);
         }
     })

@@ -357,20 +357,27 @@ impl Datapath {
         Ok(())
     }
 
-    /// Forgets counters and flows of a slot before another interface gets it.
-    pub fn release(&mut self, slot: u16) {
-        let zeroed = self.each_counter_row(slot, |row| {
-            for counter in row {
-                // SAFETY: within the mapping; no program counts for a slot that is not in use.
-                unsafe { counter.write_volatile(Counter::default()) };
-            }
+    /// Forgets counters and flows of slots before other interfaces get them: in one pass over the tables,
+    /// however many have gone at once.
+    pub fn release(&mut self, slots: &[u16]) {
+        if slots.is_empty() {
+            return;
+        }
+        let zeroed = slots.iter().try_for_each(|slot| {
+            self.each_counter_row(*slot, |row| {
+                for counter in row {
+                    // SAFETY: within the mapping; no program counts for a slot that is not in use.
+                    unsafe { counter.write_volatile(Counter::default()) };
+                }
+            })
         });
-        let forgotten =
-            self.visit(&mut |flow| if flow.slot == slot { Keep::No } else { Keep::Yes });
-        let fragments = flows::forget_fragments::<Addresses4>(&self.maps.fragments4, slot)
-            .and_then(|()| flows::forget_fragments::<Addresses6>(&self.maps.fragments6, slot));
+        let forgotten = self.visit(&mut |flow| {
+            if slots.contains(&flow.slot) { Keep::No } else { Keep::Yes }
+        });
+        let fragments = flows::forget_fragments::<Addresses4>(&self.maps.fragments4, slots)
+            .and_then(|()| flows::forget_fragments::<Addresses6>(&self.maps.fragments6, slots));
         if let Err(error) = zeroed.and(forgotten.map(drop)).and(fragments) {
-            tracing::warn!(slot, %error, "counters and flows could not be cleared");
+            tracing::warn!(?slots, %error, "counters and flows could not be cleared");
         }
     }
 

@@ -3,7 +3,11 @@
 //! Our TCX programs attach before all others and say "unspec" to what they allow, so that programs and
 //! filters behind them see it, and nothing that is denied. Another one may still put itself before.
 
-use std::{collections::BTreeMap, io, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io,
+    time::Duration,
+};
 
 use nix::sys::socket::SockProtocol;
 
@@ -17,6 +21,7 @@ use crate::connections::{
 };
 
 const RTM_GETLINK: u16 = 18;
+const RTM_GETQDISC: u16 = 38;
 const RTM_GETTFILTER: u16 = 46;
 /// Behind these headers come the attributes: struct ifinfomsg, struct tcmsg.
 const IFINFOMSG: usize = 16;
@@ -42,6 +47,7 @@ pub fn on(interfaces: &[u32], programs: &Programs) -> BTreeMap<u32, Vec<String>>
             add(ifindex, format!("XDP program {}, before us", named(id)));
         }
     }
+    let with_filters = with_filters();
     for &ifindex in interfaces {
         for (hook, attach) in
             [("ingress", AttachType::TcxIngress), ("egress", AttachType::TcxEgress)]
@@ -53,6 +59,9 @@ pub fn on(interfaces: &[u32], programs: &Programs) -> BTreeMap<u32, Vec<String>>
                 let order = if us.is_some_and(|us| at < us) { "before" } else { "after" };
                 add(ifindex, format!("TCX program on {hook} {}, {order} us", named(*id)));
             }
+        }
+        if !with_filters.contains(&ifindex) {
+            continue;
         }
         for (hook, parent) in [("ingress", 0xffff_fff2), ("egress", 0xffff_fff3)] {
             for (what, priority, id) in filters(ifindex, parent).unwrap_or_default() {
@@ -97,6 +106,23 @@ fn xdp_programs() -> Vec<(u32, u32)> {
     found
 }
 
+/// Interfaces with a qdisc that has filters of those hooks: one question for all of them.
+fn with_filters() -> BTreeSet<u32> {
+    let mut found = BTreeSet::new();
+    let take = |message: &[u8]| {
+        let kind = message.get(TCMSG..).and_then(|list| attribute(list, TCA_KIND));
+        if matches!(kind, Some(b"clsact\0" | b"ingress\0")) {
+            found.insert(word(message, 4));
+        }
+    };
+    if let Err(error) =
+        dump(SockProtocol::NetlinkRoute, RTM_GETQDISC, &[0; TCMSG], deadline(), take)
+    {
+        tracing::debug!(%error, "qdiscs cannot be listed");
+    }
+    found
+}
+
 /// Filters of clsact: what they are, their priority, the program's id (0: no program).
 fn filters(ifindex: u32, parent: u32) -> io::Result<Vec<(String, u32, u32)>> {
     let mut request = [0; TCMSG];
@@ -114,7 +140,9 @@ fn filters(ifindex: u32, parent: u32) -> io::Result<Vec<(String, u32, u32)>> {
             String::from_utf8_lossy(&value[..end]).into_owned()
         };
         let kind = attribute(list, TCA_KIND).map(text).unwrap_or_default();
-        let options = attribute(list, TCA_OPTIONS).unwrap_or_default();
+        // Other kinds have other options.
+        let options = if kind == "bpf" { attribute(list, TCA_OPTIONS) } else { None };
+        let options = options.unwrap_or_default();
         let name = attribute(options, TCA_BPF_NAME).map(text).unwrap_or_default();
         let id = attribute(options, TCA_BPF_ID).map_or(0, |id| word(id, 0));
         let priority = word(message, 16) >> 16;

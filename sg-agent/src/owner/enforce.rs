@@ -268,12 +268,12 @@ impl<D: Dataplane> Owner<D> {
 
     /// Slots are free for others once no image in force names them.
     fn release(&mut self, before: &BTreeMap<u32, Filtered>) {
-        for (ifindex, held) in before {
-            let still = self.filtered.get(ifindex).is_some_and(|now| now.slot == held.slot);
-            if !still && held.slot < self.options.max_interfaces {
-                self.dataplane.release(held.slot);
-            }
-        }
+        let is_over = |(ifindex, held): &(&u32, &Filtered)| {
+            let still = self.filtered.get(*ifindex).is_some_and(|now| now.slot == held.slot);
+            !still && held.slot < self.options.max_interfaces
+        };
+        let over: Vec<u16> = before.iter().filter(is_over).map(|(_, held)| held.slot).collect();
+        self.dataplane.release(&over);
     }
 
     fn note_left_out(&mut self, situation: &Situation) {

@@ -173,8 +173,9 @@ impl Dataplane for Fake {
         CounterRow([Counter::default(); 2 * REASONS])
     }
 
-    fn release(&mut self, slot: u16) {
-        self.kernel.borrow_mut().diary.push(format!("release {slot}"));
+    fn release(&mut self, slots: &[u16]) {
+        let diary = &mut self.kernel.borrow_mut().diary;
+        diary.extend(slots.iter().map(|slot| format!("release {slot}")));
     }
 
     fn for_each_flow(&self, each: &mut dyn FnMut(&FlowEntry)) {

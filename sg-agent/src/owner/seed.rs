@@ -7,7 +7,7 @@
 //! what opened in between. Which of them the rules allow is the data path's to say.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     io,
     net::{IpAddr, SocketAddr},
 };
@@ -33,7 +33,7 @@ pub(super) struct Newcomers {
     /// Interfaces in host role that are filtered, these or others, by the address they have.
     homes: BTreeMap<IpAddr, Vec<u32>>,
     /// Addresses of this host, on whatever interface.
-    own: BTreeMap<IpAddr, Vec<u32>>,
+    own: BTreeSet<IpAddr>,
 }
 
 impl<D: Dataplane> Owner<D> {
@@ -48,34 +48,30 @@ impl<D: Dataplane> Owner<D> {
         if !matches!(cause, Cause::Start | Cause::Apply) {
             return newcomers;
         }
-        for (&ifindex, wanted) in &situation.wanted {
-            let (Some(link), Some(entry)) = (self.view.get(&ifindex), wanted.entry) else {
+        let interfaces = situation.wanted.iter().filter_map(|(&ifindex, wanted)| {
+            let entry = &target.active.rules.interfaces[wanted.entry?];
+            Some((ifindex, self.view.get(&ifindex)?, wanted.slot, entry))
+        });
+        for (ifindex, link, slot, entry) in interfaces.clone() {
+            if self.kept(ifindex, link.generation).is_some() {
                 continue;
-            };
-            let entry = &target.active.rules.interfaces[entry];
-            let is_new = self.kept(ifindex, link.generation).is_none();
+            }
             match entry.role {
-                Role::Host => {
-                    for address in &link.addresses {
-                        newcomers.homes.entry(*address).or_default().push(ifindex);
-                    }
-                    if is_new {
-                        newcomers.hosts.insert(ifindex, wanted.slot);
-                    }
-                }
-                Role::Port if is_new => {
-                    for address in &entry.addresses {
-                        newcomers.ports.entry(*address).or_default().push(wanted.slot);
-                    }
-                }
-                Role::Port => {}
+                Role::Host => drop(newcomers.hosts.insert(ifindex, slot)),
+                Role::Port => entry.addresses.iter().for_each(|address| {
+                    newcomers.ports.entry(*address).or_default().push(slot);
+                }),
             }
         }
-        for (&ifindex, link) in &self.view {
+        if newcomers.hosts.is_empty() {
+            return newcomers;
+        }
+        for (ifindex, link, ..) in interfaces.filter(|(.., entry)| entry.role == Role::Host) {
             for address in &link.addresses {
-                newcomers.own.entry(*address).or_default().push(ifindex);
+                newcomers.homes.entry(*address).or_default().push(ifindex);
             }
         }
+        newcomers.own = self.view.values().flat_map(|link| &link.addresses).copied().collect();
         newcomers
     }
 
@@ -112,21 +108,15 @@ impl<D: Dataplane> Owner<D> {
 
     /// Takes seeds back that did not come to anything.
     pub(super) fn forget(&mut self, newcomers: &Newcomers) {
-        for slot in newcomers.slots() {
-            self.dataplane.release(slot);
-        }
+        self.dataplane.release(&newcomers.slots());
     }
 }
 
 const PICKUP: &str = "of older connections, only those whose next packet the rules allow go on";
 
 impl Newcomers {
-    fn slots(&self) -> impl Iterator<Item = u16> {
-        let mut slots: Vec<u16> =
-            self.hosts.values().chain(self.ports.values().flatten()).copied().collect();
-        slots.sort_unstable();
-        slots.dedup();
-        slots.into_iter()
+    fn slots(&self) -> Vec<u16> {
+        self.hosts.values().chain(self.ports.values().flatten()).copied().collect()
     }
 
     fn take_sockets(&self, sockets: &Sockets, seeds: &mut Vec<Seed>) {
@@ -149,7 +139,7 @@ impl Newcomers {
     /// that have its address; else all, since where no filtered interface has it (a bridge above a
     /// filtered port, a service address on `lo`), any may carry it.
     fn carriers(&self, local: SocketAddr, remote: SocketAddr, bound: u32) -> Vec<u16> {
-        if local.ip().is_loopback() || self.own.contains_key(&remote.ip()) {
+        if local.ip().is_loopback() || self.own.contains(&remote.ip()) {
             return Vec::new();
         }
         let among =

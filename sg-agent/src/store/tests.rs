@@ -130,3 +130,45 @@ fn a_file_where_the_directory_should_be_is_named() {
     let error = Store::open(&path).unwrap_err().to_string();
     assert!(error.contains(&path.display().to_string()), "{error}");
 }
+
+/// Nothing is ever guessed from half a file.
+#[test]
+fn a_file_cut_short_at_any_byte_is_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut store = open(directory.path());
+    store.record(new("[settings]\n"), None).unwrap();
+    store.record(new("# another\n"), Some(pending(1))).unwrap();
+    let (ledger, revision) =
+        (directory.path().join("state.json"), directory.path().join("revisions/2.toml"));
+    for path in [&ledger, &revision] {
+        let whole = fs::read(path).unwrap();
+        for length in 0..whole.len() {
+            fs::write(path, &whole[..length]).unwrap();
+            let read = Store::open(directory.path()).and_then(|store| store.text(2));
+            let Err(Error::Corrupted { path: named, .. }) = read else {
+                panic!("{length}: {read:?}")
+            };
+            assert_eq!(named, *path);
+        }
+        fs::write(path, &whole).unwrap();
+    }
+    // What a crash leaves of the next one beside it is never read.
+    let whole = fs::read(&ledger).unwrap();
+    for length in 0..whole.len() {
+        fs::write(directory.path().join(".state.json.new"), &whole[..length]).unwrap();
+        assert_eq!(open(directory.path()).ledger(), store.ledger());
+    }
+}
+
+#[test]
+fn a_ledger_of_a_newer_agent_is_named() {
+    let directory = tempfile::tempdir().unwrap();
+    let ledger = directory.path().join("state.json");
+    // Whatever else it may look like.
+    fs::write(&ledger, "{\"format\": 2, \"state\": []}").unwrap();
+    let error = Store::open(directory.path()).unwrap_err();
+    assert!(matches!(error, Error::Newer { format: 2, .. }), "{error}");
+    // One from before there was a format is of the first.
+    fs::write(&ledger, r#"{"last": 3, "current": 0, "pending": null, "revisions": []}"#).unwrap();
+    assert_eq!(open(directory.path()).next_revision(), 4);
+}
