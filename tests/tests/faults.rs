@@ -90,9 +90,9 @@ fn killed_at_random_moments() {
             let exported = world.ctl().run(&["export"]).expect(0).stdout;
             assert!(exported.contains(&format!("ports = {found}")), "{found}: {exported}");
             if found == next {
-                new += 1
+                new += 1;
             } else {
-                old += 1
+                old += 1;
             }
             now = found;
         }

@@ -284,7 +284,7 @@ fn the_agent_seeds_what_a_cpu_opens() {
                 remote: at.remote_port(1024 + number as u16),
             };
             // One in two is another's neighbour only.
-            let number = if number % 2 == 0 { number } else { number + ROUNDS };
+            let number = if number.is_multiple_of(2) { number } else { number + ROUNDS };
             let remote = at.remote_port(1024 + number as u16);
             let seed = Seed { opening: Opening { remote, ..opening }, phase: Phase::Established };
             let datapath = datapath.lock().expect("no panic");

@@ -56,7 +56,7 @@ pub(super) fn convert(documents: Documents) -> Imported {
     let mut all = conversion.define_groups(groups);
     all.extend(rules.into_iter().map(AwsRule::of_group_rule));
     conversion.define_unnamed(&all);
-    for rule in all {
+    for rule in &all {
         conversion.take(rule);
     }
     conversion.finish()
@@ -174,13 +174,13 @@ impl Conversion {
         }
     }
 
-    fn take(&mut self, rule: AwsRule) {
+    fn take(&mut self, rule: &AwsRule) {
         // Two commands tell of the same rules.
         if !self.seen.insert(rule.identity()) {
             return;
         }
         let what = rule.text();
-        match self.rule(&rule) {
+        match self.rule(rule) {
             Ok((services, peer)) => {
                 self.note_keys(&what, rule.unknown.iter().cloned());
                 let description = self.describe(&what, &rule.description);

@@ -19,7 +19,7 @@ fn rules(imported: &Imported) -> usize {
 }
 
 /// One group with these permissions.
-fn import_permissions(permissions: Value) -> Imported {
+fn import_permissions(permissions: &Value) -> Imported {
     let groups = json!({ "SecurityGroups": [
         { "GroupId": "sg-1", "GroupName": "g", "IpPermissions": permissions }
     ]});
@@ -27,8 +27,8 @@ fn import_permissions(permissions: Value) -> Imported {
 }
 
 /// What becomes of one permission: the rule as `export` writes it, or why there is none.
-fn one(permission: Value) -> String {
-    let imported = import_permissions(json!([permission]));
+fn one(permission: &Value) -> String {
+    let imported = import_permissions(&json!([permission]));
     assert_eq!(imported.rules, 1);
     match &imported.not_carried_over[..] {
         [] => {
@@ -43,7 +43,7 @@ fn one(permission: Value) -> String {
 #[test]
 fn protocols_and_ports() {
     let of = |protocol: &str, from: Option<i64>, to: Option<i64>| {
-        one(json!({ "IpProtocol": protocol, "FromPort": from, "ToPort": to,
+        one(&json!({ "IpProtocol": protocol, "FromPort": from, "ToPort": to,
                     "IpRanges": [{ "CidrIp": "10.0.0.0/8" }] }))
     };
     let rule = |middle: &str| format!("{{ {middle}, cidrs = [\"10.0.0.0/8\"] }}");
@@ -82,7 +82,7 @@ fn peers_that_cannot_be() {
     let of = |peers: Value| {
         let mut permission = json!({ "IpProtocol": "icmpv6" });
         permission.as_object_mut().unwrap().extend(peers.as_object().unwrap().clone());
-        one(permission)
+        one(&permission)
     };
     let v4 = json!({ "IpRanges": [{ "CidrIp": "10.0.0.0/8" }] });
     assert!(of(v4).contains("ICMP of one family"));
@@ -97,7 +97,7 @@ fn peers_that_cannot_be() {
 
 #[test]
 fn what_is_not_known_is_told_of() {
-    let imported = import_permissions(json!([{
+    let imported = import_permissions(&json!([{
         "IpProtocol": "tcp", "FromPort": 1, "ToPort": 1, "NewKind": { "of": "limit" },
         "IpRanges": [{ "CidrIp": "10.0.0.0/8", "Description": "caf\u{e9}" }],
     }]));
@@ -118,11 +118,11 @@ fn what_is_not_known_is_told_of() {
 fn quotas_grow_with_the_groups() {
     let ranges: Vec<Value> =
         (0..300).map(|n| json!({ "CidrIp": format!("10.0.{}.{}/32", n / 256, n % 256) })).collect();
-    let imported = import_permissions(json!([{ "IpProtocol": "-1", "IpRanges": ranges }]));
+    let imported = import_permissions(&json!([{ "IpProtocol": "-1", "IpRanges": ranges }]));
     assert_eq!(rules(&imported), 300);
     let quotas = state(&imported).settings.quotas;
     assert_eq!((quotas.rules_per_group, quotas.rules_per_interface), (300, 1500));
-    let small = import_permissions(json!([]));
+    let small = import_permissions(&json!([]));
     assert_eq!(state(&small).settings.quotas, sg_policy::model::Quotas::default());
 }
 
@@ -239,7 +239,7 @@ proptest! {
         prop_assert_eq!(imported.carried_over + listed, imported.rules);
         prop_assert_eq!(rules(&imported), imported.carried_over);
         for left in &imported.not_carried_over {
-            let line = format!("# - {}\n", left);
+            let line = format!("# - {left}\n");
             prop_assert!(imported.rules_toml.contains(&line));
         }
     }
