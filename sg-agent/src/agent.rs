@@ -57,6 +57,7 @@ pub fn run(config: &Config) -> anyhow::Result<()> {
         max_interfaces: config.max_interfaces.min(dataplane.max_interfaces()),
         bpffs: config.bpffs.clone(),
         boot_id: clock::boot_id().context("cannot read the boot id")?,
+        started_at: clock::unix_now(),
         compiler: sg_policy::compile::compile,
         names: names.clone(),
     };

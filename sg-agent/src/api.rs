@@ -21,7 +21,10 @@
 //! with faults, 409 for what the present state does not admit, 500 for what the kernel refused.
 //! These types are apart from the internal ones: fields are added here, never changed.
 
-use std::{collections::BTreeMap, net::IpAddr};
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, SocketAddr},
+};
 
 use serde::{Deserialize, Serialize};
 
@@ -50,6 +53,17 @@ pub struct ApplyRequest {
     pub rules: RulesFile,
     /// Seconds until the change is rolled back unless it is confirmed.
     pub confirm: Option<u32>,
+    /// SSH sessions that the change must not end or leave without a way back: it is refused (409)
+    /// where it would.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sessions: Vec<Session>,
+}
+
+/// A TCP connection to a server on this host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Session {
+    pub client: SocketAddr,
+    pub server: SocketAddr,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -103,6 +117,9 @@ pub struct InterfaceStatus {
     /// `xdp`, `tcx` or `tc`: what filters the kernel's ingress of the interface.
     pub datapath: String,
     pub datapath_reason: String,
+    /// XDP and TC users besides us, which are left alone.
+    #[serde(default)]
+    pub others: Vec<String>,
     pub groups: Vec<String>,
     pub ingress: Counters,
     pub egress: Counters,

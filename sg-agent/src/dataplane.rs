@@ -1,11 +1,19 @@
 //! What the owner needs of the kernel: [`Datapath`], or a fake in tests.
 
-use std::path::Path;
+use std::{collections::BTreeMap, io, path::Path, time::Duration};
 
 use sg_common::{Direction, counter::CounterRow, flow::Tick};
 use sg_policy::{compile::Image, model::DatapathChoice};
 
-use crate::datapath::{Attachment, Datapath, Error, FlowEntry, Inherited, ProbeAnswer};
+use crate::{
+    connections::{self, Deadline, Sockets, Tracked},
+    datapath::{
+        Attachment, Datapath, Error, FlowEntry, Inherited, Opening, Opens, ProbeAnswer, Seed,
+    },
+};
+
+/// A start or an apply waits this long at most for what the kernel knows.
+const READING: Duration = Duration::from_millis(500);
 
 /// See [`Datapath`] for what each does. An interface that is attached but has no record in the
 /// image in force passes everything.
@@ -28,8 +36,9 @@ pub trait Dataplane: 'static {
     ) -> Result<Attachment, Error>;
     fn detach(&mut self, ifindex: u32) -> Result<(), Error>;
     fn attached(&self) -> Vec<u32>;
+    fn others(&self) -> BTreeMap<u32, Vec<String>>;
     fn counters(&self, slot: u16) -> CounterRow;
-    fn release(&mut self, slot: u16);
+    fn release(&mut self, slots: &[u16]);
     fn for_each_flow(&self, each: &mut dyn FnMut(&FlowEntry));
     fn flush(&self, which: &mut dyn FnMut(&FlowEntry) -> bool) -> u64;
     fn cut_denied(
@@ -38,6 +47,11 @@ pub trait Dataplane: 'static {
         which: &mut dyn FnMut(&FlowEntry) -> bool,
     ) -> Result<u64, Error>;
     fn capacity(&self) -> u64;
+    fn judge(&self, image: &Image, opening: &Opening) -> Opens;
+    fn seed(&self, image: &Image, seeds: &[Seed]) -> Result<u64, Error>;
+    /// What the kernel knows of connections, whatever filters them.
+    fn sockets(&self) -> io::Result<Sockets>;
+    fn tracked(&self) -> io::Result<Vec<Tracked>>;
     fn probe(&self, ifindex: u32, direction: Direction, frame: &[u8])
     -> Result<ProbeAnswer, Error>;
     fn remove(&mut self, bpffs: &Path) -> Result<(), Error>;
@@ -89,12 +103,16 @@ impl Dataplane for Datapath {
         self.attached()
     }
 
+    fn others(&self) -> BTreeMap<u32, Vec<String>> {
+        self.others()
+    }
+
     fn counters(&self, slot: u16) -> CounterRow {
         self.counters(slot)
     }
 
-    fn release(&mut self, slot: u16) {
-        self.release(slot);
+    fn release(&mut self, slots: &[u16]) {
+        self.release(slots);
     }
 
     fn for_each_flow(&self, each: &mut dyn FnMut(&FlowEntry)) {
@@ -115,6 +133,22 @@ impl Dataplane for Datapath {
 
     fn capacity(&self) -> u64 {
         self.capacity()
+    }
+
+    fn judge(&self, image: &Image, opening: &Opening) -> Opens {
+        self.judge(image, opening)
+    }
+
+    fn seed(&self, image: &Image, seeds: &[Seed]) -> Result<u64, Error> {
+        self.seed(image, seeds)
+    }
+
+    fn sockets(&self) -> io::Result<Sockets> {
+        connections::sockets(Deadline::after(READING))
+    }
+
+    fn tracked(&self) -> io::Result<Vec<Tracked>> {
+        connections::tracked(Deadline::after(READING))
     }
 
     fn probe(

@@ -15,25 +15,24 @@ pub struct DirectoryLock(#[expect(dead_code, reason = "held, not read")] Flock<F
 /// Creates `directory` if need be and locks it.
 ///
 /// # Errors
-/// Another agent holds it, or it is not a directory that can be written.
+/// Another agent holds it, or it is no directory.
 pub fn acquire(directory: &Path) -> anyhow::Result<DirectoryLock> {
     std::fs::create_dir_all(directory)
         .with_context(|| format!("cannot create {}", directory.display()))?;
-    let path = directory.join("lock");
-    let file = File::options()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .open(&path)
-        .with_context(|| format!("cannot open {}", path.display()))?;
+    // The directory itself, so that one on a read-only disk will do.
+    let file =
+        File::open(directory).with_context(|| format!("cannot open {}", directory.display()))?;
     match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
         Ok(lock) => Ok(DirectoryLock(lock)),
         Err((_, Errno::EWOULDBLOCK)) => {
-            anyhow::bail!("another sg-agent runs on {}", directory.display())
+            anyhow::bail!(
+                "another sg-agent runs on {}: end it first, or give this one --state-dir, \
+                 --runtime-dir and --bpffs of its own",
+                directory.display()
+            )
         }
-        Err((_, error)) => {
-            Err(io::Error::from(error)).with_context(|| format!("cannot lock {}", path.display()))
-        }
+        Err((_, error)) => Err(io::Error::from(error))
+            .with_context(|| format!("cannot lock {}", directory.display())),
     }
 }
 
@@ -45,7 +44,8 @@ mod tests {
         let path = directory.path().join("deep/er");
         let first = super::acquire(&path).unwrap();
         let error = super::acquire(&path).unwrap_err().to_string();
-        assert_eq!(error, format!("another sg-agent runs on {}", path.display()));
+        let expected = format!("another sg-agent runs on {}: end it first", path.display());
+        assert!(error.starts_with(&expected), "{error}");
         drop(first);
         super::acquire(&path).unwrap();
     }

@@ -1,6 +1,6 @@
 //! Follows the interfaces by rtnetlink. The only module that knows the rtnetlink crate.
 
-use std::time::Duration;
+use std::{net::IpAddr, time::Duration};
 
 use anyhow::Context as _;
 use futures_util::{StreamExt as _, TryStreamExt as _};
@@ -10,7 +10,8 @@ use rtnetlink::{
     packet_route::{
         AddressFamily, RouteNetlinkMessage,
         address::{AddressAttribute, AddressMessage},
-        link::{LinkAttribute, LinkLayerType, LinkMessage},
+        link::{InfoKind, LinkAttribute, LinkInfo, LinkLayerType, LinkMessage},
+        route::{RouteAddress, RouteAttribute, RouteMessage},
     },
     sys::AsyncSocket as _,
 };
@@ -108,6 +109,77 @@ impl Watch {
         }
         anyhow::bail!("rtnetlink does not answer")
     }
+}
+
+/// The interfaces through which packets to `peer` from `local` leave, and so, routing being what it
+/// mostly is, through which its packets come: the one that the routes name, and those below it (the
+/// ports of a bridge or bond, the parent of a VLAN).
+///
+/// # Errors
+/// There is no route, or rtnetlink does not answer.
+pub async fn ways(peer: IpAddr, local: IpAddr) -> anyhow::Result<Vec<u32>> {
+    let (connection, handle, _) = new_connection().context("cannot open an rtnetlink socket")?;
+    tokio::spawn(connection);
+    let mut routes = handle.route().get(to(peer, local)).execute();
+    let route = routes.try_next().await.context("cannot look up a route")?;
+    let out = route.into_iter().flat_map(|route| route.attributes).find_map(|attribute| {
+        if let RouteAttribute::Oif(ifindex) = attribute { Some(ifindex) } else { None }
+    });
+    let mut links = Vec::new();
+    let mut all = handle.link().get().execute();
+    while let Some(link) = all.try_next().await.context("cannot list interfaces")? {
+        links.push(link);
+    }
+    Ok(with_lower(out.context("no route")?, &links))
+}
+
+fn to(peer: IpAddr, local: IpAddr) -> RouteMessage {
+    let mut message = RouteMessage::default();
+    let (family, length) = match peer {
+        IpAddr::V4(_) => (AddressFamily::Inet, 32),
+        IpAddr::V6(_) => (AddressFamily::Inet6, 128),
+    };
+    message.header.address_family = family;
+    message.header.destination_prefix_length = length;
+    message.header.source_prefix_length = length;
+    let address = |address: IpAddr| match address {
+        IpAddr::V4(address) => RouteAddress::Inet(address),
+        IpAddr::V6(address) => RouteAddress::Inet6(address),
+    };
+    message.attributes.push(RouteAttribute::Destination(address(peer)));
+    message.attributes.push(RouteAttribute::Source(address(local)));
+    message
+}
+
+fn with_lower(first: u32, links: &[LinkMessage]) -> Vec<u32> {
+    let mut all = vec![first];
+    let mut at = 0;
+    while let Some(&upper) = all.get(at) {
+        at += 1;
+        for lower in links.iter().filter_map(|link| lower_of(upper, link)) {
+            if !all.contains(&lower) {
+                all.push(lower);
+            }
+        }
+    }
+    all
+}
+
+/// What `link` says to be below `upper`. A veth names its peer as its parent, in whichever namespace
+/// that is.
+fn lower_of(upper: u32, link: &LinkMessage) -> Option<u32> {
+    let attributes = &link.attributes;
+    let is_veth = attributes.iter().any(|attribute| match attribute {
+        LinkAttribute::LinkInfo(infos) => infos.contains(&LinkInfo::Kind(InfoKind::Veth)),
+        _ => false,
+    });
+    attributes.iter().find_map(|attribute| match attribute {
+        LinkAttribute::Controller(of) if *of == upper => Some(link.header.index),
+        LinkAttribute::Link(parent) if link.header.index == upper && !is_veth && *parent != 0 => {
+            Some(*parent)
+        }
+        _ => None,
+    })
 }
 
 async fn dump(handle: &Handle) -> anyhow::Result<Vec<Event>> {

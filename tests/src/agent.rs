@@ -12,6 +12,7 @@ use std::{
 };
 
 use nix::{
+    mount::{MntFlags, MsFlags, mount, umount2},
     sched::{CloneFlags, setns},
     sys::{
         prctl,
@@ -153,6 +154,17 @@ impl Agent {
         let pid = Pid::from_raw(self.pid().cast_signed());
         kill(pid, Signal::SIGTERM).expect("SIGTERM");
         self.wait()
+    }
+
+    /// A reboot, as far as a stopped agent can tell: nothing is pinned, and the boot has another id.
+    pub fn reboot(&self) {
+        umount2(&self.bpffs(), MntFlags::MNT_DETACH).expect("the agent mounted its bpffs");
+        let id = self.directory.join("boot_id");
+        fs::write(&id, format!("{:08}-0000-0000-0000-000000000000\n", sandbox::unique()))
+            .expect("a boot id");
+        let none: Option<&str> = None;
+        let of_kernel = "/proc/sys/kernel/random/boot_id";
+        mount(Some(&id), of_kernel, none, MsFlags::MS_BIND, none).expect("over the kernel's");
     }
 
     /// Waits until it has ended by itself.

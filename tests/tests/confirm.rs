@@ -44,6 +44,12 @@ fn sleep_until(started: Instant, after: Duration) {
     thread::sleep((started + after).saturating_duration_since(Instant::now()));
 }
 
+/// The agent and all that is pinned are gone, and the kernel is another one's.
+fn reboot(world: &mut World) {
+    world.agent.kill();
+    world.agent.reboot();
+}
+
 matrix! {
     /// Without `sgctl confirm` the old rules are back in time, for good.
     fn unconfirmed_goes_back(world) {
@@ -85,6 +91,29 @@ matrix! {
         only(world, 81);
         sleep_until(started, Duration::from_millis(6500));
         only(world, 80);
+    }
+
+    /// Another boot: nothing is pinned, and the deadline holds by the wall clock.
+    fn reboot_keeps_the_deadline(world) {
+        let _servers = [80, 81].map(|port| tcp::serve(&world.instance, V4.instance_port(port)));
+        let started = change_for(world, "8");
+        reboot(world);
+        world.agent.restart();
+        only(world, 81);
+        assert!(world.ctl().status().confirm_until.is_some());
+        sleep_until(started, Duration::from_millis(10_500));
+        only(world, 80);
+    }
+
+    /// The deadline passes while the machine is down: it comes up with the rules before.
+    fn reboot_past_the_deadline(world) {
+        let _servers = [80, 81].map(|port| tcp::serve(&world.instance, V4.instance_port(port)));
+        let started = change_for(world, "2");
+        reboot(world);
+        sleep_until(started, Duration::from_millis(3500));
+        world.agent.restart();
+        only(world, 80);
+        assert_eq!(world.ctl().status().confirm_until, None);
     }
 
     /// A confirmed change stays.

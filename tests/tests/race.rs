@@ -16,7 +16,10 @@ use std::{
     collections::BTreeSet,
     hint,
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
-    sync::atomic::{AtomicBool, AtomicU32, Ordering},
+    sync::{
+        Mutex,
+        atomic::{AtomicBool, AtomicU32, Ordering},
+    },
     thread,
     time::Duration,
 };
@@ -25,16 +28,19 @@ use nix::{
     sched::{CpuSet, sched_setaffinity, sched_yield},
     unistd::Pid,
 };
-use sg_agent::datapath::{
-    FlowEntry,
-    trial::{Program, Trial, Trials, Verdict},
+use sg_agent::{
+    connections::Phase,
+    datapath::{
+        FlowEntry, Opening, Seed,
+        trial::{Program, Trial, Trials, Verdict},
+    },
 };
 use sg_common::{
     Direction::{self, Egress as Out, Ingress as In},
     flow::tcp::{ACK, FIN, RST, SYN},
 };
 use sg_policy::{
-    compile::{Parameters, compile},
+    compile::{Image, Parameters, compile},
     model::LiveInterface,
 };
 use sg_tests::{
@@ -97,14 +103,18 @@ fn live(ifindex: u32) -> LiveInterface {
 
 /// As the agent does it.
 fn apply(rig: &mut Rig, ifindex: u32, rules: &str) {
+    let image = image(rig, ifindex, rules);
+    rig.datapath.publish(&image).expect("small images fit");
+}
+
+fn image(rig: &Rig, ifindex: u32, rules: &str) -> Image {
     let state = sg_policy::parse("rules.toml", rules.as_bytes()).expect("valid rules");
     let parameters = Parameters {
         ticks_per_1000s: rig.ticks_per_1000s,
         revision: 1,
         recheck_since: Some(rig.datapath.now().wrapping_add(1)),
     };
-    let image = compile(&state, &[live(ifindex)], &parameters).expect("small rules fit");
-    rig.datapath.publish(&image).expect("small images fit");
+    compile(&state, &[live(ifindex)], &parameters).expect("small rules fit")
 }
 
 impl Sender {
@@ -253,6 +263,49 @@ fn both_open_the_same_flow() {
         let counts = race.counted();
         assert_eq!(counts.get("ingress flow_cut"), u64::from(ROUNDS), "{counts}");
         assert_eq!(counts.get("egress flow_cut"), u64::from(ROUNDS), "{counts}");
+    });
+}
+
+/// The agent puts a connection into the table that is older than the filter, while a CPU opens it anew
+/// or others beside it: nothing is lost, and nothing is torn.
+#[test]
+fn the_agent_seeds_what_a_cpu_opens() {
+    race(8 * ROUNDS, |race, at| {
+        let image = image(race.rig, race.sender.ifindex, ALL);
+        let Race { rig, sender } = race;
+        let datapath = Mutex::new(&mut rig.datapath);
+        let seeded = AtomicU32::new(0);
+        let seed = |number: u32| {
+            let opening = Opening {
+                slot: 0,
+                protocol: TCP,
+                direction: In,
+                local: at.instance_port(443),
+                remote: at.remote_port(1024 + number as u16),
+            };
+            // One in two is another's neighbour only.
+            let number = if number.is_multiple_of(2) { number } else { number + ROUNDS };
+            let remote = at.remote_port(1024 + number as u16);
+            let seed = Seed { opening: Opening { remote, ..opening }, phase: Phase::Established };
+            let datapath = datapath.lock().expect("no panic");
+            let new = datapath.seed(&image, &[seed]).expect("a table");
+            seeded.fetch_add(new as u32, Ordering::Relaxed);
+        };
+        at_once(ROUNDS, |number| assert!(sender.passes(In, &segment(at, In, number, SYN))), seed);
+        let counts = race.counted();
+        let opened = counts.get("ingress rule");
+        let seeded = u64::from(seeded.into_inner());
+        assert_eq!(opened + counts.get("ingress flow"), u64::from(ROUNDS), "{counts}");
+        let flows = race.flows(at);
+        assert!(flows.len() as u64 <= opened + seeded, "{} lanes, {counts}", flows.len());
+        let keys: BTreeSet<_> = flows.iter().map(|flow| flow.sport).collect();
+        assert_eq!(keys.len() as u32, ROUNDS + ROUNDS / 2);
+        assert!(flows.iter().all(|flow| (flow.src, flow.dst) == (at.remote, at.instance)));
+        for key in keys {
+            assert!(race.sender.passes(Out, &segment(at, Out, u32::from(key) - 1024, ACK)));
+        }
+        race.counted();
+        eprintln!("{}: {opened} opened, {seeded} seeded, {} lanes", at.instance, flows.len());
     });
 }
 

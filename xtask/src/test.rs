@@ -11,7 +11,7 @@ pub(crate) struct Args {
     /// Without the tests that need root and a kernel with BPF
     #[arg(long)]
     quick: bool,
-    /// Only differential tests, with new seeds for this long: 90s, 30m, 8h
+    /// Only differential tests, with new seeds for this long (90s, 30m, 8h), and faults in full
     #[arg(long, value_name = "TIME", value_parser = duration, conflicts_with = "quick")]
     soak: Option<Duration>,
     /// Only tests whose name contains this
@@ -42,7 +42,8 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         nextest.args(["--exclude", "sg-tests"]);
     }
     if let Some(time) = args.soak {
-        nextest.args(["--profile", "soak", "--package", "sg-tests", "--test", "differential"]);
+        nextest.args(["--profile", "soak", "--package", "sg-tests"]);
+        nextest.args(["--test", "differential", "--test", "faults"]);
         nextest.env("SG_SOAK_SECONDS", time.as_secs().to_string());
     }
     nextest.args(&args.filter).args(&args.nextest);

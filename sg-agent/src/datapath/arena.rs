@@ -81,6 +81,12 @@ impl Arena {
         unsafe { AtomicU32::from_ptr(self.field(std::mem::offset_of!(Control, clock_offset))) }
     }
 
+    /// Keys of the flow tables' hash.
+    pub fn seed(&self) -> [u32; SEEDS] {
+        // SAFETY: aligned shared memory that nobody writes any more.
+        unsafe { self.field::<[u32; SEEDS]>(std::mem::offset_of!(Control, seed)).read_volatile() }
+    }
+
     pub fn root(&self) -> Root {
         Root(self.root_word().load(Ordering::Acquire))
     }

@@ -18,7 +18,7 @@ use sg_policy::model::DatapathChoice;
 
 use super::{
     Attachment, Error, Hook, clsact, device,
-    object::{Programs, Want},
+    object::{Programs, TC_IN, TC_OUT, Want},
     sys::{self, AttachType},
 };
 
@@ -175,6 +175,9 @@ impl Links {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(error),
         }
+        if attach != AttachType::Xdp {
+            refuse_beside_another_agent(ifindex, attach)?;
+        }
         let link: OwnedFd = sys::create_link(program, ifindex, attach)?;
         // Not pinned, the link ends here with its descriptor.
         sys::pin(link.as_fd(), &pin)
@@ -216,6 +219,22 @@ impl Links {
         }
         Ok(())
     }
+}
+
+/// Two agents on one interface would have to allow each packet both. Another one's program is known by
+/// its name; without the right to look at it, nothing is known.
+fn refuse_beside_another_agent(ifindex: u32, attach: AttachType) -> io::Result<()> {
+    let ours = if attach == AttachType::TcxIngress { TC_IN } else { TC_OUT };
+    for id in sys::attached_programs(ifindex, attach).unwrap_or_default() {
+        if sys::program_name(id).is_ok_and(|name| name == ours) {
+            return Err(io::Error::other(format!(
+                "another sg-agent, with a bpffs of its own, filters the interface (program {ours}, \
+                 id {id}): end it by `sg-agent detach` on its directories, or take the interface out \
+                 of one's rules"
+            )));
+        }
+    }
+    Ok(())
 }
 
 /// Whether the kernel does not know TCX (before 6.6).

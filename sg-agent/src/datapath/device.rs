@@ -105,9 +105,19 @@ pub fn why_not_xdp(error: &io::Error) -> String {
             "another XDP program is attached, and is left alone".into()
         }
         Some(libc::EOPNOTSUPP) => "the driver has no native XDP".into(),
-        Some(libc::ERANGE | libc::EINVAL) => {
-            format!("the driver refuses XDP as the interface is set up (MTU, queues): {error}")
+        Some(libc::ERANGE) => {
+            "the MTU is too large for XDP in this driver: lower it (`ip link set mtu`) to have XDP"
+                .into()
         }
+        Some(libc::ENOSPC) => {
+            "too few queues for XDP: as many to receive as the other end of a veth \
+                               has to send, or one more per CPU (`ethtool -L`)"
+                .into()
+        }
+        Some(libc::EINVAL) => format!(
+            "the driver refuses XDP as the interface is set up (MTU, queues, LRO; the kernel's log \
+             may say which): {error}"
+        ),
         _ => format!("XDP could not be attached: {error}"),
     }
 }
@@ -115,6 +125,21 @@ pub fn why_not_xdp(error: &io::Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn each_refusal_says_what_to_do() {
+        for (errno, part) in [
+            (libc::EBUSY, "another XDP program"),
+            (libc::EOPNOTSUPP, "no native XDP"),
+            (libc::ERANGE, "ip link set mtu"),
+            (libc::ENOSPC, "ethtool -L"),
+            (libc::EINVAL, "kernel's log"),
+            (libc::EIO, "could not be attached"),
+        ] {
+            let text = why_not_xdp(&io::Error::from_raw_os_error(errno));
+            assert!(text.contains(part), "{text}");
+        }
+    }
 
     #[test]
     fn no_xdp_where_another_device_would_run_it() {

@@ -85,6 +85,10 @@ pub(super) struct Lane<A> {
 }
 
 impl<A: Shown> Lane<A> {
+    pub(super) fn new(bucket: *mut Bucket<A>, index: usize) -> Self {
+        Self { bucket, index }
+    }
+
     fn word(&self) -> &AtomicU64 {
         // SAFETY: aligned shared memory within a mapping that outlives the lane.
         unsafe { AtomicU64::from_ptr(&raw mut (*self.bucket).tag[self.index]) }
@@ -141,6 +145,35 @@ impl<A: Shown> Lane<A> {
         is_over(now, self.seen(), words.word(record + timeout))
     }
 
+    /// Whether a flow with this identity and these addresses has it.
+    pub(super) fn holds(&self, tag: Tag, addresses: &A) -> bool
+    where
+        A: PartialEq,
+    {
+        let is = |now: Tag| now.identity() == tag.identity() && now.state().is_taken();
+        is(self.tag()) && self.addresses() == *addresses && is(self.tag())
+    }
+
+    /// Takes the lane, which was in the state that `tag` says, unless a program is faster. Nobody
+    /// reads it until it is [filled](Self::fill).
+    pub(super) fn claim(&self, tag: Tag) -> bool {
+        let claimed = u64::from(State::CLAIMED.0);
+        self.word().compare_exchange(tag.0, claimed, Ordering::AcqRel, Ordering::Acquire).is_ok()
+    }
+
+    /// Makes a claimed lane that of a flow without packets; the tag last, which lets others read it.
+    pub(super) fn fill(&self, tag: Tag, addresses: A, now: Tick) {
+        let bucket = self.bucket;
+        // SAFETY: within the mapping, and the lane is claimed, so that nobody else writes to it.
+        unsafe {
+            (&raw mut (*bucket).seen[self.index]).write_volatile(now);
+            (&raw mut (*bucket).packets[self.index]).write_volatile(0);
+            (&raw mut (*bucket).body[self.index].addresses).write_volatile(addresses);
+            (&raw mut (*bucket).body[self.index].volume).write_volatile(0);
+        }
+        self.word().store(tag.0, Ordering::Release);
+    }
+
     pub(super) fn forget(&self, tag: Tag) -> bool {
         let free = u64::from(State::FREE.0);
         self.word().compare_exchange(tag.0, free, Ordering::AcqRel, Ordering::Acquire).is_ok()
@@ -193,12 +226,12 @@ fn visit_table<A: Shown>(
     Ok(forgotten)
 }
 
-/// Forgets the verdicts on fragments of a slot's interface.
-pub(super) fn forget_fragments<A: Shown>(region: &Region, slot: u16) -> Result<(), Error> {
+/// Forgets the verdicts on fragments of slots' interfaces.
+pub(super) fn forget_fragments<A: Shown>(region: &Region, slots: &[u16]) -> Result<(), Error> {
     each_lane(region, |lane: &Lane<A>| {
         let tag = lane.tag();
         // The highest bit of the slot is the direction.
-        if tag.state().is_taken() && tag.slot() & 0x7fff == slot {
+        if tag.state().is_taken() && slots.contains(&(tag.slot() & 0x7fff)) {
             lane.forget(tag);
         }
     })

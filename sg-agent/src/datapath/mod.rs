@@ -3,6 +3,7 @@
 //! Everything is pinned under `<bpffs>/v<ABI>/`: `maps/`, and `links/` as `attach.rs` says. What is
 //! pinned goes on without the agent; the next one takes it over.
 
+mod advice;
 mod arena;
 mod attach;
 mod clock;
@@ -14,7 +15,9 @@ pub mod generator;
 mod handover;
 mod maps;
 mod object;
+mod others;
 mod revoke;
+mod seed;
 pub mod stopwatch;
 mod sys;
 pub mod tap;
@@ -22,6 +25,7 @@ pub mod trial;
 pub mod varying;
 
 use std::{
+    collections::BTreeMap,
     fs, io,
     net::IpAddr,
     os::fd::AsFd as _,
@@ -39,7 +43,6 @@ use sg_common::{
 };
 use sg_policy::{compile::Image, model::DatapathChoice};
 
-pub use self::object::LoadCost;
 use self::{
     arena::Arena,
     attach::Links,
@@ -48,11 +51,15 @@ use self::{
     maps::{MAX_ARENA, Maps, NEW_ARENA, Region},
     object::Programs,
 };
+pub use self::{
+    object::LoadCost,
+    seed::{Opening, Opens, Seed},
+};
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// What was being done, and what the kernel said.
-    #[error("{what}: {source}")]
+    #[error("{what}: {source}{}", advice::on(source))]
     Kernel { what: String, source: std::io::Error },
     /// Does not fit into what was allocated; the old state stays in force.
     #[error("{0}")]
@@ -189,8 +196,14 @@ impl Datapath {
 
     /// Mounts a bpffs where there is none.
     pub fn mount(bpffs: &Path) -> Result<(), Error> {
-        sys::ensure_bpffs(bpffs)
-            .map_err(|error| Error::kernel(format!("mounting {}", bpffs.display()), error))
+        sys::ensure_bpffs(bpffs).map_err(|error| {
+            Error::Other(format!(
+                "cannot mount a BPF file system for {at}: {error}{advice}; once it is there, as by \
+                 `mount -t bpf bpf /sys/fs/bpf`, none has to be mounted",
+                at = bpffs.display(),
+                advice = advice::on(&error),
+            ))
+        })
     }
 
     /// For the flow log.
@@ -346,6 +359,11 @@ impl Datapath {
         self.links.attached().into_iter().collect()
     }
 
+    /// XDP and TC users besides us on attached interfaces, in words, by ifindex.
+    pub fn others(&self) -> BTreeMap<u32, Vec<String>> {
+        others::on(&self.attached(), &self.programs)
+    }
+
     /// All CPUs together.
     pub fn counters(&self, slot: u16) -> CounterRow {
         let mut sum = CounterRow([Counter::default(); 2 * REASONS]);
@@ -378,21 +396,29 @@ impl Datapath {
         Ok(())
     }
 
-    /// Forgets counters and flows of a slot before another interface gets it.
-    pub fn release(&mut self, slot: u16) {
-        let zeroed = self.each_counter_row(slot, |row| {
-            for counter in row {
-                // SAFETY: within the mapping; no program counts for a slot that is not in use.
-                unsafe { counter.write_volatile(Counter::default()) };
-            }
+    /// Forgets counters and flows of slots before other interfaces get them: in one pass over the tables,
+    /// however many have gone at once.
+    pub fn release(&mut self, slots: &[u16]) {
+        if slots.is_empty() {
+            return;
+        }
+        let zeroed = slots.iter().try_for_each(|slot| {
+            self.each_counter_row(*slot, |row| {
+                for counter in row {
+                    // SAFETY: within the mapping; no program counts for a slot that is not in use.
+                    unsafe { counter.write_volatile(Counter::default()) };
+                }
+            })
         });
-        let forgotten =
-            self.visit(&mut |flow| if flow.slot == slot { Keep::No } else { Keep::Yes });
-        let fragments = flows::forget_fragments::<Addresses4>(&self.maps.fragments4, slot)
-            .and_then(|()| flows::forget_fragments::<Addresses6>(&self.maps.fragments6, slot));
+        let forgotten = self.visit(&mut |flow| {
+            if slots.contains(&flow.slot) { Keep::No } else { Keep::Yes }
+        });
+        let fragments = flows::forget_fragments::<Addresses4>(&self.maps.fragments4, slots)
+            .and_then(|()| flows::forget_fragments::<Addresses6>(&self.maps.fragments6, slots));
         let cleared = zeroed.and(forgotten.map(drop)).and(fragments);
-        if let Err(error) = cleared.and_then(|()| self.maps.handover.clear(slot)) {
-            tracing::warn!(slot, %error, "counters and flows could not be cleared");
+        let noted = || slots.iter().try_for_each(|slot| self.maps.handover.clear(*slot));
+        if let Err(error) = cleared.and_then(|()| noted()) {
+            tracing::warn!(?slots, %error, "counters and flows could not be cleared");
         }
     }
 
@@ -428,6 +454,20 @@ impl Datapath {
         which: &mut dyn FnMut(&FlowEntry) -> bool,
     ) -> Result<u64, Error> {
         revoke::cut_denied(&self.maps, image, self.now(), which)
+    }
+
+    /// What the rules in an image say to an opening packet.
+    pub fn judge(&self, image: &Image, opening: &Opening) -> Opens {
+        seed::judge(image, opening)
+    }
+
+    /// Puts those of the connections into the flow table that the rules in `image` would have let open;
+    /// returns how many were not there.
+    pub fn seed(&self, image: &Image, seeds: &[Seed]) -> Result<u64, Error> {
+        let now = self.now();
+        let records = arena::records(&self.maps.arena, self.arena.root(), now)?;
+        let present = seed::Present { records: &records, seed: self.arena.seed(), now };
+        seed::insert(&self.maps, image, &present, seeds)
     }
 
     /// Interfaces that there are counters for: slots are numbered below this.

@@ -19,12 +19,16 @@ use sg_common::{
 };
 
 use super::{
-    Error,
+    Error, advice,
     maps::{Maps, Region},
 };
 
 /// Empty where the agent was built without the BPF toolchain (`cargo check`).
 static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("SG_BPF_OBJECT"));
+
+/// Names of the TC programs.
+pub const TC_IN: &str = "sg_tc_in";
+pub const TC_OUT: &str = "sg_tc_out";
 
 /// Bytes of an instruction (struct bpf_insn).
 const INSTRUCTION: u32 = 8;
@@ -116,11 +120,11 @@ impl Programs {
     }
 
     pub fn tc_in(&self) -> io::Result<BorrowedFd<'_>> {
-        fd(self.0.tc_in.get_or_init(|| self.0.source.load("sg_tc_in")))
+        fd(self.0.tc_in.get_or_init(|| self.0.source.load(TC_IN)))
     }
 
     pub fn tc_out(&self) -> io::Result<BorrowedFd<'_>> {
-        fd(self.0.tc_out.get_or_init(|| self.0.source.load("sg_tc_out")))
+        fd(self.0.tc_out.get_or_init(|| self.0.source.load(TC_OUT)))
     }
 
     pub fn probe(&self) -> io::Result<BorrowedFd<'_>> {
@@ -229,13 +233,17 @@ fn last_bucket<A>(table: &Region) -> u32 {
     ((buckets_in::<A>(table.size) - 1) * size_of::<Bucket<A>>()) as u32
 }
 
-/// An error with all its causes: aya's say least in the first line.
-fn failed(what: &str, error: &dyn std::error::Error) -> String {
+/// An error with all its causes, because aya's say least in the first line, and what to do.
+fn failed(what: &str, error: &(dyn std::error::Error + 'static)) -> String {
     let mut text = format!("loading {what}: {error}");
+    let mut advice = String::new();
     let mut cause = error.source();
     while let Some(error) = cause {
         text = format!("{text}: {error}");
+        if let Some(error) = error.downcast_ref() {
+            advice = advice::on(error);
+        }
         cause = error.source();
     }
-    text
+    format!("{text}{advice}{}", advice::on_loading())
 }

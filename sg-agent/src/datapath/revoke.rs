@@ -68,7 +68,7 @@ fn is_denied<A: Peer>(words: &Slice<'_>, lane: &Lane<A>, tag: Tag, now: Tick) ->
 }
 
 /// Whether the rules allow the packet that opened the flow.
-fn allows<A: Peer>(words: &Slice<'_>, record: u32, tag: Tag, addresses: &A) -> bool {
+pub(super) fn allows<A: Peer>(words: &Slice<'_>, record: u32, tag: Tag, addresses: &A) -> bool {
     let (direction, service) = opening(tag, A::FAMILY);
     let row = image::family_ref(words, record, A::FAMILY, image::row_of(direction));
     let set = if row.is_leaf() {
@@ -80,7 +80,7 @@ fn allows<A: Peer>(words: &Slice<'_>, record: u32, tag: Tag, addresses: &A) -> b
     interval::contains(words, set, service)
 }
 
-trait Peer: Shown {
+pub(super) trait Peer: Shown {
     /// Class of the peer's address.
     fn class(&self, words: &Slice<'_>, map: Ref) -> u32;
 }

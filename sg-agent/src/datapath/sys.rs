@@ -5,7 +5,7 @@ use std::{
     ffi::CString,
     io,
     mem::size_of,
-    os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd},
+    os::fd::{AsFd as _, AsRawFd, BorrowedFd, FromRawFd, OwnedFd},
     os::unix::ffi::OsStrExt,
     path::Path,
 };
@@ -16,7 +16,9 @@ const PROG_LOAD: u32 = 5;
 const OBJ_PIN: u32 = 6;
 const OBJ_GET: u32 = 7;
 const PROG_TEST_RUN: u32 = 10;
+const PROG_GET_FD_BY_ID: u32 = 13;
 const OBJ_GET_INFO_BY_FD: u32 = 15;
+const PROG_QUERY: u32 = 16;
 const LINK_CREATE: u32 = 28;
 const LINK_UPDATE: u32 = 29;
 
@@ -117,6 +119,37 @@ pub fn link_ifindex(link: BorrowedFd<'_>) -> io::Result<Option<u32>> {
     // struct bpf_link_info: type, id, prog_id, padding, then xdp.ifindex or tcx.ifindex.
     let ifindex = info::<8>(link)?[4];
     Ok((ifindex != 0).then_some(ifindex))
+}
+
+/// A loaded program's number in the kernel.
+pub fn program_id(program: BorrowedFd<'_>) -> io::Result<u32> {
+    // struct bpf_prog_info: type, id.
+    Ok(info::<2>(program)?[1])
+}
+
+/// Name of a program, which may be empty.
+pub fn program_name(id: u32) -> io::Result<String> {
+    let program = Attr::new().set(0, id).call_for_fd(PROG_GET_FD_BY_ID, 3)?;
+    // The name is at byte 64 of struct bpf_prog_info: 16 bytes, terminated.
+    let info = info::<20>(program.as_fd())?;
+    let bytes = info[16..].iter().flat_map(|word| word.to_ne_bytes());
+    let name: Vec<u8> = bytes.take_while(|byte| *byte != 0).collect();
+    Ok(String::from_utf8_lossy(&name).into_owned())
+}
+
+/// Ids of the programs on a TCX hook, in the order in which they run.
+pub fn attached_programs(ifindex: u32, attach: AttachType) -> io::Result<Vec<u32>> {
+    /// As many as the kernel runs there (BPF_MPROG_MAX).
+    const MOST: usize = 64;
+    let mut ids = [0u32; MOST];
+    let mut attr = Attr::new()
+        .set(0, ifindex)
+        .set(1, attach as u32)
+        .set_long(4, ids.as_mut_ptr() as u64)
+        .set(6, MOST as u32);
+    attr.call(PROG_QUERY, 16)?;
+    let count = (attr.0[6] as usize).min(MOST);
+    Ok(ids[..count].to_vec())
 }
 
 fn path(path: &Path) -> io::Result<CString> {

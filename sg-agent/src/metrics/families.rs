@@ -214,6 +214,7 @@ mod tests {
             role: "port".into(),
             datapath: "tcx".into(),
             datapath_reason: String::new(),
+            others: Vec::new(),
             groups: Vec::new(),
             ingress,
             egress: Counters::default(),

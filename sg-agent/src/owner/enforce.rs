@@ -84,13 +84,18 @@ impl<D: Dataplane> Owner<D> {
         let live_fallback = situation.live_fallback(&self.view);
         let publishes =
             cause != Cause::Links || live != self.live || live_fallback != self.live_fallback;
-        let images =
+        let mut images =
             if publishes { Some(self.compile(&target, &live, &live_fallback)?) } else { None };
+        let newcomers = self.newcomers(&target, &situation, cause);
         // Somebody who asked hears that an interface cannot be had before anything has changed.
         let attempt = if cause.is_strict() { Some(self.attach(&situation, cause)?) } else { None };
-        if let Some(mut images) = images {
+        if let Some(images) = &mut images {
             let cuts = target.active.is_cut();
-            if let Err(error) = self.commit(commit, &mut images, cuts) {
+            let seeded = self.seed(&newcomers, &images.active);
+            if let Err(error) = self.commit(commit, images, cuts) {
+                if seeded > 0 {
+                    self.forget(&newcomers);
+                }
                 if let Some(attempt) = &attempt {
                     self.undo(attempt);
                 }
@@ -106,6 +111,10 @@ impl<D: Dataplane> Owner<D> {
             Some(attempt) => attempt,
             None => self.attach(&situation, cause)?,
         };
+        // What opened between the first look and the filter.
+        if let Some(images) = &images {
+            self.seed(&newcomers, &images.active);
+        }
         self.settled(&situation, attempt);
         Ok(())
     }
@@ -281,12 +290,12 @@ impl<D: Dataplane> Owner<D> {
 
     /// Slots are free for others once no image in force names them.
     fn release(&mut self, before: &BTreeMap<u32, Filtered>) {
-        for (ifindex, held) in before {
-            let still = self.filtered.get(ifindex).is_some_and(|now| now.slot == held.slot);
-            if !still && held.slot < self.options.max_interfaces {
-                self.dataplane.release(held.slot);
-            }
-        }
+        let is_over = |(ifindex, held): &(&u32, &Filtered)| {
+            let still = self.filtered.get(*ifindex).is_some_and(|now| now.slot == held.slot);
+            !still && held.slot < self.options.max_interfaces
+        };
+        let over: Vec<u16> = before.iter().filter(is_over).map(|(_, held)| held.slot).collect();
+        self.dataplane.release(&over);
     }
 
     fn note_left_out(&mut self, situation: &Situation) {
@@ -334,7 +343,7 @@ fn publish(dataplane: &mut impl Dataplane, images: &Images) -> Result<(), datapa
 impl Ruleset {
     /// With "cut", every image has the flows that were there before it held against its rules. That
     /// costs each of them one more look at the rules, and no source of change can be forgotten.
-    fn is_cut(&self) -> bool {
+    pub(super) fn is_cut(&self) -> bool {
         self.rules.settings.on_revoke == OnRevoke::Cut
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{
     cell::{RefCell, RefMut},
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     io,
     path::Path,
     rc::Rc,
@@ -28,7 +28,12 @@ use tempfile::TempDir;
 use super::{Error, Options, Owner, Stored, change::Proposal};
 use crate::{
     api::Applied,
-    datapath::{self, Attachment, FlowEntry, Hook, Inherited, InheritedInterface, ProbeAnswer},
+    clock,
+    connections::{Sockets, Tracked},
+    datapath::{
+        self, Attachment, FlowEntry, Hook, Inherited, InheritedInterface, Opening, Opens,
+        ProbeAnswer, Seed,
+    },
     dataplane::Dataplane,
     links::{Link, View},
     store::Store,
@@ -58,6 +63,10 @@ pub struct Kernel {
     /// Ticks that attaching an interface takes.
     pub attaching_takes: Tick,
     pub flows: Vec<FlowEntry>,
+    pub sockets: Sockets,
+    pub tracked: Vec<Tracked>,
+    /// What was put into the flow table.
+    pub seeds: Vec<Seed>,
     inherited: Option<Inherited>,
 }
 
@@ -158,12 +167,17 @@ impl Dataplane for Fake {
         self.kernel.borrow().attached.iter().copied().collect()
     }
 
+    fn others(&self) -> BTreeMap<u32, Vec<String>> {
+        BTreeMap::new()
+    }
+
     fn counters(&self, _slot: u16) -> CounterRow {
         CounterRow([Counter::default(); 2 * REASONS])
     }
 
-    fn release(&mut self, slot: u16) {
-        self.kernel.borrow_mut().diary.push(format!("release {slot}"));
+    fn release(&mut self, slots: &[u16]) {
+        let diary = &mut self.kernel.borrow_mut().diary;
+        diary.extend(slots.iter().map(|slot| format!("release {slot}")));
     }
 
     fn for_each_flow(&self, each: &mut dyn FnMut(&FlowEntry)) {
@@ -189,6 +203,38 @@ impl Dataplane for Fake {
 
     fn capacity(&self) -> u64 {
         1024
+    }
+
+    /// Port 443 is open to some, port 80 to all.
+    fn judge(&self, _: &Image, opening: &Opening) -> Opens {
+        let port = match opening.direction {
+            Direction::Ingress => opening.local.port(),
+            Direction::Egress => opening.remote.port(),
+        };
+        match port {
+            443 => Opens::Tracked,
+            80 => Opens::Untracked,
+            _ => Opens::Denied,
+        }
+    }
+
+    fn seed(&self, _: &Image, seeds: &[Seed]) -> Result<u64, datapath::Error> {
+        let mut kernel = self.kernel.borrow_mut();
+        let before = kernel.seeds.len();
+        for seed in seeds {
+            if !kernel.seeds.contains(seed) {
+                kernel.seeds.push(*seed);
+            }
+        }
+        Ok((kernel.seeds.len() - before) as u64)
+    }
+
+    fn sockets(&self) -> io::Result<Sockets> {
+        Ok(self.kernel.borrow().sockets.clone())
+    }
+
+    fn tracked(&self) -> io::Result<Vec<Tracked>> {
+        Ok(self.kernel.borrow().tracked.clone())
     }
 
     fn probe(&self, ifindex: u32, _: Direction, _: &[u8]) -> Result<ProbeAnswer, datapath::Error> {
@@ -277,6 +323,8 @@ pub struct Fixture {
     pub owner: Owner<Fake>,
     pub directory: TempDir,
     pub boot_id: String,
+    /// What it says when the next agent starts.
+    pub wall_clock: u64,
     kernel: Rc<RefCell<Kernel>>,
 }
 
@@ -284,15 +332,16 @@ impl Fixture {
     pub fn new(view: View) -> Self {
         let directory = tempfile::tempdir().expect("a temporary directory");
         let kernel = Rc::new(RefCell::new(Kernel { now: 1000, ..Kernel::default() }));
-        let owner = start(&directory, &kernel, "boot", view);
-        let mut fixture = Self { owner, directory, boot_id: "boot".to_owned(), kernel };
+        let (boot_id, wall_clock) = ("boot".to_owned(), clock::unix_now());
+        let owner = start(&directory, &kernel, &boot_id, wall_clock, view);
+        let mut fixture = Self { owner, directory, boot_id, wall_clock, kernel };
         assert_eq!(fixture.diary(), ["publish 0:"]);
         fixture
     }
 
     /// A new agent on what the old one left.
     pub fn restart(&mut self, view: View) {
-        self.owner = start(&self.directory, &self.kernel, &self.boot_id, view);
+        self.owner = start(&self.directory, &self.kernel, &self.boot_id, self.wall_clock, view);
     }
 
     pub fn kernel(&self) -> RefMut<'_, Kernel> {
@@ -328,6 +377,7 @@ fn start(
     directory: &TempDir,
     kernel: &Rc<RefCell<Kernel>>,
     boot_id: &str,
+    started_at: u64,
     view: View,
 ) -> Owner<Fake> {
     let inherited = kernel.borrow().inherited.clone();
@@ -338,6 +388,7 @@ fn start(
         max_interfaces: 64,
         bpffs: "/nonexistent".into(),
         boot_id: boot_id.to_owned(),
+        started_at,
         compiler: compile,
         names: Default::default(),
     };

@@ -58,6 +58,17 @@ impl<D: Dataplane> Owner<D> {
         used
     }
 
+    /// Whether a live flow of a slot is one that `is` says.
+    pub(super) fn has_flow(&self, slot: u16, is: impl Fn(&FlowEntry) -> bool) -> bool {
+        let by_slot = self.by_slot();
+        let Some(&(_, tracking)) = by_slot.get(&slot) else { return false };
+        let (ticks, mut found) = (self.ticks(), false);
+        self.dataplane.for_each_flow(&mut |flow| {
+            found |= flow.slot == slot && is(flow) && left(flow, tracking, ticks).is_some();
+        });
+        found
+    }
+
     /// Forgets flows, or with `denied` ends those that the rules would not allow to be opened.
     ///
     /// Forgetting all opens the pickup time anew, so that what the rules allow goes on.

@@ -14,8 +14,10 @@ pub mod figures;
 #[cfg(any(test, feature = "fake"))]
 pub mod fake;
 mod flows;
+mod lockout;
 pub mod mailbox;
 mod queries;
+mod seed;
 mod situation;
 #[cfg(test)]
 mod tests;
@@ -66,6 +68,8 @@ pub struct Options {
     pub max_interfaces: u16,
     pub bpffs: PathBuf,
     pub boot_id: String,
+    /// Unix time at the start, in seconds.
+    pub started_at: u64,
     pub compiler: Compiler,
     /// Told which interfaces are filtered.
     pub names: Names,
@@ -171,8 +175,7 @@ impl<D: Dataplane> Owner<D> {
     /// flows and counters, and no moment without rules.
     ///
     /// # Errors
-    /// The rules cannot be compiled or published, or an expired change cannot be taken back; what
-    /// was in force before stays so.
+    /// The rules cannot be compiled or published; what was in force before stays so.
     pub fn start(
         dataplane: D,
         mut store: Store,
@@ -184,7 +187,7 @@ impl<D: Dataplane> Owner<D> {
             store.rise_above(inherited.revision);
         }
         let ticks = ticks(&dataplane);
-        let target = resume(&mut store, stored, ticks, &options.boot_id)?;
+        let target = resume(&mut store, stored, ticks, &options);
         let mut owner = Self {
             dataplane,
             store,
@@ -226,23 +229,38 @@ fn ticks(dataplane: &impl Dataplane) -> Ticks {
     Ticks { now: dataplane.now(), per_1000s: dataplane.ticks_per_1000s() }
 }
 
-/// An unconfirmed change goes on waiting only in the boot that it was made in: its deadline counts
-/// in that boot's ticks, and after a reboot nothing of it is in force.
-fn resume(store: &mut Store, stored: Stored, ticks: Ticks, boot_id: &str) -> Result<Target, Error> {
+/// A full or read-only disk is no reason to filter nothing: the next start reads the same and does the
+/// same.
+fn note(recorded: Result<(), store::Error>) {
+    if let Err(error) = recorded {
+        tracing::error!(%error, "what became of the unconfirmed change is not recorded");
+    }
+}
+
+/// An unconfirmed change goes on waiting until its deadline. That counts in the ticks of the boot that
+/// it was made in; in another boot the wall clock says what is left.
+fn resume(store: &mut Store, stored: Stored, ticks: Ticks, options: &Options) -> Target {
     let Stored { current, previous } = stored;
     let (Some(previous), Some(pending)) = (previous, store.ledger().pending.clone()) else {
-        return Ok(Target { active: current, outstanding: None });
+        return Target { active: current, outstanding: None };
     };
-    if pending.boot_id == boot_id && !ticks.has_passed(pending.deadline) {
-        let outstanding =
-            Outstanding { previous, deadline: pending.deadline, until: pending.until };
-        return Ok(Target { active: current, outstanding: Some(outstanding) });
+    let deadline = if pending.boot_id == options.boot_id {
+        (!ticks.has_passed(pending.deadline)).then_some(pending.deadline)
+    } else {
+        store.ledger().seconds_left(options.started_at).map(|left| ticks.after(left))
+    };
+    let Some(deadline) = deadline else {
+        tracing::warn!(
+            revision = current.revision,
+            back_to = previous.revision,
+            "the change was not confirmed in time and is rolled back"
+        );
+        note(store.roll_back());
+        return Target { active: previous, outstanding: None };
+    };
+    if pending.boot_id != options.boot_id {
+        note(store.rearm(deadline, &options.boot_id));
     }
-    tracing::warn!(
-        revision = current.revision,
-        back_to = previous.revision,
-        "the change was not confirmed in time and is rolled back"
-    );
-    store.roll_back()?;
-    Ok(Target { active: previous, outstanding: None })
+    let outstanding = Outstanding { previous, deadline, until: pending.until };
+    Target { active: current, outstanding: Some(outstanding) }
 }

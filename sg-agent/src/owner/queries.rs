@@ -26,6 +26,7 @@ impl<D: Dataplane> Owner<D> {
     pub fn status(&self) -> Status {
         let used = self.live_flows();
         let capacity = self.dataplane.capacity();
+        let mut others = self.dataplane.others();
         let filtered = self.filtered.iter().filter_map(|(&ifindex, held)| {
             let entry = &self.rules().interfaces[held.entry?];
             let row = self.dataplane.counters(held.slot);
@@ -34,6 +35,7 @@ impl<D: Dataplane> Owner<D> {
                 Err(reason) => ("none", format!("NOT filtered: {reason}")),
             };
             Some(InterfaceStatus {
+                others: others.remove(&ifindex).unwrap_or_default(),
                 ingress: counters(&row, Direction::Ingress),
                 egress: counters(&row, Direction::Egress),
                 flows: FlowUse { used: used.get(&held.slot).copied().unwrap_or(0), capacity },
@@ -194,6 +196,7 @@ fn status_of(
         role: role(entry.role).to_owned(),
         datapath: datapath.to_owned(),
         datapath_reason,
+        others: Vec::new(),
         groups: entry.groups.clone(),
         ingress: Counters::default(),
         egress: Counters::default(),

@@ -119,7 +119,7 @@ impl<D: Dataplane> Owner<D> {
             };
             // One agent died while it gave an interface that came again its new slot.
             if let Some(earlier) = self.filtered.insert(ifindex, held) {
-                self.dataplane.release(earlier.slot);
+                self.dataplane.release(&[earlier.slot]);
             }
         }
     }

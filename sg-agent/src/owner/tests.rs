@@ -8,8 +8,13 @@ use super::{
     fake::{Fixture, link, view},
     *,
 };
+use crate::connections::{Phase, Socket, Sockets, Tracked};
 use crate::links::{Link, View};
-use crate::{api::FlushRequest, datapath::FlowEntry};
+use crate::{
+    api::{FlushRequest, Session},
+    datapath::FlowEntry,
+    session::Located,
+};
 
 /// Rules that filter the interfaces named.
 fn rules(interfaces: &[&str]) -> String {
@@ -253,17 +258,51 @@ fn of_two_slots_for_one_interface_the_later_is_kept() {
     assert_eq!(host.diary(), ["release 0", "publish 1: 2=3", "attach 2 Auto"]);
 }
 
-#[test]
-fn after_a_reboot_nothing_of_an_unconfirmed_change_is_in_force() {
-    let links = view([link(2, "tap0")]);
+/// An unconfirmed change to 60 s, then a boot `seconds` after it by the wall clock.
+fn reboot_after(seconds: i64) -> Fixture {
+    let links = view([link(2, "tap0"), link(3, "tap1")]);
     let mut host = Fixture::new(links.clone());
-    host.apply_until(&rules(&["tap0"]), 60).unwrap();
+    host.apply(&rules(&["tap0"])).unwrap();
+    host.apply_until(&rules(&["tap1"]), 60).unwrap();
     host.diary();
     host.boot_id = "another".to_owned();
+    host.wall_clock = host.wall_clock.checked_add_signed(seconds).unwrap();
     host.kernel().attached.clear();
+    // Ticks of another boot mean nothing: these are far past the deadline of the one before.
+    host.kernel().now = 3_000_000;
     host.restart(links);
-    assert_eq!(host.diary(), ["publish 0:"]);
-    assert_eq!(host.stored(), (0, 1));
+    host
+}
+
+#[test]
+fn a_reboot_keeps_the_deadline_by_the_wall_clock() {
+    let mut host = reboot_after(20);
+    let until = 3_000_000 + 40 * 20;
+    let diary = host.diary();
+    // The clock may have gone on by a second meanwhile.
+    let published = diary[0].split(" until ").nth(1).unwrap();
+    let tick: u32 = published.split(' ').next().unwrap().parse().unwrap();
+    assert!((until - 40..=until).contains(&tick), "{diary:?}");
+    // Another agent in that boot goes by its ticks, whatever the wall clock says.
+    host.wall_clock += 1_000_000;
+    host.restart(view([link(2, "tap0"), link(3, "tap1")]));
+    assert!(host.owner.status().confirm_until.is_some());
+    host.owner.seconds_pass(41);
+    host.owner.wake();
+    assert_eq!(host.stored(), (1, 2));
+}
+
+#[test]
+fn a_reboot_past_the_deadline_brings_the_rules_before() {
+    let mut host = reboot_after(60);
+    assert_eq!(host.diary(), ["publish 1: 2=0", "attach 2 Auto"]);
+    assert_eq!(host.stored(), (1, 2));
+}
+
+#[test]
+fn a_wall_clock_from_before_the_change_extends_nothing() {
+    let mut host = reboot_after(-3600);
+    assert_eq!(host.diary(), ["publish 1: 2=0", "attach 2 Auto"]);
 }
 
 #[test]
@@ -408,4 +447,166 @@ fn an_interface_that_cannot_be_compiled_for_is_shown() {
     let status = host.owner.status();
     let shown = status.interfaces.iter().find(|shown| shown.name == "tap1").unwrap();
     assert!(shown.datapath_reason.contains("NOT filtered: publishing"), "{shown:?}");
+}
+
+fn address(text: &str) -> std::net::SocketAddr {
+    text.parse().unwrap()
+}
+
+/// `eth0` with an address; the kernel has a socket that connected out and one that was accepted.
+fn busy_host() -> Fixture {
+    let mut eth0 = link(2, "eth0");
+    eth0.1.addresses.insert("10.0.0.1".parse().unwrap());
+    let host = Fixture::new(view([eth0, link(3, "tap0")]));
+    let socket = |local, remote| Socket {
+        protocol: sg_common::flow::TCP,
+        local: address(local),
+        remote: address(remote),
+        phase: Phase::Established,
+        interface: 0,
+    };
+    let connected = vec![
+        socket("10.0.0.1:40000", "192.0.2.1:443"),
+        socket("10.0.0.1:22", "192.0.2.2:50000"),
+        // A service address of no filtered interface, the host to itself, and loopback.
+        socket("10.7.7.7:40001", "192.0.2.3:443"),
+        socket("10.0.0.1:40002", "10.0.0.1:443"),
+        socket("127.0.0.1:40003", "192.0.2.3:443"),
+    ];
+    let listening = [(sg_common::flow::TCP, address("[::]:22"))];
+    host.kernel().sockets = Sockets::of(connected, &listening);
+    host
+}
+
+/// Slot, direction, local and remote end.
+fn seeded(host: &Fixture) -> Vec<String> {
+    let kernel = host.kernel();
+    let text = |seed: &crate::datapath::Seed| {
+        let crate::datapath::Opening { slot, direction, local, remote, .. } = seed.opening;
+        format!("{slot} {direction:?} {local} {remote}")
+    };
+    kernel.seeds.iter().map(text).collect()
+}
+
+#[test]
+fn a_first_filter_takes_the_host_s_own_connections_in() {
+    let mut host = busy_host();
+    host.apply(&rules(&["eth0"])).unwrap();
+    let expected = [
+        "0 Egress 10.0.0.1:40000 192.0.2.1:443",
+        "0 Ingress 10.0.0.1:22 192.0.2.2:50000",
+        "0 Egress 10.7.7.7:40001 192.0.2.3:443",
+    ];
+    assert_eq!(seeded(&host), expected);
+    // Only the first time.
+    host.kernel().seeds.clear();
+    host.apply(&with_cut(&rules(&["eth0"]))).unwrap();
+    assert_eq!(seeded(&host), [""; 0]);
+    // What has its address on a filtered interface is not another one's.
+    host.apply(&with_cut(&rules(&["eth0", "tap0"]))).unwrap();
+    assert_eq!(seeded(&host), ["1 Egress 10.7.7.7:40001 192.0.2.3:443"]);
+}
+
+#[test]
+fn a_failed_change_leaves_no_seeds() {
+    let mut host = busy_host();
+    host.kernel().refuses_images = true;
+    host.diary();
+    host.apply(&rules(&["eth0"])).unwrap_err();
+    assert_eq!(host.diary(), ["attach 2 Auto", "publish 1: 2=0", "release 0", "detach 2"]);
+}
+
+#[test]
+fn a_first_filter_takes_a_port_s_connections_from_conntrack() {
+    let mut host = Fixture::new(view([link(2, "tap0")]));
+    let tracked = |original: [&str; 2], reply: [&str; 2]| Tracked {
+        protocol: sg_common::flow::TCP,
+        original: (address(original[0]), address(original[1])),
+        reply: (address(reply[0]), address(reply[1])),
+        phase: Phase::Established,
+    };
+    host.kernel().tracked = vec![
+        // Masqueraded on its way out; forwarded in to another port; somebody else's.
+        tracked(["10.0.0.5:1000", "192.0.2.1:443"], ["192.0.2.1:443", "203.0.113.1:7"]),
+        tracked(["192.0.2.2:5", "203.0.113.1:8080"], ["10.0.0.5:80", "192.0.2.2:5"]),
+        tracked(["10.0.0.6:1", "192.0.2.1:443"], ["192.0.2.1:443", "10.0.0.6:1"]),
+    ];
+    let port = "[[security_group]]\nname = \"web\"\n[[interface]]\nname = \"tap0\"\n\
+                role = \"port\"\naddresses = [\"10.0.0.5\"]\ngroups = [\"web\"]\n";
+    host.apply(port).unwrap();
+    let expected = ["0 Egress 10.0.0.5:1000 192.0.2.1:443", "0 Ingress 10.0.0.5:80 192.0.2.2:5"];
+    assert_eq!(seeded(&host), expected);
+}
+
+fn session(port: u16) -> Located {
+    let client = address("192.0.2.9:50000");
+    let server = std::net::SocketAddr::new("10.0.0.1".parse().unwrap(), port);
+    Located { session: Session { client, server }, interfaces: vec![2] }
+}
+
+/// What is said of a session to this port if these rules came next; "" if nothing.
+#[track_caller]
+fn harm(host: &Fixture, text: &str, port: u16) -> String {
+    let rules = sg_policy::rules::parse("rules.toml", text.as_bytes()).unwrap();
+    match host.owner.refuse_lock_out(&rules, &[session(port)]) {
+        Ok(()) => String::new(),
+        Err(Error::Conflict(text)) => text,
+        Err(error) => panic!("{error}"),
+    }
+}
+
+#[test]
+fn a_change_says_what_it_would_do_to_a_session() {
+    let mut host = Fixture::new(view([link(2, "eth0"), link(3, "tap0")]));
+    let all = rules(&["eth0"]);
+    // An interface that is filtered for the first time.
+    assert!(harm(&host, &all, 22).contains("would cut this SSH session (192.0.2.9:50000)"));
+    assert!(harm(&host, &all, 22).contains("none allows 192.0.2.9 TCP port 22 on eth0"));
+    assert_eq!(harm(&host, &all, 443), "");
+    assert_eq!(harm(&host, &rules(&["tap0"]), 22), "");
+
+    host.apply(&all).unwrap();
+    let other = rules(&["eth0", "tap0"]);
+    assert_eq!(harm(&host, &all, 22), "", "it changes nothing");
+    assert_eq!(harm(&host, &other, 80), "");
+    assert!(harm(&host, &other, 443).contains("its connections have no flows"));
+    assert!(harm(&host, &other, 22).contains("would cut"));
+    let Located { session: Session { client, server }, .. } = session(22);
+    let flow = |dport| FlowEntry {
+        slot: 0,
+        protocol: sg_common::flow::TCP,
+        direction: Direction::Ingress,
+        src: client.ip(),
+        sport: client.port(),
+        dst: server.ip(),
+        dport,
+        state: "established",
+        timeout: Timeout::TcpEstablished,
+        seen: 1000,
+        packets: 1,
+        bytes: 1,
+    };
+    host.kernel().flows = vec![flow(22), flow(443)];
+    assert_eq!(harm(&host, &other, 443), "");
+    assert!(harm(&host, &other, 22).contains("would go on"));
+    assert!(harm(&host, &with_cut(&other), 22).contains("would cut"));
+    host.kernel().flows = vec![FlowEntry { state: "cut", ..flow(22) }];
+    assert!(harm(&host, &other, 22).contains("would cut"));
+    // The agent's own interfaces are as they were.
+    assert_eq!(host.stored(), (1, 1));
+}
+
+#[test]
+fn a_port_s_session_is_one_that_its_instance_opens() {
+    let host = Fixture::new(view([link(2, "tap0")]));
+    let port = |address: &str| {
+        format!(
+            "[[security_group]]\nname = \"web\"\n[[interface]]\nname = \"tap0\"\n\
+             role = \"port\"\naddresses = [\"{address}\"]\ngroups = [\"web\"]\n"
+        )
+    };
+    assert_eq!(harm(&host, &port("192.0.2.9"), 443), "");
+    assert!(harm(&host, &port("192.0.2.9"), 22).contains("would cut"));
+    // The source check drops what comes from an address that is not the instance's.
+    assert!(harm(&host, &port("192.0.2.8"), 443).contains("would cut"));
 }

@@ -10,7 +10,8 @@ use crate::{
     api::{Applied, ApplyRequest, Change, MAX_FILE, Plan, Revision, RollbackRequest, RulesFile},
     dataplane::Dataplane,
     memory,
-    owner::{change::Proposal, mailbox::Mailbox},
+    owner::{Owner, change::Proposal, mailbox::Mailbox},
+    session,
 };
 
 pub(super) async fn plan<D: Dataplane>(
@@ -38,12 +39,17 @@ pub(super) async fn apply<D: Dataplane>(
     Input(request): Input<ApplyRequest>,
 ) -> Answer<Applied> {
     let since = Instant::now();
-    let ApplyRequest { rules, confirm } = request;
+    let ApplyRequest { rules, confirm, sessions } = request;
     let origin = rules.file.clone();
     let present = agent.ask(|owner| owner.source()).await?;
     let source = Arc::new(blocking(move || parse(&present, rules)).await?);
     let proposal = Proposal { source, origin };
-    let applied = agent.ask(move |owner| owner.apply(proposal, confirm, since)).await??;
+    let sessions = session::locate(sessions).await;
+    let apply = move |owner: &mut Owner<D>| {
+        owner.refuse_lock_out(&proposal.source, &sessions)?;
+        owner.apply(proposal, confirm, since)
+    };
+    let applied = agent.ask(apply).await??;
     memory::give_back_soon();
     Ok(Json(applied))
 }

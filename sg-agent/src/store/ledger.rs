@@ -76,6 +76,17 @@ impl Ledger {
         self.revisions.iter().rev().find(earlier).map(|entry| entry.revision)
     }
 
+    /// Seconds that the unconfirmed change has left by a wall clock that says `now`. `None`: it has run
+    /// out, or the clock is before the change, so that nobody knows how long ago that was.
+    pub fn seconds_left(&self, now: u64) -> Option<u32> {
+        let until = self.pending.as_ref()?.until;
+        let applied_at = self.entry(self.current)?.applied_at;
+        if !(applied_at..until).contains(&now) {
+            return None;
+        }
+        u32::try_from(until - now).ok()
+    }
+
     /// Makes `entry` the revision in force.
     pub(super) fn record(&mut self, entry: Entry, pending: Option<Pending>) {
         self.last = entry.revision;

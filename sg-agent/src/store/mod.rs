@@ -18,6 +18,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use sg_common::flow::Tick;
 use sha2::{Digest as _, Sha256};
 
 pub use ledger::{Entry, Ledger, Pending};
@@ -32,8 +33,17 @@ pub enum Error {
     Read { path: PathBuf, source: io::Error },
     #[error("cannot write {}: {source}", path.display())]
     Write { path: PathBuf, source: io::Error },
+    #[error(
+        "cannot write {}: {source}; make room there: until then rules stay as they are",
+        path.display()
+    )]
+    Full { path: PathBuf, source: io::Error },
     /// Not what was written; nothing is guessed from it.
-    #[error("{} is corrupted: {what}", path.display())]
+    #[error(
+        "{} is corrupted: {what}; what is pinned goes on filtering. Put the directory back from a \
+         backup, or move it away and apply the rules anew",
+        path.display()
+    )]
     Corrupted { path: PathBuf, what: String },
     #[error(
         "{} was written by a newer sg-agent (format {format}; this one reads {FORMAT}): install that \
@@ -111,7 +121,7 @@ impl Store {
         let revision = self.next_revision();
         let directory = self.directory.join(REVISIONS);
         files::replace(&directory, &format!("{revision}.toml"), new.text.as_bytes())
-            .map_err(|source| Error::Write { path: self.revision_path(revision), source })?;
+            .map_err(|source| write_error(self.revision_path(revision), source))?;
         let entry = Entry {
             revision,
             applied_at: crate::clock::unix_now(),
@@ -128,6 +138,16 @@ impl Store {
     /// The current revision needs no confirmation any more.
     pub fn confirm(&mut self) -> Result<(), Error> {
         self.change(|ledger| ledger.pending = None)
+    }
+
+    /// The current revision goes on waiting for its confirmation, by another boot's ticks.
+    pub fn rearm(&mut self, deadline: Tick, boot_id: &str) -> Result<(), Error> {
+        self.change(|ledger| {
+            if let Some(pending) = &mut ledger.pending {
+                pending.deadline = deadline;
+                boot_id.clone_into(&mut pending.boot_id);
+            }
+        })
     }
 
     /// The unconfirmed revision is taken back. No change where none is unconfirmed.
@@ -148,7 +168,7 @@ impl Store {
         let text = serde_json::to_vec_pretty(&Written { format: FORMAT, ledger: &ledger })
             .map_err(|error| Error::Write { path: path.clone(), source: error.into() })?;
         files::replace(&self.directory, LEDGER, &text)
-            .map_err(|source| Error::Write { path, source })?;
+            .map_err(|source| write_error(path, source))?;
         let dropped = std::mem::replace(&mut self.ledger, ledger);
         self.prune(&dropped);
         Ok(())
@@ -178,6 +198,15 @@ fn read(path: PathBuf, text: &[u8]) -> Result<Ledger, Error> {
         Ok(Format { format }) if format > FORMAT => Err(Error::Newer { path, format }),
         Ok(_) => serde_json::from_slice(text).map_err(|error| corrupted(path, error)),
         Err(error) => Err(corrupted(path, error)),
+    }
+}
+
+/// A disk without room is something that people can do something about.
+fn write_error(path: PathBuf, source: io::Error) -> Error {
+    use io::ErrorKind::{QuotaExceeded, StorageFull};
+    match source.kind() {
+        StorageFull | QuotaExceeded => Error::Full { path, source },
+        _ => Error::Write { path, source },
     }
 }
 

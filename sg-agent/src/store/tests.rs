@@ -154,3 +154,31 @@ fn other_formats() {
         }
     }
 }
+/// Nothing is ever guessed from half a file.
+#[test]
+fn a_file_cut_short_at_any_byte_is_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut store = open(directory.path());
+    store.record(new("[settings]\n"), None).unwrap();
+    store.record(new("# another\n"), Some(pending(1))).unwrap();
+    let (ledger, revision) =
+        (directory.path().join("state.json"), directory.path().join("revisions/2.toml"));
+    for path in [&ledger, &revision] {
+        let whole = fs::read(path).unwrap();
+        for length in 0..whole.len() {
+            fs::write(path, &whole[..length]).unwrap();
+            let read = Store::open(directory.path()).and_then(|store| store.text(2));
+            let Err(Error::Corrupted { path: named, .. }) = read else {
+                panic!("{length}: {read:?}")
+            };
+            assert_eq!(named, *path);
+        }
+        fs::write(path, &whole).unwrap();
+    }
+    // What a crash leaves of the next one beside it is never read.
+    let whole = fs::read(&ledger).unwrap();
+    for length in 0..whole.len() {
+        fs::write(directory.path().join(".state.json.new"), &whole[..length]).unwrap();
+        assert_eq!(open(directory.path()).ledger(), store.ledger());
+    }
+}

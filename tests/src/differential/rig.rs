@@ -356,7 +356,7 @@ impl<'a> Play<'a> {
         self.publish(state.settings.on_revoke == OnRevoke::Cut);
         for old in &before {
             if !self.live.iter().any(|new| same(old, new)) {
-                self.rig.datapath.release(old.slot);
+                self.rig.datapath.release(&[old.slot]);
             }
         }
         self.evaluator.apply(state.clone(), live.clone(), self.now);

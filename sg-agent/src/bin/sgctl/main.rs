@@ -1,11 +1,13 @@
 //! `sgctl`: the command line of sg. It talks to the agent over its unix socket and shows what that
 //! says; only `check` looks at rules itself, with the code that the agent uses.
 
+mod aws;
 mod client;
 mod error;
 mod input;
 mod output;
 mod reasons;
+mod session;
 mod table;
 mod verbs;
 

@@ -10,6 +10,7 @@ use crate::{
     error::Result,
     input::Input,
     output::{Output, count},
+    session,
 };
 
 #[derive(Debug, clap::Args)]
@@ -19,6 +20,9 @@ pub(crate) struct Args {
     /// Roll back by itself unless `sgctl confirm` comes within this many seconds
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..=86400))]
     confirm: Option<u32>,
+    /// Also where the new rules would cut the SSH session that this runs in
+    #[arg(long)]
+    force: bool,
     #[command(flatten)]
     output: Output,
 }
@@ -26,7 +30,10 @@ pub(crate) struct Args {
 impl Args {
     pub(crate) fn run(self, client: &Client) -> Result<()> {
         let rules = Input::read(&self.file)?.into_rules()?;
-        let request = ApplyRequest { rules, confirm: self.confirm };
+        // A change that goes back by itself may cut anything.
+        let is_careful = self.confirm.is_none() && !self.force;
+        let sessions = if is_careful { session::current() } else { Vec::new() };
+        let request = ApplyRequest { rules, confirm: self.confirm, sessions };
         let applied: Applied = client.post("/v1/apply", &request)?;
         self.output.print(&applied, text)
     }

@@ -9,6 +9,7 @@ mod explain;
 mod export;
 mod flows;
 mod history;
+mod import;
 mod log;
 mod man;
 mod plan;
@@ -49,6 +50,8 @@ pub(crate) enum Verb {
     Top(top::Args),
     /// Print the desired state as rules.toml
     Export(export::Args),
+    /// Make a rules.toml of another system's rules, without an agent
+    Import(import::Args),
     /// End all filtering: remove every program, link and pin
     Detach(detach::Args),
     /// Print a shell's completion script
@@ -61,6 +64,7 @@ impl Verb {
     pub(crate) fn run(self, client: &Client) -> Result<ExitCode> {
         match self {
             Self::Check(args) => return args.run(),
+            Self::Import(args) => return args.run(),
             Self::Plan(args) => return args.run(client),
             Self::Apply(args) => args.run(client),
             Self::Confirm(args) => args.run(client),

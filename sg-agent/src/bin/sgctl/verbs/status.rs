@@ -37,6 +37,7 @@ fn text(status: &Status, verbose: bool) -> String {
     }
     text += &counters(status, "DROPPED", |counters| &counters.dropped);
     text += &datapaths(status);
+    text += &others(status);
     text
 }
 
@@ -128,4 +129,19 @@ fn datapaths(status: &Status) -> String {
         [(*datapath).to_owned(), (*reason).to_owned(), names.join(", ")]
     });
     format!("\n{}", table(["PATH", "BECAUSE", "ON"], rows))
+}
+
+/// XDP and TC users besides us.
+fn others(status: &Status) -> String {
+    let rows: Vec<[String; 2]> = status
+        .interfaces
+        .iter()
+        .flat_map(|interface| {
+            interface.others.iter().map(|other| [other.clone(), interface.name.clone()])
+        })
+        .collect();
+    if rows.is_empty() {
+        return String::new();
+    }
+    format!("\n{}", table(["OTHER PROGRAMS", "ON"], rows.into_iter()))
 }

@@ -1,0 +1,336 @@
+//! From AWS's documents to a desired state, its text, and the list of what is left out.
+
+use std::collections::{BTreeMap, HashMap, HashSet, btree_map::Entry as Place};
+
+use ipnet::IpNet;
+use sg_common::{Direction, Family};
+use sg_policy::{
+    DesiredState, export,
+    id::RuleIds,
+    model::{Peer, PrefixEntry, PrefixList, Quotas, Rule, SecurityGroup},
+};
+
+use super::{
+    Imported, Left,
+    document::{Documents, Entry, Group, List},
+    names::{Names, description},
+    rule::{AwsPeer, AwsRule, family_of, keys},
+};
+
+/// The most that rules_per_interface can be.
+const MAX_RULES: u64 = 1_000_000;
+
+/// Keys that identify only.
+const GROUP_KEYS: [&str; 3] = ["OwnerId", "VpcId", "SecurityGroupArn"];
+const LIST_KEYS: [&str; 8] = [
+    "State",
+    "StateMessage",
+    "PrefixListArn",
+    "Version",
+    "OwnerId",
+    "IpamPrefixListResolverTargetId",
+    "IpamPrefixListResolverSyncEnabled",
+    "SyncEnabled",
+];
+
+#[derive(Debug, Default)]
+struct Conversion {
+    /// By AWS id.
+    groups: BTreeMap<String, SecurityGroup>,
+    names: Names,
+    lists: BTreeMap<String, PrefixList>,
+    /// Lists that are named in the files without their entries.
+    without_entries: HashSet<String>,
+    left: Vec<Left>,
+    seen: HashSet<super::rule::Identity>,
+    carried_over: usize,
+}
+
+pub(super) fn convert(documents: Documents) -> Imported {
+    let Documents { groups, rules, lists, entries, pages } = documents;
+    let mut conversion = Conversion::default();
+    for page in pages {
+        conversion.note(page, "it is one page of several: run the command without --no-paginate");
+    }
+    conversion.define_lists(lists, entries);
+    let mut all = conversion.define_groups(groups);
+    all.extend(rules.into_iter().map(AwsRule::of_group_rule));
+    conversion.define_unnamed(&all);
+    for rule in &all {
+        conversion.take(rule);
+    }
+    conversion.finish()
+}
+
+impl Conversion {
+    fn note(&mut self, what: impl Into<String>, why: impl Into<String>) {
+        self.left.push(Left { is_rule: false, what: what.into(), why: why.into() });
+    }
+
+    fn note_keys(&mut self, what: &str, keys: impl Iterator<Item = String>) {
+        let keys: Vec<String> = keys.collect();
+        if !keys.is_empty() {
+            self.note(format!("{what}: {}", keys.join(", ")), "there is nothing like it here");
+        }
+    }
+
+    fn describe(&mut self, what: &str, text: &str) -> String {
+        description(text).unwrap_or_else(|| {
+            self.note(format!("{what}: its description"), "it has other characters, or too many");
+            String::new()
+        })
+    }
+
+    fn define_lists(&mut self, lists: Vec<List>, mut entries: BTreeMap<String, Vec<Entry>>) {
+        let mut names = Names::default();
+        for list in lists {
+            let id = list.prefix_list_id;
+            self.note_keys(&id, keys(&list.unknown, &LIST_KEYS));
+            let from_file = entries.remove(&id);
+            let of_cidr = |cidr| Entry { cidr, ..Entry::default() };
+            let with_list = || Some(list.cidrs?.into_iter().map(of_cidr).collect());
+            let Some(listed) = from_file.or_else(with_list) else {
+                self.without_entries.insert(id);
+                continue;
+            };
+            let name = names.give(&list.prefix_list_name, &id, "prefix list");
+            let family = match list.address_family.as_str() {
+                "IPv4" => Some(Family::V4),
+                "IPv6" => Some(Family::V6),
+                _ => None,
+            };
+            let list = self.list(&id, name, family, list.max_entries, listed);
+            self.lists.insert(id, list);
+        }
+        for (id, listed) in entries {
+            let name = names.give("", &id, "prefix list");
+            let list = self.list(&id, name, None, None, listed);
+            self.lists.insert(id, list);
+        }
+    }
+
+    fn list(
+        &mut self,
+        id: &str,
+        name: String,
+        family: Option<Family>,
+        max_entries: Option<u32>,
+        listed: Vec<Entry>,
+    ) -> PrefixList {
+        let mut list = PrefixList { name, family, ..PrefixList::default() };
+        for Entry { cidr, description, unknown } in listed {
+            let what = format!("entry {cidr} of {id}");
+            self.note_keys(&what, keys(&unknown, &[]));
+            let Ok(net) = cidr.parse::<IpNet>() else {
+                self.note(what, "it is no network");
+                continue;
+            };
+            let net = net.trunc();
+            if *list.family.get_or_insert(family_of_net(&net)) != family_of_net(&net) {
+                self.note(what, "a list has one address family");
+            } else if list.entries.iter().any(|entry| entry.cidr == net) {
+                self.note(what, "the list has it already");
+            } else {
+                let description = self.describe(&what, &description);
+                list.entries.push(PrefixEntry { cidr: net, description });
+            }
+        }
+        list.max_entries = max_entries.unwrap_or(0).max(list.entries.len() as u32);
+        if list.entries.is_empty() {
+            list.family = None;
+        }
+        list
+    }
+
+    /// Groups with their names, and the rules that they bring.
+    fn define_groups(&mut self, groups: Vec<Group>) -> Vec<AwsRule> {
+        let mut rules = Vec::new();
+        for group in groups {
+            let id = group.group_id;
+            self.note_keys(&id, keys(&group.unknown, &GROUP_KEYS));
+            for (egress, permissions) in
+                [(false, group.ip_permissions), (true, group.ip_permissions_egress)]
+            {
+                let of = |permission| AwsRule::of_permission(&id, egress, permission);
+                rules.extend(permissions.into_iter().flat_map(of));
+            }
+            if self.groups.contains_key(&id) {
+                continue;
+            }
+            let name = self.names.give(&group.group_name, &id, "group");
+            let description = self.describe(&id, &group.description);
+            self.groups.insert(id, empty_group(name, description));
+        }
+        rules
+    }
+
+    /// Groups that only their rules tell of.
+    fn define_unnamed(&mut self, rules: &[AwsRule]) {
+        for AwsRule { group, .. } in rules {
+            if let Place::Vacant(place) = self.groups.entry(group.clone()) {
+                let name = self.names.give("", group, "group");
+                place.insert(empty_group(name, String::new()));
+            }
+        }
+    }
+
+    fn take(&mut self, rule: &AwsRule) {
+        // Two commands tell of the same rules.
+        if !self.seen.insert(rule.identity()) {
+            return;
+        }
+        let what = rule.text();
+        match self.rule(rule) {
+            Ok((services, peer)) => {
+                self.note_keys(&what, rule.unknown.iter().cloned());
+                let description = self.describe(&what, &rule.description);
+                let Some(group) = self.groups.get_mut(&rule.group) else { return };
+                let direction = if rule.egress { Direction::Egress } else { Direction::Ingress };
+                let id = RuleIds::new(&group.name, direction).id(services, &peer);
+                let rules = if rule.egress { &mut group.egress } else { &mut group.ingress };
+                rules.push(Rule { id, services, peer, description });
+                self.carried_over += 1;
+            }
+            Err(why) => self.left.push(Left { is_rule: true, what, why }),
+        }
+    }
+
+    /// Services and peer, or why there can be no such rule.
+    fn rule(&self, rule: &AwsRule) -> Result<(sg_policy::model::Services, Peer), String> {
+        let services = rule.services()?;
+        let (peer, family) = self.peer(&rule.peer)?;
+        if let (Some(only), Some(family)) = (family_of(services), family)
+            && only != family
+        {
+            return Err("ICMP of one family and addresses of the other: it matches nothing".into());
+        }
+        let group = &self.groups[&rule.group];
+        let rules = if rule.egress { &group.egress } else { &group.ingress };
+        if rules.iter().any(|other| other.services == services && other.peer == peer) {
+            return Err("the group has a rule that says the same".into());
+        }
+        Ok((services, peer))
+    }
+
+    fn peer(&self, peer: &AwsPeer) -> Result<(Peer, Option<Family>), String> {
+        match peer {
+            AwsPeer::Nobody => Err("it names no peer".into()),
+            AwsPeer::Cidr(cidr) => {
+                let net: IpNet = cidr.parse().map_err(|_| format!("{cidr} is no network"))?;
+                Ok((Peer::Cidr(net.trunc()), Some(family_of_net(&net))))
+            }
+            AwsPeer::List(id) => match self.lists.get(id) {
+                Some(list) => Ok((Peer::PrefixList(list.name.clone()), list.family)),
+                None if self.without_entries.contains(id) => Err(format!(
+                    "the entries of {id} are in no file: aws ec2 get-managed-prefix-list-entries \
+                     --prefix-list-id {id} > {id}.json"
+                )),
+                None => Err(format!("prefix list {id} is in no file")),
+            },
+            AwsPeer::Group { id, name, owner, vpc } => match self.groups.get(id) {
+                Some(group) => Ok((Peer::Group(group.name.clone()), None)),
+                None => {
+                    let mut text = format!("group {}", if id.is_empty() { name } else { id });
+                    if !owner.is_empty() {
+                        text += &format!(" of account {owner}");
+                    }
+                    if !vpc.is_empty() {
+                        text += &format!(" in {vpc}");
+                    }
+                    Err(format!("{text} is in no file"))
+                }
+            },
+        }
+    }
+
+    fn finish(self) -> Imported {
+        let rules = self.seen.len();
+        let state = DesiredState {
+            settings: sg_policy::model::Settings { quotas: self.quotas(), ..Default::default() },
+            groups: self.groups.values().cloned().collect(),
+            prefix_lists: self.lists.values().cloned().collect(),
+            interfaces: Vec::new(),
+        };
+        let rules_toml = format!("{}\n{}", self.head(rules), export::to_toml(&state));
+        let Self { left: not_carried_over, carried_over, .. } = self;
+        Imported { rules_toml, rules, carried_over, not_carried_over }
+    }
+
+    fn head(&self, rules: usize) -> String {
+        let mut lines = vec![format!(
+            "From AWS by `sgctl import aws`: {} of {rules} rules. Add [[interface]] entries.",
+            self.carried_over
+        )];
+        let groups = self.groups.iter().map(|(id, group)| (id, &group.name));
+        let lists = self.lists.iter().map(|(id, list)| (id, &list.name));
+        lines.extend(groups.chain(lists).map(|(id, name)| format!("{id} = {name}")));
+        if !self.left.is_empty() {
+            lines.push("Not carried over:".to_owned());
+            lines.extend(self.left.iter().map(|left| format!("- {left}")));
+        }
+        let comment = |line: String| {
+            let clean: String =
+                line.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+            format!("# {clean}\n")
+        };
+        lines.into_iter().map(comment).collect()
+    }
+
+    /// As large as the groups need, and no smaller than the defaults.
+    fn quotas(&self) -> Quotas {
+        let weights: HashMap<&str, (u64, Option<Family>)> = self
+            .lists
+            .values()
+            .map(|list| (list.name.as_str(), (u64::from(list.max_entries), list.family)))
+            .collect();
+        let weight = |rules: &[Rule], family: Family| -> u64 {
+            let of = |rule: &Rule| match &rule.peer {
+                Peer::Cidr(net) => (1, Some(family_of_net(net))),
+                Peer::Group(_) => (1, None),
+                Peer::PrefixList(name) => weights[name.as_str()],
+            };
+            let weights = rules.iter().map(of);
+            weights.filter(|(_, only)| only.is_none_or(|only| only == family)).map(|(n, _)| n).sum()
+        };
+        let heaviest = self
+            .groups
+            .values()
+            .flat_map(|group| [&group.ingress, &group.egress])
+            .flat_map(|rules| Family::BOTH.map(|family| weight(rules, family)))
+            .max()
+            .unwrap_or(0);
+        let default = Quotas::default();
+        let rules_per_group = heaviest.max(default.rules_per_group.into());
+        let groups_per_interface =
+            (MAX_RULES / rules_per_group).clamp(1, default.groups_per_interface.into());
+        let rules_per_interface =
+            (rules_per_group * groups_per_interface).max(default.rules_per_interface.into());
+        // Beyond what can be said, the text is refused.
+        let number = |n: u64| u32::try_from(n).unwrap_or(u32::MAX);
+        Quotas {
+            rules_per_group: number(rules_per_group),
+            groups_per_interface: number(groups_per_interface),
+            rules_per_interface: number(rules_per_interface),
+        }
+    }
+}
+
+impl std::fmt::Display for Left {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}: {}", self.what, self.why)
+    }
+}
+
+fn empty_group(name: String, description: String) -> SecurityGroup {
+    SecurityGroup {
+        name,
+        description,
+        ingress: Vec::new(),
+        egress: Vec::new(),
+        default_egress: false,
+    }
+}
+
+fn family_of_net(net: &IpNet) -> Family {
+    if net.addr().is_ipv4() { Family::V4 } else { Family::V6 }
+}
