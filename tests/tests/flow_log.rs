@@ -107,7 +107,8 @@ fn a_parser_of_vpc_flow_logs_reads_the_file() {
     tcp::is_dropped(&world.remote, V4.remote, V4.instance_port(CLOSED));
     udp::is_dropped(&world.remote, V4.remote, V4.instance_port(53));
     let flow = world.ctl().flows().into_iter().find(|flow| flow.sport == client).expect("a flow");
-    // It writes what it has, and goes.
+    // A window without anything; then it writes what it has, and goes.
+    thread::sleep(Duration::from_millis(2500));
     assert!(world.agent.terminate().success());
     let records = read_by_another(&[&file]);
     let with = |key: &str, value: u64| {
