@@ -186,7 +186,11 @@ fn prometheus_answers_every_query_of_the_dashboard() {
     let deadline = Instant::now() + PATIENCE;
     while !listens() {
         let ended = prometheus.child().try_wait().expect("our child");
-        assert!(ended.is_none() && Instant::now() < deadline, "Prometheus does not listen\n{}", log());
+        assert!(
+            ended.is_none() && Instant::now() < deadline,
+            "Prometheus does not listen\n{}",
+            log()
+        );
         thread::sleep(Duration::from_millis(100));
     }
     let up = |answer: &Value| answer["data"]["result"][0]["value"][1] == "1";
