@@ -255,6 +255,7 @@ fn status_has_a_line_per_interface_and_drops_by_reason() {
     let body = status(&json!([
         {"name": "tap0", "ifindex": 4, "role": "port", "datapath": "tcx",
             "datapath_reason": "tun has no native XDP here", "groups": ["web", "admin"],
+            "others": ["XDP program xdpdump (id 7), before us"],
             "ingress": {
                 "allowed": {"flow": {"packets": 5_430_000, "bytes": 12_300_000_000_u64},
                     "rule": {"packets": 12, "bytes": 720}},
@@ -262,7 +263,7 @@ fn status_has_a_line_per_interface_and_drops_by_reason() {
             "egress": {"allowed": {}, "dropped": {"source_check": {"packets": 3, "bytes": 180}}},
             "flows": {"used": 17, "capacity": 524_288}},
         {"name": "tap1", "ifindex": 5, "role": "port", "datapath": "tcx",
-            "datapath_reason": "tun has no native XDP here", "groups": ["db"],
+            "datapath_reason": "tun has no native XDP here", "groups": ["db"], "others": [],
             "ingress": {"allowed": {}, "dropped": {}}, "egress": {"allowed": {}, "dropped": {}},
             "flows": {"used": 0, "capacity": 524_288}},
     ]));
@@ -288,6 +289,9 @@ tap0     out  3        180    source_check
     let paths = "
 PATH  BECAUSE                     ON
 tcx   tun has no native XDP here  tap0, tap1
+
+OTHER PROGRAMS                         ON
+XDP program xdpdump (id 7), before us  tap0
 ";
     expect(&agent, &["status"], 0, &format!("{head}{dropped}{paths}"), "");
     expect(&agent, &["status", "-v"], 0, &format!("{head}{allowed}{dropped}{paths}"), "");

@@ -66,9 +66,8 @@ pub const fn region_size(cpus: usize, slots: usize) -> usize {
 /// Reasons whose packets are always worth an event, as bits: all refusals, and what passes without a
 /// flow. Not what is never filtered, as in EC2.
 const LOGGED: u32 = {
-    let mut bits = 1 << Reason::Untracked as u32
-        | 1 << Reason::Related as u32
-        | 1 << Reason::Fragment as u32;
+    let mut bits =
+        1 << Reason::Untracked as u32 | 1 << Reason::Related as u32 | 1 << Reason::Fragment as u32;
     let mut i = 0;
     while i < Reason::ALL.len() {
         if !Reason::ALL[i].allowed() {

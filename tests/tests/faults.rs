@@ -2,16 +2,24 @@
 //! runs these for as long as the issue that asked for them says; here they are short.
 
 use std::{
-    collections::VecDeque,
     env, fs,
+    io::Write as _,
     net::UdpSocket,
+    os::fd::BorrowedFd,
     path::Path,
-    sync::atomic::{AtomicBool, Ordering},
+    process::{Command, Stdio},
+    sync::{
+        atomic::{AtomicBool, Ordering},
+        mpsc::{Receiver, channel},
+    },
     thread,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
-use nix::net::if_::if_nametoindex;
+use nix::{
+    net::if_::if_nametoindex,
+    sched::{CloneFlags, setns},
+};
 use rand::{RngExt as _, SeedableRng as _, rngs::SmallRng};
 use sg_tests::{
     Agent, Datapath, NetNs, Role, V4, World, eventually,
@@ -38,11 +46,16 @@ fn open_port(world: &World) -> u16 {
         let exchange = udp::open(&world.remote, V4.remote, V4.instance_port(port));
         exchange.echo(4, SILENCE) == sg_tests::probe::Outcome::Passed
     };
-    match (answers(80), answers(81)) {
-        (true, false) => 80,
-        (false, true) => 81,
-        both => panic!("neither state is in force as a whole: {both:?}"),
+    // On a busy machine an answer may come late, or a full socket may not take the question.
+    for _ in 0..10 {
+        match (answers(80), answers(81)) {
+            (true, false) => return 80,
+            (false, true) => return 81,
+            (true, true) => panic!("both states are in force"),
+            (false, false) => {}
+        }
     }
+    panic!("neither state is in force")
 }
 
 /// SIGKILL while rules change under traffic. Without an agent the data path is as it was left; the next
@@ -67,7 +80,7 @@ fn killed_at_random_moments() {
                 for port in [80, 81] {
                     let _ = socket.send_to(b"load", V4.instance_port(port));
                 }
-                thread::sleep(Duration::from_micros(200));
+                thread::sleep(Duration::from_millis(1));
             }
         });
         let mut now = 80;
@@ -128,6 +141,31 @@ fn is_filtered(agent: &Agent, ifindex: u32) -> bool {
     })
 }
 
+/// Waits for interfaces to be filtered, in the order in which they come; how long each took from its
+/// appearance. Ends when the sender is gone.
+fn watch(agent: &Agent, namespace: BorrowedFd<'_>, names: &Receiver<String>) -> Vec<Duration> {
+    const PAUSE: Duration = Duration::from_millis(1);
+    setns(namespace, CloneFlags::CLONE_NEWNET).expect("into the namespace");
+    let mut delays = Vec::new();
+    for name in names {
+        let limit = Instant::now() + Duration::from_secs(30);
+        let ifindex = loop {
+            match if_nametoindex(name.as_str()) {
+                Ok(ifindex) => break ifindex,
+                Err(_) => thread::sleep(PAUSE),
+            }
+            assert!(Instant::now() < limit, "{name} has not come");
+        };
+        let appeared = Instant::now();
+        while !is_filtered(agent, ifindex) {
+            assert!(Instant::now() < limit, "{name} is not filtered");
+            thread::sleep(PAUSE);
+        }
+        delays.push(appeared.elapsed());
+    }
+    delays
+}
+
 /// Interfaces come and go, 50 a second, while rules change, 10 a second.
 #[test]
 fn interfaces_come_and_go() {
@@ -147,58 +185,62 @@ fn interfaces_come_and_go() {
     ctl.post_rules(&text(1));
     ctl.post_rules(&text(2));
     let before = held(&agent);
-    let deadline = Instant::now() + Duration::from_secs(time);
     let running = AtomicBool::new(true);
-    let (mut delays, mut changes) = (Vec::new(), 0u32);
-    thread::scope(|scope| {
+    let (appearing, names) = channel();
+    let (delays, changes, took) = thread::scope(|scope| {
         let changing = scope.spawn(|| {
-            let mut changes = 0;
+            let (mut changes, mut took) = (0, 0);
             let mut next = Instant::now();
             while running.load(Ordering::Relaxed) {
                 next += Duration::from_millis(100);
                 changes += 1;
-                ctl.post_rules(&text(1000 + changes));
+                took += ctl.post_rules(&text(1000 + changes)).took_us;
                 thread::sleep(next.saturating_duration_since(Instant::now()));
             }
-            changes
+            (changes, took / u64::from(changes))
         });
-        let mut alive = VecDeque::new();
+        let (watched, inside) = (&agent, namespace.fd());
+        let watching = scope.spawn(move || watch(watched, inside, &names));
+        // One `ip` for all: to start one takes longer than an interface may.
+        let mut ip = Command::new("ip")
+            .args(["-n", namespace.name(), "-batch", "-"])
+            .stdin(Stdio::piped())
+            .spawn()
+            .expect("ip");
+        let mut lines = ip.stdin.take().expect("a pipe");
+        let deadline = Instant::now() + Duration::from_secs(time);
         let mut next = Instant::now();
-        for number in 0.. {
-            if Instant::now() >= deadline {
-                break;
-            }
+        let mut number = 0;
+        while Instant::now() < deadline || number < population {
             next += STEP;
-            let name = format!("c{number}");
-            namespace.ip(&format!("link add name {name} type veth peer name far{number}"));
-            let appeared = Instant::now();
-            let ifindex = namespace.run(|| if_nametoindex(name.as_str())).expect("an index");
-            while !is_filtered(&agent, ifindex) {
-                assert!(appeared.elapsed() < Duration::from_secs(20), "{name} is not filtered");
-                thread::sleep(Duration::from_millis(1));
+            writeln!(lines, "link add name c{number} type veth peer name far{number}").expect("ip");
+            appearing.send(format!("c{number}")).expect("a watcher");
+            if let Some(oldest) = u32::checked_sub(number, population) {
+                writeln!(lines, "link del dev c{oldest}").expect("ip");
             }
-            delays.push(appeared.elapsed());
-            alive.push_back(name);
-            if alive.len() > population {
-                let oldest = alive.pop_front().expect("one is there");
-                namespace.ip(&format!("link del dev {oldest}"));
-            }
+            number += 1;
             thread::sleep(next.saturating_duration_since(Instant::now()));
         }
-        for name in alive {
-            namespace.ip(&format!("link del dev {name}"));
+        drop(appearing);
+        let delays = watching.join().expect("all are filtered");
+        for left in number.saturating_sub(population)..number {
+            writeln!(lines, "link del dev c{left}").expect("ip");
         }
+        drop(lines);
+        assert!(ip.wait().expect("our child").success());
         running.store(false, Ordering::Relaxed);
-        changes = changing.join().expect("no panic");
+        let (changes, took) = changing.join().expect("no panic");
+        (delays, changes, took)
     });
     eventually("all are gone", || agent.ctl().status().interfaces.is_empty());
     ctl.post_rules(&text(3));
-    delays.sort_unstable();
-    let (worst, median) = (delays[delays.len() - 1], delays[delays.len() / 2]);
-    let p99 = delays[delays.len() * 99 / 100];
+    let mut sorted = delays.clone();
+    sorted.sort_unstable();
+    let (worst, median) = (sorted[sorted.len() - 1], sorted[sorted.len() / 2]);
+    let p99 = sorted[sorted.len() * 99 / 100];
     eprintln!(
-        "{} interfaces, {changes} changes; filtered after {median:?} (median), {p99:?} (p99), \
-         {worst:?} (worst)",
+        "{} interfaces, {changes} changes of {took} us; filtered after {median:?} (median), {p99:?} \
+         (p99), {worst:?} (worst)",
         delays.len()
     );
     eventually("it holds what it held", || {
@@ -211,6 +253,7 @@ fn interfaces_come_and_go() {
     eprintln!("before {before:?}\nafter  {after:?}");
     // What the state's largest size took is not all given back.
     assert!(after.rss < before.rss + 16 * 1024, "{before:?} {after:?}");
+    // Of the worst it says nothing on a machine that does other things, too.
     assert!(median < Duration::from_millis(100), "{median:?}");
     let log = agent.log();
     assert!(!log.contains("NOT filtered"), "{log}");

@@ -107,7 +107,8 @@ fn a_parser_of_vpc_flow_logs_reads_the_file() {
     tcp::is_dropped(&world.remote, V4.remote, V4.instance_port(CLOSED));
     udp::is_dropped(&world.remote, V4.remote, V4.instance_port(53));
     let flow = world.ctl().flows().into_iter().find(|flow| flow.sport == client).expect("a flow");
-    // It writes what it has, and goes.
+    // A window without anything; then it writes what it has, and goes.
+    thread::sleep(Duration::from_millis(2500));
     assert!(world.agent.terminate().success());
     let records = read_by_another(&[&file]);
     let with = |key: &str, value: u64| {
@@ -120,7 +121,10 @@ fn a_parser_of_vpc_flow_logs_reads_the_file() {
     assert_eq!((sum("packets"), sum("bytes")), (flow.packets, flow.bytes), "{accepted:#?}");
     for record in &accepted {
         assert_eq!(record["account_id"], "123456789012");
-        assert_eq!((&record["interface_id"], &record["action"]), (&"port0".into(), &"ACCEPT".into()));
+        assert_eq!(
+            (&record["interface_id"], &record["action"]),
+            (&"port0".into(), &"ACCEPT".into())
+        );
         assert_eq!((&record["version"], &record["log_status"]), (&2.into(), &"OK".into()));
         assert_eq!(record["srcaddr"], V4.remote.to_string());
     }
@@ -128,7 +132,10 @@ fn a_parser_of_vpc_flow_logs_reads_the_file() {
         let refused = with("dstport", port);
         assert!(!refused.is_empty(), "{port}: {records:#?}");
         for record in refused {
-            assert_eq!((&record["action"], &record["protocol"]), (&"REJECT".into(), &protocol.into()));
+            assert_eq!(
+                (&record["action"], &record["protocol"]),
+                (&"REJECT".into(), &protocol.into())
+            );
         }
     }
     let quiet = records.iter().find(|record| record["log_status"] == "NODATA");
@@ -147,7 +154,10 @@ fn a_format_of_ones_own() {
     let refused = records.iter().find(|it| it["dstport"] == u64::from(CLOSED)).expect("a record");
     assert_eq!((&refused["version"], &refused["tcp_flags"]), (&5.into(), &2.into()));
     assert_eq!((&refused["type"], &refused["flow_direction"]), (&"IPv4".into(), &"ingress".into()));
-    assert_eq!((&refused["pkt_srcaddr"], refused.get("vpc_id")), (&V4.remote.to_string().into(), None));
+    assert_eq!(
+        (&refused["pkt_srcaddr"], refused.get("vpc_id")),
+        (&V4.remote.to_string().into(), None)
+    );
 }
 
 /// More at once than the rings hold: every packet has a record or is said to have none.
@@ -160,7 +170,11 @@ fn a_flood_is_counted_to_the_packet() {
         for number in 0..20_000_u32 {
             let [_, _, a, b] = number.to_be_bytes();
             let path = Path { source: [10, 9, a, b].into(), destination: V4.instance };
-            link.send(&craft::frame([2, 0, 0, 0, 0, 9], to, &path.packet(TCP, &path.syn(1, CLOSED))));
+            link.send(&craft::frame(
+                [2, 0, 0, 0, 0, 9],
+                to,
+                &path.packet(TCP, &path.syn(1, CLOSED)),
+            ));
         }
     });
     let refused = counted.get("ingress no_rule");

@@ -92,7 +92,9 @@ fn forced_or_to_be_confirmed() {
     apply_in(&session, &world, &rules(WEB, WEB), &["--confirm", "60"]).expect(0);
     connection.is_dropped();
     world.ctl().run(&["rollback"]).expect(0);
-    connection.passes();
+    // What was sent meanwhile is sent again.
+    let mut connection = tcp::open(&world.remote, V4.remote, V4.instance_port(22));
+    let session = environment(connection.local(), V4.instance_port(22));
     apply_in(&session, &world, &rules(WEB, WEB), &["--force"]).expect(0);
     connection.is_dropped();
 }

@@ -3,10 +3,7 @@
 use std::{path::PathBuf, process::Command};
 
 use sg_tests::{
-    Ctl, Datapath, Ran, Role, V4, World, eventually,
-    probe::tcp,
-    sandbox,
-    tools::Running,
+    Ctl, Datapath, Ran, Role, V4, World, eventually, probe::tcp, sandbox, tools::Running,
 };
 
 const RULES: &str = r#"
@@ -25,7 +22,8 @@ impl Screen {
     fn of(ctl: &Ctl, verb: &str) -> Self {
         let socket = sandbox::directory("tmux").join("socket");
         let mut server = Command::new("tmux");
-        let server = Running::start(server.arg("-D").arg("-S").arg(&socket).args(["-f", "/dev/null"]));
+        let server =
+            Running::start(server.arg("-D").arg("-S").arg(&socket).args(["-f", "/dev/null"]));
         let screen = Self { socket, _server: server };
         eventually("tmux listens", || screen.socket.exists());
         let command = ctl.command();
@@ -80,7 +78,11 @@ fn a_drop_is_seen_and_explained() {
     screen.press("Tab");
     screen.press("Tab");
     screen.press("Enter");
-    screen.shows(&["REJECT then: no_rule", "a packet like it now: deny: no_rule", "no rule allows it"]);
+    screen.shows(&[
+        "REJECT then: no_rule",
+        "a packet like it now: deny: no_rule",
+        "no rule allows it",
+    ]);
     screen.press("Escape");
     eventually("the window is gone", || !screen.text().contains("REJECT then"));
     screen.press("q");
@@ -102,7 +104,10 @@ fn once_for_programs() {
     tcp::is_dropped(&world.remote, V4.remote, V4.instance_port(22));
     let top: serde_json::Value = world.ctl().json(&["top"]);
     assert_eq!((&top["revision"], &top["interfaces"][0]["name"]), (&1.into(), &"port0".into()));
-    assert_eq!((&top["drops"][0]["dport"], &top["drops"][0]["reason"]), (&22.into(), &"no_rule".into()));
+    assert_eq!(
+        (&top["drops"][0]["dport"], &top["drops"][0]["reason"]),
+        (&22.into(), &"no_rule".into())
+    );
     let text = world.ctl().run(&["top"]).expect(0).stdout;
     assert!(text.contains("INTERFACE") && text.contains("no_rule"), "{text}");
 }

@@ -53,6 +53,11 @@ pub(crate) fn install_flowlogs_reader() -> Result<()> {
     apt(&["python3", "python3-venv"])?;
     fs::create_dir_all(directory())?;
     say(Command::new("/usr/bin/python3").args(["-m", "venv"]).arg(python()))?;
-    say(Command::new(python().join("bin/pip"))
-        .args(["install", "--quiet", "--disable-pip-version-check", FLOWLOGS_READER, BOTO3]))
+    say(Command::new(python().join("bin/pip")).args([
+        "install",
+        "--quiet",
+        "--disable-pip-version-check",
+        FLOWLOGS_READER,
+        BOTO3,
+    ]))
 }

@@ -74,7 +74,9 @@ fn measure(
     ensure!(rate > 10_000.0, "only {rate} packets a second were dropped");
     let mut add = |subject: String, unit, value: f64, target: Option<f64>| {
         let samples: Samples = [value].into_iter().collect();
-        rows.push(Row::new("a flood", 0, subject, unit, &samples).target(target.map(Target::AtMost)));
+        rows.push(
+            Row::new("a flood", 0, subject, unit, &samples).target(target.map(Target::AtMost)),
+        );
     };
     add(format!("{what}: dropped"), "M/s", rate / 1e6, None);
     // Of what it does all the time, too.

@@ -265,6 +265,9 @@ fn remove(dir: &Path, ifindex: u32, kind: &str) -> Result<(), Error> {
         for side in [clsact::Side::Receives, clsact::Side::Sends] {
             clsact::remove_filter(ifindex, side).map_err(failed)?;
         }
+    } else if let Ok(link) = sys::get_pinned(&pin) {
+        // It fails where the interface is gone, and the link with it.
+        let _ = sys::detach_link(link.as_fd());
     }
     fs::remove_file(&pin).map_err(failed)
 }

@@ -21,6 +21,7 @@ const OBJ_GET_INFO_BY_FD: u32 = 15;
 const PROG_QUERY: u32 = 16;
 const LINK_CREATE: u32 = 28;
 const LINK_UPDATE: u32 = 29;
+const LINK_DETACH: u32 = 34;
 
 const MAP_TYPE_ARRAY: u32 = 2;
 const MAP_TYPE_PROG_ARRAY: u32 = 3;
@@ -213,6 +214,11 @@ pub fn update_link(link: BorrowedFd<'_>, program: BorrowedFd<'_>) -> io::Result<
         .set(1, program.as_raw_fd() as u32)
         .call(LINK_UPDATE, 4)
         .map(drop)
+}
+
+/// Takes a link's program off its interface, now: a link whose last pin goes ends some time after.
+pub fn detach_link(link: BorrowedFd<'_>) -> io::Result<()> {
+    Attr::new().set(0, link.as_raw_fd() as u32).call(LINK_DETACH, 1).map(drop)
 }
 
 /// What a test run of an XDP program left.

@@ -88,10 +88,7 @@ impl Tap {
     }
 
     /// Calls `each` with every flow, expired ones included, and the number of its lane.
-    pub fn for_each_flow(
-        &self,
-        each: &mut dyn FnMut(u32, Tag, &FlowEntry),
-    ) -> Result<(), Error> {
+    pub fn for_each_flow(&self, each: &mut dyn FnMut(u32, Tag, &FlowEntry)) -> Result<(), Error> {
         flows::each(&self.flows4, &self.flows6, each)
     }
 

@@ -64,7 +64,10 @@ mod tests {
     #[test]
     fn ports_and_flags_of_tcp() {
         let syn_ack = built(
-            PacketBuilder::ipv4([192, 0, 2, 1], [192, 0, 2, 2], 64).tcp(443, 4000, 1, 1).syn().ack(1),
+            PacketBuilder::ipv4([192, 0, 2, 1], [192, 0, 2, 2], 64)
+                .tcp(443, 4000, 1, 1)
+                .syn()
+                .ack(1),
         );
         let expected = Headers {
             src: [192, 0, 2, 1].into(),

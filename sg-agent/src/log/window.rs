@@ -97,8 +97,7 @@ impl Window {
             .map(|key| key.slot)
             .chain(self.missing.keys().map(|key| key.0))
             .collect();
-        let quiet =
-            names.iter().filter(|(slot, named)| named.present && !heard.contains(slot));
+        let quiet = names.iter().filter(|(slot, named)| named.present && !heard.contains(slot));
         quiet.map(|(_, named)| FlowRecord::of(&named.name, self.start, end, "NODATA")).collect()
     }
 }

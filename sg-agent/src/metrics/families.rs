@@ -97,11 +97,8 @@ impl Families {
     }
 
     fn add_state(&self, status: &Status) {
-        let build = Build {
-            version: status.version.clone(),
-            kernel: status.kernel.clone(),
-            abi: ABI,
-        };
+        let build =
+            Build { version: status.version.clone(), kernel: status.kernel.clone(), abi: ABI };
         self.build.get_or_create(&build).set(1);
         self.revision.set(gauge(status.revision));
         self.unconfirmed.set(i64::from(status.confirm_until.is_some()));
@@ -113,11 +110,8 @@ impl Families {
         let label = Interface { interface: name.clone() };
         self.flows.get_or_create(&label).set(gauge(status.flows.used));
         self.filtered.get_or_create(&label).set(i64::from(datapath != "none"));
-        let attached = Attached {
-            interface: name.clone(),
-            role: role.clone(),
-            datapath: datapath.clone(),
-        };
+        let attached =
+            Attached { interface: name.clone(), role: role.clone(), datapath: datapath.clone() };
         self.attached.get_or_create(&attached).set(1);
         // There from the start: the increase to the first one is what an alert waits for.
         let exceeded = self.exceeded.get_or_create_owned(&label);
@@ -245,8 +239,10 @@ mod tests {
             format!(r#"sg_build_info{{version="1.2.3",kernel="6.1",abi="{ABI}"}} 1"#),
             r#"sg_classes{family="ipv4"} 3"#.to_owned(),
             r#"sg_classes{family="ipv6"} 6"#.to_owned(),
-            r#"sg_log_packets_not_logged_total{interface="tap\"0",direction="ingress"} 5"#.to_owned(),
-            r#"sg_log_packets_not_logged_total{interface="tap\"0",direction="egress"} 0"#.to_owned(),
+            r#"sg_log_packets_not_logged_total{interface="tap\"0",direction="ingress"} 5"#
+                .to_owned(),
+            r#"sg_log_packets_not_logged_total{interface="tap\"0",direction="egress"} 0"#
+                .to_owned(),
             r#"sg_publish_duration_seconds_bucket{le="0.005"} 1"#.to_owned(),
             "sg_publish_failures_total 1".to_owned(),
             "sg_image_bytes 5000".to_owned(),

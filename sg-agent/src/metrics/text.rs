@@ -33,9 +33,8 @@ impl Format {
 /// In the text format a counter's name has its `_total` everywhere, and the end is no line.
 fn text(openmetrics: &str) -> String {
     let lines = || openmetrics.lines();
-    let counters: BTreeSet<&str> = lines()
-        .filter_map(|line| line.strip_prefix("# TYPE ")?.strip_suffix(" counter"))
-        .collect();
+    let counters: BTreeSet<&str> =
+        lines().filter_map(|line| line.strip_prefix("# TYPE ")?.strip_suffix(" counter")).collect();
     let mut text = String::with_capacity(openmetrics.len());
     for line in lines().filter(|line| *line != "# EOF") {
         let metadata = line.strip_prefix("# ").and_then(|line| {
@@ -67,7 +66,8 @@ mod tests {
 
     #[test]
     fn prometheus_gets_openmetrics_and_others_text() {
-        let prometheus = "application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5";
+        let prometheus =
+            "application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5";
         assert_eq!(Format::accepted(prometheus), Format::OpenMetrics);
         for other in ["", "*/*", "text/plain"] {
             assert_eq!(Format::accepted(other), Format::Text);

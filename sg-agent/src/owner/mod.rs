@@ -10,9 +10,9 @@
 pub mod change;
 mod enforce;
 mod explain;
-pub mod figures;
 #[cfg(any(test, feature = "fake"))]
 pub mod fake;
+pub mod figures;
 mod flows;
 mod lockout;
 pub mod mailbox;

@@ -22,10 +22,7 @@ use crate::{
 };
 
 pub(super) fn routes(log: Log) -> Router {
-    Router::new()
-        .route("/v1/log", get(recent))
-        .route("/v1/log/follow", get(follow))
-        .with_state(log)
+    Router::new().route("/v1/log", get(recent)).route("/v1/log/follow", get(follow)).with_state(log)
 }
 
 #[derive(Debug, Deserialize)]
@@ -43,10 +40,9 @@ impl Which {
         let mut records: Vec<FlowRecord> = records.iter().filter(of_interface).cloned().collect();
         if let Some(largest) = self.largest {
             records.sort_by(|a, b| (&a.action, b.bytes).cmp(&(&b.action, a.bytes)));
-            let mut left: [(Option<String>, usize); 3] =
-                ["ACCEPT", "REJECT", ""].map(|action| {
-                    (Some(action.to_owned()).filter(|action| !action.is_empty()), largest)
-                });
+            let mut left: [(Option<String>, usize); 3] = ["ACCEPT", "REJECT", ""].map(|action| {
+                (Some(action.to_owned()).filter(|action| !action.is_empty()), largest)
+            });
             records.retain(|record| {
                 let of_action = left.iter_mut().find(|(action, _)| *action == record.action);
                 of_action.is_some_and(|(_, left)| {
@@ -76,10 +72,7 @@ struct Follower {
     batches: Receiver<Batch>,
 }
 
-async fn follow(
-    State(log): State<Log>,
-    Query(which): Query<Which>,
-) -> Result<Response, Refusal> {
+async fn follow(State(log): State<Log>, Query(which): Query<Which>) -> Result<Response, Refusal> {
     let (recent, batches) = log.follow().await?;
     let waiting = which.pick(&recent).into();
     let follower = Follower { which, waiting, batches };

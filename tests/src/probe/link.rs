@@ -2,6 +2,7 @@
 
 use std::{
     io::{self, ErrorKind, Read as _},
+    mem::MaybeUninit,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -58,13 +59,17 @@ impl Watch {
         let watch = move || {
             let mut largest = 0;
             let mut frame = vec![0; 1 << 20];
-            while running.try_send(()) != Err(mpsc::TrySendError::Disconnected(())) {
+            loop {
+                // What has come by the end counts, read or not.
+                let ends = running.try_send(()) == Err(mpsc::TrySendError::Disconnected(()));
                 match (&socket).read(&mut frame) {
                     Ok(length) => largest = largest.max(length),
                     Err(error) => assert_eq!(error.kind(), ErrorKind::WouldBlock, "{error}"),
                 }
+                if ends && is_empty(&socket) {
+                    return largest;
+                }
             }
-            largest
         };
         Self { largest: thread::spawn(watch), _running: ends }
     }
@@ -135,4 +140,9 @@ fn address(ifindex: u32, protocol: u16) -> io::Result<SockAddr> {
         })
     }?;
     Ok(address)
+}
+
+/// Whether nothing waits to be read.
+fn is_empty(socket: &Socket) -> bool {
+    socket.peek(&mut [MaybeUninit::uninit()]).is_err()
 }

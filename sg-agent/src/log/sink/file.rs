@@ -66,8 +66,7 @@ impl File {
     }
 
     fn append(&self) -> io::Result<(fs::File, u64)> {
-        let mut file =
-            OpenOptions::new().create(true).append(true).mode(0o640).open(&self.path)?;
+        let mut file = OpenOptions::new().create(true).append(true).mode(0o640).open(&self.path)?;
         let mut size = file.metadata()?.len();
         if size == 0 {
             let header = format!("{}\n", self.header);

@@ -33,7 +33,8 @@ impl Journal {
 /// No value has a line's end in it, so each is a line.
 fn entry(line: &str, record: &FlowRecord) -> String {
     let mut entry = format!("MESSAGE={line}\nPRIORITY=6\nSYSLOG_IDENTIFIER=sg-flows\n");
-    let FlowRecord { interface, log_status, action, reason, direction, src, dst, dport, .. } = record;
+    let FlowRecord { interface, log_status, action, reason, direction, src, dst, dport, .. } =
+        record;
     let mut field = |name: &str, value: Option<String>| {
         if let Some(value) = value {
             // Writing to a string does not fail.

@@ -48,10 +48,9 @@ pub(super) fn between(before: &Status, now: &Status, seconds: f64) -> Vec<Interf
 
 fn of(before: &InterfaceStatus, now: &InterfaceStatus, seconds: f64) -> Interface {
     let mut reasons = Vec::new();
-    for (direction, before, now) in [
-        ("ingress", &before.ingress, &now.ingress),
-        ("egress", &before.egress, &now.egress),
-    ] {
+    for (direction, before, now) in
+        [("ingress", &before.ingress, &now.ingress), ("egress", &before.egress, &now.egress)]
+    {
         add(&mut reasons, direction, before, now, seconds);
     }
     reasons.sort_by_key(|it| std::cmp::Reverse(it.rate.packets));

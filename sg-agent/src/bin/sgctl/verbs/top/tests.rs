@@ -152,7 +152,10 @@ fn a_drop_is_explained() {
     assert_eq!(record.dport, Some(22), "the second of two");
     let asked = question(&record).expect("a question");
     assert_eq!((asked.interface.as_str(), asked.direction.as_str()), ("tap0", "ingress"));
-    assert_eq!((asked.protocol.as_str(), asked.sport, asked.dport), ("tcp", Some(40_000), Some(22)));
+    assert_eq!(
+        (asked.protocol.as_str(), asked.sport, asked.dport),
+        ("tcp", Some(40_000), Some(22))
+    );
     let rule = ShownRule {
         id: "sgr-1".into(),
         group: "web".into(),
@@ -231,8 +234,5 @@ fn a_pause_keeps_the_screen() {
     assert_eq!(screen(&state, 80, 24), before);
     state.take(News::Lost("the agent has ended".into()), Instant::now());
     assert!(screen(&state, 80, 24).contains("the agent has ended"));
-    assert_eq!(
-        state.press(KeyEvent::new(KeyCode::Char('c'), KeyModifiers::CONTROL)),
-        Wish::Quit
-    );
+    assert_eq!(state.press(KeyEvent::new(KeyCode::Char('c'), KeyModifiers::CONTROL)), Wish::Quit);
 }
