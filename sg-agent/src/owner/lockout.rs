@@ -17,16 +17,13 @@ use crate::{
 impl<D: Dataplane> Owner<D> {
     /// # Errors
     /// What `rules` would do to a session; nothing is changed.
-    pub fn refuse_lock_out(
-        &self,
-        rules: &Arc<Source>,
-        sessions: &[Located],
-    ) -> Result<(), Error> {
+    pub fn refuse_lock_out(&self, rules: &Arc<Source>, sessions: &[Located]) -> Result<(), Error> {
         if sessions.is_empty() || plan::diff(self.rules(), rules.state()).is_empty() {
             return Ok(());
         }
         let revision = self.store.next_revision();
-        let target = Target { active: Ruleset::new(revision, Arc::clone(rules)), outstanding: None };
+        let target =
+            Target { active: Ruleset::new(revision, Arc::clone(rules)), outstanding: None };
         let situation = self.situation(&target, Cause::Apply);
         let live = situation.live(&self.view);
         let image = self.image(&target.active, &live, self.dataplane.now())?;

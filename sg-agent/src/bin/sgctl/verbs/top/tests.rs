@@ -25,6 +25,7 @@ fn counters(allowed: u64, dropped: u64) -> Counters {
 
 fn status(seconds: u64) -> Status {
     let interface = |ifindex: u32, name: &str, role: &str, datapath: &str| InterfaceStatus {
+        others: Vec::new(),
         name: name.into(),
         ifindex,
         role: role.into(),
