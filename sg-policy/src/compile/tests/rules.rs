@@ -426,9 +426,11 @@ fn classes_beyond_a_page() {
             )
         })
         .collect();
-    // The second interface has few of these classes, one in a page: the others are as everyone is.
-    let few = [40, 100, 299];
-    let some = few.map(|number| format!("\"{}/32\"", host(number * 2))).join(",");
+    // The second interface has some of these classes: all of the first page but that of everyone else,
+    // one of others, none of the one between.
+    let few: Vec<u32> = (0..63).chain([100, 299]).collect();
+    let some: Vec<_> = few.iter().map(|number| format!("\"{}/32\"", host(number * 2))).collect();
+    let some = some.join(",");
     let text = format!(
         "[settings.quotas]\nrules_per_group = 1000\ngroups_per_interface = 1\n{}\n\
          [[security_group]]\nname = \"b\"\n\
