@@ -12,7 +12,7 @@ use aya::{
 use sg_common::{
     counter::Counter,
     counter::CounterRow,
-    event::{Event, Head, heads_size},
+    event::{Event, Head, events_size, heads_size},
     flow::{Addresses4, Addresses6, Bucket, buckets_in, marks_size},
 };
 
@@ -81,7 +81,10 @@ impl Programs {
             ("EVENTS_SLOTS", maps.event_slots as u32),
             ("EVENTS_HEADS_MASK", last(heads_size(maps.cpus), size_of::<Head>())),
             ("EVENTS_START", heads_size(maps.cpus) as u32),
-            ("EVENTS_MASK", last(maps.events.size - heads_size(maps.cpus), size_of::<Event>())),
+            (
+                "EVENTS_MASK",
+                last(events_size(maps.cpus, maps.event_slots.max(1)), size_of::<Event>()),
+            ),
         ];
         let mut loader = EbpfLoader::new();
         for (name, value) in &constants {
