@@ -58,10 +58,21 @@ pub const fn heads_size(cpus: usize) -> usize {
     cpus * RINGS * size_of::<Head>()
 }
 
-/// Bytes of the region: `cpus` and `slots`, the length of a ring, are powers of two.
-pub const fn region_size(cpus: usize, slots: usize) -> usize {
-    heads_size(cpus) + cpus * RINGS * slots * size_of::<Event>()
+/// Bytes of the events of all rings: `cpus` and `slots`, the length of a ring, are powers of two.
+pub const fn events_size(cpus: usize, slots: usize) -> usize {
+    cpus * RINGS * slots * size_of::<Event>()
 }
+
+/// Bytes of the region. One event more than there are: the verifier knows of a packet's length only
+/// that it is no more than [`COPIED`].
+pub const fn region_size(cpus: usize, slots: usize) -> usize {
+    heads_size(cpus) + events_size(cpus, slots) + size_of::<Event>()
+}
+
+/// The power of two above [`CAPTURE`].
+pub const COPIED: usize = CAPTURE.next_power_of_two();
+
+const _: () = assert!(COPIED - CAPTURE <= size_of::<Event>());
 
 /// Reasons whose packets are always worth an event, as bits: all refusals, and what passes without a
 /// flow. Not what is never filtered, as in EC2.

@@ -5,7 +5,7 @@ use core::ptr;
 use aya_ebpf::{btf_maps::Array, macros::btf_map};
 use sg_common::{
     Reason,
-    event::{CAPTURE, Event, Head, RINGS, is_logged, ring_of},
+    event::{CAPTURE, COPIED, Event, Head, RINGS, is_logged, ring_of},
 };
 
 use crate::{
@@ -63,12 +63,14 @@ fn write<F: Frame>(frame: &F, facts: &Facts, ip: u32, place: u64) {
     let length = frame.len();
     // SAFETY: the events follow the heads, and the mask is the offset of the last one.
     let event = unsafe { base.add(constant(&EVENTS_START) as usize + at as usize) }.cast::<Event>();
-    let captured = opaque(length.saturating_sub(ip).min(CAPTURE as u32) as usize);
+    let captured = length.saturating_sub(ip).min(CAPTURE as u32);
     let mut copied = 0;
-    if captured >= 1 && captured <= CAPTURE {
+    if captured != 0 {
+        // From 1 to `COPIED`, in a form that 6.1's verifier sees.
+        let len = (opaque(captured as usize - 1) & (COPIED - 1)) + 1;
         // SAFETY: as above; the event has room for as many bytes.
         let to = unsafe { (&raw mut (*event).packet).cast() };
-        if frame.copy(ip, to, captured as u32) {
+        if frame.copy(ip, to, len as u32) {
             copied = captured as u16;
         }
     }

@@ -14,7 +14,7 @@ use aya::{
 };
 use sg_common::{
     counter::{Counter, CounterRow},
-    event::{Event, Head, heads_size},
+    event::{Event, Head, events_size, heads_size},
     flow::{Addresses4, Addresses6, Bucket, buckets_in, marks_size},
 };
 
@@ -176,7 +176,10 @@ impl Source {
             ("EVENTS_SLOTS", maps.event_slots as u32),
             ("EVENTS_HEADS_MASK", last(heads_size(maps.cpus), size_of::<Head>())),
             ("EVENTS_START", heads_size(maps.cpus) as u32),
-            ("EVENTS_MASK", last(maps.events.size - heads_size(maps.cpus), size_of::<Event>())),
+            (
+                "EVENTS_MASK",
+                last(events_size(maps.cpus, maps.event_slots.max(1)), size_of::<Event>()),
+            ),
         ];
         Self { constants, maps: maps.named().map(|(name, region)| (name, region.pin.clone())) }
     }
