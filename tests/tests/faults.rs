@@ -30,6 +30,15 @@ fn is_soak() -> bool {
     env::var_os("SG_SOAK_SECONDS").is_some()
 }
 
+/// Ends the threads beside a test that fails, too.
+struct Ends<'a>(&'a AtomicBool);
+
+impl Drop for Ends<'_> {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::Relaxed);
+    }
+}
+
 /// One UDP port for each of two states, never both.
 fn rules(port: u16) -> String {
     format!(
@@ -74,6 +83,7 @@ fn killed_at_random_moments() {
     let running = AtomicBool::new(true);
     let (mut old, mut new) = (0, 0);
     thread::scope(|scope| {
+        let _ends = Ends(&running);
         // Packets all the while, to both ports, from flows that come and go.
         scope.spawn(|| {
             while running.load(Ordering::Relaxed) {
@@ -109,7 +119,6 @@ fn killed_at_random_moments() {
             }
             now = found;
         }
-        running.store(false, Ordering::Relaxed);
     });
     eprintln!("{kills} kills: {old} times the old state, {new} times the new one");
 }
@@ -188,6 +197,7 @@ fn interfaces_come_and_go() {
     let running = AtomicBool::new(true);
     let (appearing, names) = channel();
     let (delays, changes, took) = thread::scope(|scope| {
+        let ends = Ends(&running);
         let changing = scope.spawn(|| {
             let (mut changes, mut took) = (0, 0);
             let mut next = Instant::now();
@@ -228,7 +238,7 @@ fn interfaces_come_and_go() {
         }
         drop(lines);
         assert!(ip.wait().expect("our child").success());
-        running.store(false, Ordering::Relaxed);
+        drop(ends);
         let (changes, took) = changing.join().expect("no panic");
         (delays, changes, took)
     });
