@@ -203,9 +203,8 @@ fn prometheus_answers_every_query_of_the_dashboard() {
     while !unanswered.is_empty() {
         assert!(Instant::now() < deadline, "no data for {unanswered:#?}\n{}", log());
         traffic_again(&world);
-        unanswered.retain(|text| {
-            query(text)["data"]["result"].as_array().is_none_or(|result| result.is_empty())
-        });
+        unanswered
+            .retain(|text| query(text)["data"]["result"].as_array().is_none_or(Vec::is_empty));
     }
     let (status, body) = get(world.host(), PROMETHEUS, "/api/v1/rules");
     assert_eq!(status, 200);
