@@ -66,7 +66,10 @@ fn xdp() {
 #[test]
 fn tcx_before_and_after_the_apply() {
     let world = World::new(Role::Host, Datapath::Tc);
-    // The sink takes ARP, too.
+    // The sink takes ARP and what IPv6 has to say by itself, too.
+    for namespace in [&world.instance, &world.remote] {
+        namespace.sysctl("ipv6/conf/all/disable_ipv6", "1");
+    }
     for (namespace, interface, peer, other) in
         [(&world.instance, "nic0", V4.remote, "up0"), (&world.remote, "up0", V4.instance, "nic0")]
     {
