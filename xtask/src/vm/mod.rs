@@ -38,7 +38,7 @@ pub(crate) struct Args {
     #[arg(long, conflicts_with_all = ["filter", "nextest"])]
     systemd: bool,
     /// Seconds that a guest may take
-    #[arg(long, value_name = "SECONDS", default_value_t = 430)]
+    #[arg(long, value_name = "SECONDS", default_value_t = 560)]
     limit: u64,
     /// Only tests whose name contains this
     filter: Option<String>,
