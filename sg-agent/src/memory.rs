@@ -5,6 +5,16 @@ use std::{
     time::Duration,
 };
 
+/// Has all threads share one heap, before there are any. glibc gives each a heap of its own, and what
+/// the threads that load the programs have freed stays there: 19 MB were held where 2 MB are in use.
+pub fn one_heap() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: takes no pointers; called before other threads are there (mallopt(3)).
+    unsafe {
+        libc::mallopt(libc::M_ARENA_MAX, 1);
+    }
+}
+
 /// Changes often come in rows, and what one has freed the next one takes again.
 const SOON: Duration = Duration::from_secs(1);
 

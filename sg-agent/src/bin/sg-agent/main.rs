@@ -6,10 +6,11 @@ use clap::Parser as _;
 use sg_agent::{
     agent,
     config::{Cli, Command, Config},
-    logging,
+    logging, memory,
 };
 
 fn main() -> ExitCode {
+    memory::one_heap();
     let cli = Cli::parse();
     logging::start();
     let done = Config::load(&cli).and_then(|config| match cli.command {
