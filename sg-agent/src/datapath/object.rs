@@ -107,7 +107,10 @@ impl Programs {
         let programs = self.clone();
         let thread = std::thread::Builder::new().name("load".into());
         // An error is kept for whoever wants the program.
-        let load = move || these.iter().for_each(|want| drop(want(&programs)));
+        let load = move || {
+            these.iter().for_each(|want| drop(want(&programs)));
+            crate::memory::give_back();
+        };
         if let Err(error) = thread.spawn(load) {
             tracing::debug!(%error, "programs are loaded when they are wanted");
         }
