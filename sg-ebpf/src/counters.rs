@@ -3,29 +3,40 @@
 use sg_common::{
     Direction, Reason,
     counter::{self, Counter, CounterRow},
+    reason::REASONS,
 };
 
 use crate::maps;
 
-#[inline(always)]
-pub(crate) fn count(slot: u16, direction: Direction, reason: Reason, bytes: u32) {
-    add(slot, counter::index(direction, reason), bytes);
-}
+/// An interface's counters on this CPU, which nothing else writes.
+#[derive(Clone, Copy)]
+pub(crate) struct Row(*mut u8);
 
-/// A packet that was to be an event, and there was no room for it.
-#[inline(always)]
-pub(crate) fn not_logged(slot: u16, direction: Direction, bytes: u32) {
-    add(slot, counter::not_logged(direction), bytes);
-}
+impl Row {
+    #[inline(always)]
+    pub(crate) fn of(slot: u16) -> Option<Self> {
+        maps::counters(slot as u32 * size_of::<CounterRow>() as u32).map(Self)
+    }
 
-#[inline(always)]
-fn add(slot: u16, index: usize, bytes: u32) {
-    let row = slot as u32 * size_of::<CounterRow>() as u32;
-    let column = index * size_of::<Counter>();
-    let Some(at) = maps::counter(row + column as u32) else { return };
-    // SAFETY: points into this CPU's counters, which nothing else writes.
-    unsafe {
-        (*at)[0] += 1;
-        (*at)[1] += bytes as u64;
+    #[inline(always)]
+    pub(crate) fn count(self, direction: Direction, reason: Reason, bytes: u32) {
+        self.add(counter::index(direction, reason), bytes);
+    }
+
+    /// A packet that was to be an event, and there was no room for it.
+    #[inline(always)]
+    pub(crate) fn not_logged(self, direction: Direction, bytes: u32) {
+        self.add(counter::not_logged(direction), bytes);
+    }
+
+    #[inline(always)]
+    fn add(self, index: usize, bytes: u32) {
+        let column = (index & (2 * REASONS - 1)) * size_of::<Counter>();
+        // SAFETY: a row has as many counters.
+        unsafe {
+            let at = self.0.add(column).cast::<[u64; 2]>();
+            (*at)[0] += 1;
+            (*at)[1] += bytes as u64;
+        }
     }
 }

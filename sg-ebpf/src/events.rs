@@ -9,7 +9,6 @@ use sg_common::{
 };
 
 use crate::{
-    counters,
     frame::{Frame, opaque},
     judge::{Facts, Notes, STATELESS},
     maps::{constant, cpu, element},
@@ -30,28 +29,28 @@ static EVENTS_START: u32 = 0;
 #[unsafe(no_mangle)]
 static EVENTS_MASK: u32 = 0;
 
-/// Tells the agent of a packet that was judged, if that is to be told and there is room.
+/// Tells the agent of a packet that was judged, if that is to be told. False: there was no room.
 #[inline(always)]
-pub(crate) fn tell<F: Frame>(facts: &Facts, frame: &F, notes: &Notes, reason: Reason) {
+pub(crate) fn tell<F: Frame>(facts: &Facts, frame: &F, notes: &Notes, reason: Reason) -> bool {
     let slots = constant(&EVENTS_SLOTS);
     if slots == 0 || !is_logged(reason, notes.flow == STATELESS) {
-        return;
+        return true;
     }
     let ring = cpu() * RINGS as u32 + ring_of(reason);
-    let Some(base) = element(&EVENTS) else { return };
+    let Some(base) = element(&EVENTS) else { return true };
     let at = ring.wrapping_mul(size_of::<Head>() as u32) & constant(&EVENTS_HEADS_MASK);
     // SAFETY: the mask is the offset of the last head.
     let head = unsafe { base.add(at as usize) }.cast::<Head>();
     // SAFETY: as above. `read` is the agent's, so it is read once.
     let (written, read) = unsafe { ((*head).written, ptr::read_volatile(&raw const (*head).read)) };
     if written.wrapping_sub(read) >= slots {
-        counters::not_logged(facts.slot, facts.direction, notes.length);
-        return;
+        return false;
     }
     let index = ring.wrapping_mul(slots).wrapping_add(written & (slots - 1));
     write(frame, facts, notes.ip, (index as u64) << 8 | reason as u64);
     // SAFETY: as above. After the event: x86 keeps stores in order, and so does LLVM volatile ones.
     unsafe { ptr::write_volatile(&raw mut (*head).written, written.wrapping_add(1)) };
+    true
 }
 
 /// Writes an event. `place`: its number among all, and the reason. A function of its own, because few

@@ -12,7 +12,8 @@ use sg_common::{
 };
 
 use crate::{
-    counters, events,
+    counters::Row,
+    events,
     frame::{Frame, Scratch},
     maps::{self, Arena},
     net::{V4, V6},
@@ -154,8 +155,13 @@ pub(crate) fn enforce<F: Frame>(frame: &F, hook: Hook) -> Verdict {
     let Some(facts) = Facts::of(frame.ifindex(), direction, true) else { return Verdict::Pass };
     let mut notes = Notes::on(frame);
     let reason = judge(&facts, frame, &mut notes);
-    counters::count(facts.slot, facts.direction, reason, notes.length);
-    events::tell(&facts, frame, &notes, reason);
+    let told = events::tell(&facts, frame, &notes, reason);
+    if let Some(row) = Row::of(facts.slot) {
+        row.count(facts.direction, reason, notes.length);
+        if !told {
+            row.not_logged(facts.direction, notes.length);
+        }
+    }
     if reason.allowed() { Verdict::Pass } else { Verdict::Drop }
 }
 

@@ -51,7 +51,7 @@ static FLOWS6_BUCKETS: u32 = 0;
 static FRAGMENTS4_BUCKETS: u32 = 0;
 #[unsafe(no_mangle)]
 static FRAGMENTS6_BUCKETS: u32 = 0;
-/// Offset of the last counter.
+/// Offset of the last row of counters.
 #[unsafe(no_mangle)]
 static COUNTERS_MASK: u32 = 0;
 /// Bytes of counters for one CPU.
@@ -283,11 +283,11 @@ pub(crate) fn cpu() -> u32 {
     unsafe { bpf_get_smp_processor_id() }
 }
 
-/// Byte `offset` in this CPU's counters, which hold two numbers there.
+/// The row of counters at byte `offset` in this CPU's.
 #[inline(always)]
-pub(crate) fn counter(offset: u32) -> Option<*mut [u64; 2]> {
+pub(crate) fn counters(offset: u32) -> Option<*mut u8> {
     let at = cpu().wrapping_mul(constant(&COUNTERS_CPU_SIZE)).wrapping_add(offset);
     let at = at & constant(&COUNTERS_MASK);
-    // SAFETY: the mask is the offset of the last counter.
-    Some(unsafe { element(&COUNTERS)?.add(at as usize) }.cast())
+    // SAFETY: the mask is the offset of the last row.
+    Some(unsafe { element(&COUNTERS)?.add(at as usize) })
 }

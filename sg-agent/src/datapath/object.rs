@@ -13,7 +13,7 @@ use aya::{
     programs::{Program, ProgramFd, ProgramInfo},
 };
 use sg_common::{
-    counter::{Counter, CounterRow},
+    counter::CounterRow,
     event::{Event, Head, events_size, heads_size},
     flow::{Addresses4, Addresses6, Bucket, buckets_in, marks_size},
 };
@@ -173,7 +173,7 @@ impl Source {
             ("FLOWS6_MASK", last_bucket::<Addresses6>(&maps.flows6)),
             ("FRAGMENTS4_MASK", last_bucket::<Addresses4>(&maps.fragments4)),
             ("FRAGMENTS6_MASK", last_bucket::<Addresses6>(&maps.fragments6)),
-            ("COUNTERS_MASK", last(maps.counters.size, size_of::<Counter>())),
+            ("COUNTERS_MASK", last(maps.counters.size, size_of::<CounterRow>())),
             ("COUNTERS_CPU_SIZE", (maps.slots * size_of::<CounterRow>()) as u32),
             ("TICK_SHIFT", tick_shift),
             ("EVENTS_SLOTS", maps.event_slots as u32),

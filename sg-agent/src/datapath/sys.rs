@@ -248,20 +248,28 @@ pub fn test_run_xdp(program: BorrowedFd<'_>, data: &[u8], meta: u32) -> io::Resu
     Ok(TestRun { retval: attr.0[1], data: out })
 }
 
-/// Runs an XDP program once on a frame of an interface; what it returned. With `linear`, that many
-/// bytes are in the linear part and the rest in fragments.
+/// What became of a frame.
+#[derive(Clone, Copy, Debug)]
+pub struct Ran {
+    pub returned: u32,
+    /// Whether it is, byte by byte, what it was.
+    pub is_untouched: bool,
+}
+
+/// Runs an XDP program once on a frame of an interface. With `linear`, that many bytes are in the
+/// linear part and the rest in fragments.
 pub fn run_xdp(
     program: BorrowedFd<'_>,
     frame: &[u8],
     ifindex: u32,
     linear: Option<u32>,
-) -> io::Result<u32> {
+) -> io::Result<Ran> {
     let end = linear.unwrap_or(frame.len() as u32);
     run(program, frame, &xdp_context(end, ifindex), 1)
 }
 
-/// Runs a TC program once on a frame of an interface; what it returned.
-pub fn run_skb(program: BorrowedFd<'_>, frame: &[u8], ifindex: u32, gso: bool) -> io::Result<u32> {
+/// Runs a TC program once on a frame of an interface.
+pub fn run_skb(program: BorrowedFd<'_>, frame: &[u8], ifindex: u32, gso: bool) -> io::Result<Ran> {
     run(program, frame, &skb_context(ifindex, gso), 1)
 }
 
@@ -314,17 +322,21 @@ fn skb_context(ifindex: u32, gso: bool) -> [u32; 48] {
     context
 }
 
-/// What a program returned.
-fn run(program: BorrowedFd<'_>, frame: &[u8], context: &[u32], times: u32) -> io::Result<u32> {
+/// BPF_PROG_TEST_RUN; the frame comes back as the program left it (bpf_test_finish in net/bpf/test_run.c).
+fn run(program: BorrowedFd<'_>, frame: &[u8], context: &[u32], times: u32) -> io::Result<Ran> {
+    let mut out = vec![0; frame.len()];
     let mut attr = Attr::new()
         .set(0, program.as_raw_fd() as u32)
         .set(2, frame.len() as u32)
+        .set(3, out.len() as u32)
         .set_long(4, frame.as_ptr() as u64)
+        .set_long(6, out.as_mut_ptr() as u64)
         .set(8, times)
         .set(10, size_of_val(context) as u32)
         .set_long(12, context.as_ptr() as u64);
     attr.call(PROG_TEST_RUN, 20)?;
-    Ok(attr.0[1])
+    let is_untouched = attr.0[3] as usize == frame.len() && out == frame;
+    Ok(Ran { returned: attr.0[1], is_untouched })
 }
 
 /// Loads a program of plain instructions.

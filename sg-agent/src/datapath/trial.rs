@@ -63,12 +63,13 @@ impl Trials {
 
 fn run(fd: BorrowedFd<'_>, trial: &Trial<'_>) -> io::Result<Verdict> {
     let Trial { program, ifindex, frame, gso, linear } = *trial;
-    let returned = match program {
+    let sys::Ran { returned, is_untouched } = match program {
         Program::Xdp => sys::run_xdp(fd, frame, ifindex, linear)?,
         Program::TcIn | Program::TcOut => sys::run_skb(fd, frame, ifindex, gso)?,
     };
     // XDP_PASS, XDP_DROP; TC_ACT_UNSPEC, TC_ACT_SHOT.
     Ok(match (program, returned as i32) {
+        _ if !is_untouched => Verdict::Modified,
         (Program::Xdp, 2) | (Program::TcIn | Program::TcOut, -1) => Verdict::Pass,
         (Program::Xdp, 1) | (Program::TcIn | Program::TcOut, 2) => Verdict::Drop,
         (_, other) => Verdict::Other(other),
@@ -181,6 +182,8 @@ impl Datapath {
 pub enum Verdict {
     Pass,
     Drop,
+    /// Whatever it said, it has changed the frame, which none of ours does.
+    Modified,
     /// Nothing that a program of ours returns.
     Other(i32),
 }

@@ -48,7 +48,7 @@ impl<D: Dataplane> Owner<D> {
         }
         let Proposal { source, origin } = proposal;
         let new = NewRevision {
-            text: source.text(),
+            file: self.store.stage(Text(Arc::clone(&source)))?,
             origin: &origin,
             rules: count_rules(source.state()),
             groups: source.state().groups.len(),
@@ -187,6 +187,15 @@ impl<D: Dataplane> Owner<D> {
             took_us: u64::try_from(since.elapsed().as_micros()).unwrap_or(u64::MAX),
             confirm_until: self.target.outstanding.as_ref().map(|outstanding| outstanding.until),
         }
+    }
+}
+
+/// The file as it was applied.
+struct Text(Arc<Source>);
+
+impl AsRef<str> for Text {
+    fn as_ref(&self) -> &str {
+        self.0.text()
     }
 }
 

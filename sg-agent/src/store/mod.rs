@@ -10,6 +10,7 @@
 
 mod files;
 mod ledger;
+mod staged;
 #[cfg(test)]
 mod tests;
 
@@ -18,11 +19,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use sg_common::flow::Tick;
-use sha2::{Digest as _, Sha256};
-
 pub use ledger::{Entry, Ledger, Pending};
 use ledger::{FORMAT, Format, Written};
+use sg_common::flow::Tick;
+pub use staged::Staged;
+use staged::digest;
 
 const LEDGER: &str = "state.json";
 const REVISIONS: &str = "revisions";
@@ -55,9 +56,9 @@ pub enum Error {
 }
 
 /// A change about to be made durable.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub struct NewRevision<'a> {
-    pub text: &'a str,
+    pub file: Staged,
     /// The file's name, or `rollback to N`.
     pub origin: &'a str,
     pub rules: usize,
@@ -116,19 +117,27 @@ impl Store {
         String::from_utf8(text).map_err(|error| Error::Corrupted { path, what: error.to_string() })
     }
 
+    /// Begins to write the rules file of the next revision. Nobody reads it before [`Self::record`].
+    ///
+    /// # Errors
+    /// No thread to be had.
+    pub fn stage(&self, text: impl AsRef<str> + Send + 'static) -> Result<Staged, Error> {
+        let revision = self.next_revision();
+        Staged::new(revision, self.revision_path(revision), text)
+    }
+
     /// Makes a new revision the current one, durably.
     pub fn record(&mut self, new: NewRevision<'_>, pending: Option<Pending>) -> Result<u64, Error> {
-        let revision = self.next_revision();
-        let directory = self.directory.join(REVISIONS);
-        files::replace(&directory, &format!("{revision}.toml"), new.text.as_bytes())
-            .map_err(|source| write_error(self.revision_path(revision), source))?;
+        let revision = new.file.revision;
+        debug_assert_eq!(revision, self.next_revision());
+        let sha256 = new.file.finish()?;
         let entry = Entry {
             revision,
             applied_at: crate::clock::unix_now(),
             rules: new.rules,
             groups: new.groups,
             origin: new.origin.to_owned(),
-            sha256: digest(new.text.as_bytes()),
+            sha256,
             rolled_back: false,
         };
         self.change(|ledger| ledger.record(entry, pending))?;
@@ -208,8 +217,4 @@ fn write_error(path: PathBuf, source: io::Error) -> Error {
         StorageFull | QuotaExceeded => Error::Full { path, source },
         _ => Error::Write { path, source },
     }
-}
-
-fn digest(text: &[u8]) -> String {
-    Sha256::digest(text).iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -2,8 +2,10 @@ use std::{fs, os::unix::fs::PermissionsExt as _, path::Path};
 
 use super::*;
 
-fn new(text: &str) -> NewRevision<'_> {
-    NewRevision { text, origin: "rules.toml", rules: 1, groups: 1 }
+/// Records a revision with this text.
+fn record(store: &mut Store, text: &'static str, pending: Option<Pending>) -> Result<u64, Error> {
+    let file = store.stage(text)?;
+    store.record(NewRevision { file, origin: "rules.toml", rules: 1, groups: 1 }, pending)
 }
 
 fn pending(previous: u64) -> Pending {
@@ -19,8 +21,8 @@ fn what_was_recorded_is_there_after_a_restart() {
     let directory = tempfile::tempdir().unwrap();
     let mut store = open(directory.path());
     assert_eq!(store.ledger().current, 0);
-    assert_eq!(store.record(new("one"), None).unwrap(), 1);
-    assert_eq!(store.record(new("two"), Some(pending(1))).unwrap(), 2);
+    assert_eq!(record(&mut store, "one", None).unwrap(), 1);
+    assert_eq!(record(&mut store, "two", Some(pending(1))).unwrap(), 2);
     let again = open(directory.path());
     assert_eq!(again.ledger(), store.ledger());
     assert_eq!(again.ledger().pending, Some(pending(1)));
@@ -32,7 +34,7 @@ fn what_was_recorded_is_there_after_a_restart() {
 #[test]
 fn a_crash_before_the_ledger_leaves_the_old_state() {
     let directory = tempfile::tempdir().unwrap();
-    open(directory.path()).record(new("one"), None).unwrap();
+    record(&mut open(directory.path()), "one", None).unwrap();
     // What a crash at each step of the next change leaves behind.
     fs::write(directory.path().join("revisions/.2.toml.new"), "tw").unwrap();
     assert_eq!(open(directory.path()).ledger().current, 1);
@@ -41,7 +43,7 @@ fn a_crash_before_the_ledger_leaves_the_old_state() {
     fs::write(directory.path().join(".state.json.new"), "{").unwrap();
     let mut store = open(directory.path());
     assert_eq!(store.ledger().current, 1);
-    assert_eq!(store.record(new("other two"), None).unwrap(), 2);
+    assert_eq!(record(&mut store, "other two", None).unwrap(), 2);
     assert_eq!(open(directory.path()).text(2).unwrap(), "other two");
 }
 
@@ -49,9 +51,9 @@ fn a_crash_before_the_ledger_leaves_the_old_state() {
 fn numbers_rise_past_a_change_that_was_undone() {
     let directory = tempfile::tempdir().unwrap();
     let mut store = open(directory.path());
-    store.record(new("one"), None).unwrap();
+    record(&mut store, "one", None).unwrap();
     let before = store.ledger().clone();
-    store.record(new("two"), None).unwrap();
+    record(&mut store, "two", None).unwrap();
     store.restore(before.clone()).unwrap();
     assert_eq!(*store.ledger(), Ledger { last: 2, ..before });
     assert_eq!(open(directory.path()).next_revision(), 3);
@@ -63,14 +65,14 @@ fn numbers_rise_past_a_change_that_was_undone() {
 fn an_unconfirmed_change_goes_back_or_stays() {
     let directory = tempfile::tempdir().unwrap();
     let mut store = open(directory.path());
-    store.record(new("one"), None).unwrap();
-    store.record(new("two"), Some(pending(1))).unwrap();
+    record(&mut store, "one", None).unwrap();
+    record(&mut store, "two", Some(pending(1))).unwrap();
     store.roll_back().unwrap();
     let ledger = store.ledger();
     assert_eq!((ledger.current, ledger.last, &ledger.pending), (1, 2, &None));
     let undone: Vec<_> = ledger.revisions.iter().map(|entry| entry.rolled_back).collect();
     assert_eq!(undone, [false, true]);
-    store.record(new("three"), Some(pending(1))).unwrap();
+    record(&mut store, "three", Some(pending(1))).unwrap();
     assert_eq!(store.ledger().before_current(), Some(1));
     store.confirm().unwrap();
     assert_eq!((store.ledger().current, &store.ledger().pending), (3, &None));
@@ -80,7 +82,7 @@ fn an_unconfirmed_change_goes_back_or_stays() {
 fn a_damaged_file_is_named() {
     let directory = tempfile::tempdir().unwrap();
     let mut store = open(directory.path());
-    store.record(new("[settings]\n"), None).unwrap();
+    record(&mut store, "[settings]\n", None).unwrap();
     let revision = directory.path().join("revisions/1.toml");
     fs::write(&revision, "").unwrap();
     let error = store.text(1).unwrap_err().to_string();
@@ -98,10 +100,10 @@ fn a_damaged_file_is_named() {
 fn a_failed_write_changes_nothing() {
     let directory = tempfile::tempdir().unwrap();
     let mut store = open(directory.path());
-    store.record(new("one"), None).unwrap();
+    record(&mut store, "one", None).unwrap();
     // A directory in the way of the ledger's temporary file: this fails for root too.
     fs::create_dir(directory.path().join(".state.json.new")).unwrap();
-    let error = store.record(new("two"), None).unwrap_err();
+    let error = record(&mut store, "two", None).unwrap_err();
     assert!(matches!(error, Error::Write { .. }), "{error}");
     assert_eq!((store.ledger().current, store.next_revision()), (1, 2));
     assert_eq!(open(directory.path()).ledger(), store.ledger());
@@ -112,7 +114,7 @@ fn old_revisions_go_but_never_the_one_to_fall_back_to() {
     let directory = tempfile::tempdir().unwrap();
     let mut store = open(directory.path());
     for _ in 0..ledger::KEPT + 5 {
-        store.record(new("x"), Some(pending(1))).unwrap();
+        record(&mut store, "x", Some(pending(1))).unwrap();
     }
     assert_eq!(store.ledger().revisions.len(), ledger::KEPT);
     assert_eq!(store.text(1).unwrap(), "x");
@@ -135,7 +137,7 @@ fn a_file_where_the_directory_should_be_is_named() {
 #[test]
 fn other_formats() {
     let directory = tempfile::tempdir().unwrap();
-    open(directory.path()).record(new("one"), None).unwrap();
+    record(&mut open(directory.path()), "one", None).unwrap();
     let ledger = directory.path().join("state.json");
     let written = fs::read_to_string(&ledger).unwrap();
     let number = "\"format\": 1,";
@@ -159,8 +161,8 @@ fn other_formats() {
 fn a_file_cut_short_at_any_byte_is_refused() {
     let directory = tempfile::tempdir().unwrap();
     let mut store = open(directory.path());
-    store.record(new("[settings]\n"), None).unwrap();
-    store.record(new("# another\n"), Some(pending(1))).unwrap();
+    record(&mut store, "[settings]\n", None).unwrap();
+    record(&mut store, "# another\n", Some(pending(1))).unwrap();
     let (ledger, revision) =
         (directory.path().join("state.json"), directory.path().join("revisions/2.toml"));
     for path in [&ledger, &revision] {
@@ -181,4 +183,15 @@ fn a_file_cut_short_at_any_byte_is_refused() {
         fs::write(directory.path().join(".state.json.new"), &whole[..length]).unwrap();
         assert_eq!(open(directory.path()).ledger(), store.ledger());
     }
+}
+
+#[test]
+fn a_file_that_no_revision_came_of_is_not_left_behind() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut store = open(directory.path());
+    record(&mut store, "one", None).unwrap();
+    drop(store.stage("two").unwrap());
+    let names = fs::read_dir(directory.path().join("revisions")).unwrap();
+    let names: Vec<_> = names.map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(names, ["1.toml"]);
 }

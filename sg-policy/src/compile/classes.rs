@@ -1,9 +1,9 @@
 //! Address classes: addresses that the same peers contain are one class.
 
-use std::collections::HashMap;
-
+use indexmap::IndexSet;
 use ipnet::IpNet;
 use sg_common::{Family, interval::Ref};
+use smallvec::SmallVec;
 
 use super::layout::{Layout, Width};
 
@@ -16,8 +16,8 @@ type Entry = (u128, u8, PeerId);
 /// The classes of a family. Class 0 is what no peer contains.
 #[derive(Debug)]
 pub(super) struct Classes {
-    /// Peers by class, sorted.
-    pub(super) peers: Vec<Vec<PeerId>>,
+    /// Peers by class.
+    peers: Interner,
     /// Where the class changes; class 0 before the first.
     changes: Vec<(u128, u32)>,
     family: Family,
@@ -44,24 +44,18 @@ fn first_address(net: &IpNet) -> u128 {
     }
 }
 
-/// Class numbers by their sets of peers.
-#[derive(Default)]
-struct Interner {
-    numbers: HashMap<Vec<PeerId>, u32>,
-    sets: Vec<Vec<PeerId>>,
-}
+/// Sorted. Most classes are of one peer.
+type PeerSet = SmallVec<[PeerId; 4]>;
+
+/// Sets of peers; a class's number is the place of its own.
+#[derive(Debug, Default)]
+struct Interner(IndexSet<PeerSet, foldhash::fast::RandomState>);
 
 impl Interner {
-    fn number(&mut self, mut set: Vec<PeerId>) -> u32 {
+    fn number(&mut self, mut set: PeerSet) -> u32 {
         set.sort_unstable();
         set.dedup();
-        if let Some(number) = self.numbers.get(&set) {
-            return *number;
-        }
-        let number = self.sets.len() as u32;
-        self.sets.push(set.clone());
-        self.numbers.insert(set, number);
-        number
+        self.0.insert_full(set).0 as u32
     }
 }
 
@@ -76,7 +70,7 @@ impl Classes {
         entries.sort_unstable();
         entries.dedup();
         let mut interner = Interner::default();
-        interner.number(Vec::new());
+        interner.number(PeerSet::new());
         let mut changes: Vec<(u128, u32)> = Vec::new();
         // Prefixes around the present address: where each ends (None: nowhere), and its class.
         let mut around: Vec<(Option<u128>, u32)> = Vec::new();
@@ -92,7 +86,7 @@ impl Classes {
         for same in entries.chunk_by(|a, b| (a.0, a.1) == (b.0, b.1)) {
             let (start, length, _) = same[0];
             close(&mut around, &mut changes, start);
-            let mut set = interner.sets[class_in(&around) as usize].clone();
+            let mut set = interner.0[class_in(&around) as usize].clone();
             set.extend(same.iter().map(|entry| entry.2));
             let class = interner.number(set);
             let size_bits = u32::from(bits(family) - length);
@@ -103,7 +97,16 @@ impl Classes {
             changes.push((start, class));
         }
         close(&mut around, &mut changes, u128::MAX);
-        Self { peers: interner.sets, changes: last_of_each(&changes), family }
+        Self { peers: interner, changes: last_of_each(&changes), family }
+    }
+
+    pub(super) fn count(&self) -> usize {
+        self.peers.0.len()
+    }
+
+    /// Each class's peers.
+    pub(super) fn peers(&self) -> impl Iterator<Item = &[PeerId]> {
+        self.peers.0.iter().map(|set| &set[..])
     }
 
     /// Writes the map address -> class.

@@ -1,10 +1,9 @@
 //! Words of an image under construction, and interval maps in them.
 
-use std::collections::HashMap;
-
+use foldhash::HashMap;
 use sg_common::interval::{Kind, MAX_TABLES, Ref, SMALL_ORDER, UNIT};
 
-use super::{CompileError, check_size};
+use super::{CompileError, check_size, services::Boundaries};
 
 /// Words of a cache line.
 const LINE: usize = 16;
@@ -76,16 +75,15 @@ impl Layout {
     }
 
     /// The set whose members change at `boundaries`, starting with none.
-    pub(super) fn set(&mut self, boundaries: &[u32]) -> Ref {
-        match boundaries {
+    pub(super) fn set(&mut self, mut boundaries: Boundaries) -> Ref {
+        match &boundaries[..] {
             [] => return Ref::NONE,
             [0] => return Ref::ALL,
             _ => {}
         }
         let order = run_order(boundaries.len());
-        let mut block = boundaries.to_vec();
-        block.resize((1 << order) - 1, u32::MAX);
-        Ref::at(Kind::Parity, order, self.block(&block))
+        boundaries.resize((1 << order) - 1, u32::MAX);
+        Ref::at(Kind::Parity, order, self.block(&boundaries))
     }
 
     /// The map that has `base` below the first boundary. Keys rise; equal neighbours are merged.

@@ -116,7 +116,7 @@ pub fn compile(
     set(header::CLASSES, maps[0].0);
     set(header::CLASSES + 1, maps[1].0);
     for family in Family::BOTH {
-        set(header::CLASS_COUNTS + family as u32, classes[family as usize].peers.len() as u32);
+        set(header::CLASS_COUNTS + family as u32, classes[family as usize].count() as u32);
     }
     set(header::REVISION, parameters.revision as u32);
     set(header::REVISION + 1, (parameters.revision >> 32) as u32);

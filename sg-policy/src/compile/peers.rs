@@ -1,7 +1,6 @@
 //! The peers that rules name, numbered, with the prefixes that each stands for.
 
-use std::collections::HashMap;
-
+use foldhash::{HashMap, HashMapExt as _};
 use ipnet::IpNet;
 
 use super::classes::PeerId;

@@ -1,7 +1,6 @@
 //! Policies: what a set of groups allows, as rows from class to services.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
-
+use foldhash::{HashMap, HashMapExt as _, HashSet, HashSetExt as _};
 use sg_common::{Direction, Family, interval::Ref};
 
 use super::{
@@ -12,7 +11,7 @@ use super::{
     rows::write_row,
     services::ServiceSet,
 };
-use crate::model::{DesiredState, Peer, Rule, SecurityGroup};
+use crate::model::{DesiredState, Peer, Rule, SecurityGroup, Services};
 
 /// What an interface record names of a policy.
 #[derive(Clone, Debug)]
@@ -35,13 +34,13 @@ pub(super) struct Policies<'a> {
     groups: HashMap<&'a str, &'a SecurityGroup>,
     /// Peers that stand for a whole family: by family.
     everyone: [HashSet<PeerId>; 2],
-    /// Classes that contain a peer: by family, then peer.
-    classes_of: [Vec<Vec<u32>>; 2],
+    /// By family.
+    classes_of: [ClassesOf; 2],
     done: HashMap<Vec<String>, PolicyRefs>,
 }
 
 /// Services by peer.
-type Allowed = BTreeMap<PeerId, ServiceSet>;
+type Allowed = Vec<(PeerId, ServiceSet)>;
 
 impl<'a> Policies<'a> {
     pub(super) fn new(
@@ -53,15 +52,7 @@ impl<'a> Policies<'a> {
         for (net, peer) in peers.prefixes().filter(|(net, _)| net.prefix_len() == 0) {
             everyone[family_of(&net) as usize].insert(peer);
         }
-        let classes_of = [0, 1].map(|family: usize| {
-            let mut classes_of = vec![Vec::new(); peers.len()];
-            for (class, set) in classes[family].peers.iter().enumerate() {
-                for peer in set {
-                    classes_of[*peer as usize].push(class as u32);
-                }
-            }
-            classes_of
-        });
+        let classes_of = [0, 1].map(|family: usize| ClassesOf::new(&classes[family], peers.len()));
         let groups = state.groups.iter().map(|group| (group.name.as_str(), group)).collect();
         Self { peers, classes, groups, everyone, classes_of, done: HashMap::new() }
     }
@@ -91,14 +82,12 @@ impl<'a> Policies<'a> {
         let sides = Direction::BOTH.map(|direction| self.side(groups, direction, family));
         let open = |own: usize, other: usize| sides[own].0.open_where_all(&sides[other].0);
         let untracked = [open(0, 1), open(1, 0)];
-        let untracked = untracked.map(|services| layout.set(&services.boundaries()));
+        let untracked = untracked.map(|services| layout.set(services.boundaries()));
         let rows = [0, 1].map(|side: usize| {
             let (everyone, allowed) = &sides[side];
             let classes_of = &self.classes_of[family as usize];
-            let allowed = allowed
-                .iter()
-                .map(|(peer, services)| (services, classes_of[*peer as usize].as_slice()));
-            write_row(layout, self.classes[family as usize].peers.len(), everyone, allowed)
+            let allowed = allowed.iter().map(|(peer, services)| (services, classes_of.of(*peer)));
+            write_row(layout, self.classes[family as usize].count(), everyone, allowed)
         });
         let [ingress, egress] = rows;
         Ok(FamilyRefs { untracked, rows: [ingress?, egress?] })
@@ -112,7 +101,7 @@ impl<'a> Policies<'a> {
         family: Family,
     ) -> (ServiceSet, Allowed) {
         let mut everyone = ServiceSet::default();
-        let mut allowed = Allowed::new();
+        let mut single = Vec::new();
         let rules = groups
             .iter()
             .filter_map(|name| self.groups.get(name.as_str()))
@@ -122,10 +111,51 @@ impl<'a> Policies<'a> {
             if self.everyone[family as usize].contains(&peer) {
                 everyone.add(rule.services, family);
             } else {
-                allowed.entry(peer).or_default().add(rule.services, family);
+                single.push((peer, rule.services));
             }
         }
-        (everyone, allowed)
+        // Peers are numbered in the order of rules, so they are mostly sorted already.
+        single.sort_by_key(|(peer, _)| *peer);
+        let together = |same: &[(PeerId, Services)]| {
+            let mut services = ServiceSet::default();
+            same.iter().for_each(|(_, each)| services.add(*each, family));
+            (same[0].0, services)
+        };
+        (everyone, single.chunk_by(|a, b| a.0 == b.0).map(together).collect())
+    }
+}
+
+/// Which classes contain a peer.
+struct ClassesOf {
+    /// Where each peer's classes begin; the last one's end behind it.
+    starts: Vec<u32>,
+    classes: Vec<u32>,
+}
+
+impl ClassesOf {
+    fn new(classes: &Classes, peers: usize) -> Self {
+        let mut starts = vec![0; peers + 1];
+        for peer in classes.peers().flatten() {
+            starts[*peer as usize + 1] += 1;
+        }
+        for peer in 0..peers {
+            starts[peer + 1] += starts[peer];
+        }
+        let mut next = starts.clone();
+        let mut sorted = vec![0; starts[peers] as usize];
+        for (class, set) in classes.peers().enumerate() {
+            for peer in set {
+                let at = &mut next[*peer as usize];
+                sorted[*at as usize] = class as u32;
+                *at += 1;
+            }
+        }
+        Self { starts, classes: sorted }
+    }
+
+    fn of(&self, peer: PeerId) -> &[u32] {
+        let peer = peer as usize;
+        &self.classes[self.starts[peer] as usize..self.starts[peer + 1] as usize]
     }
 }
 

@@ -1,7 +1,6 @@
 //! Rows: for each class its services, in pages.
 
-use std::collections::HashMap;
-
+use foldhash::{HashMap, HashMapExt as _};
 use sg_common::{
     image::PAGE_CLASSES,
     interval::{Kind, Ref},
@@ -24,7 +23,7 @@ pub(super) fn write_row<'a>(
     everyone: &ServiceSet,
     allowed: impl Iterator<Item = Allowed<'a>>,
 ) -> Result<Ref, CompileError> {
-    let base = layout.set(&everyone.boundaries());
+    let base = layout.set(everyone.boundaries());
     let mut grants = Grants { classes: vec![0; count.next_multiple_of(PAGE)], made: Vec::new() };
     allowed.for_each(|allowed| grants.add(allowed));
     if grants.made.is_empty() && base.is_leaf() {
@@ -58,6 +57,13 @@ struct Grants<'a> {
 
 impl<'a> Grants<'a> {
     fn add(&mut self, (services, classes): Allowed<'a>) {
+        // What most peers are: one address, in one class.
+        if let [class] = classes {
+            let grant = &mut self.classes[*class as usize];
+            self.made.push((*grant, services));
+            *grant = self.made.len() as Grant;
+            return;
+        }
         let mut grown: HashMap<Grant, Grant> = HashMap::new();
         // Neighbours mostly had the same before.
         let mut last = (Grant::MAX, 0);
@@ -94,7 +100,7 @@ impl<'a> Grants<'a> {
                 services.extend(added);
                 rest = earlier as usize;
             }
-            refs[grant] = layout.set(&services.boundaries());
+            refs[grant] = layout.set(services.boundaries());
             layout.check_size()?;
         }
         Ok(refs)

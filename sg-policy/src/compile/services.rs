@@ -5,18 +5,25 @@ use sg_common::{
     flow::{ICMP, ICMPV6, TCP, UDP},
     image::service,
 };
+use smallvec::SmallVec;
 
 use crate::model::{IcmpMatch, PortRange, Services};
 
 /// One past the last service.
 const END: u32 = 1 << 24;
 
+/// Keys of a set's run.
+pub(super) type Boundaries = SmallVec<[u32; 15]>;
+
 /// Services that rules allow, not yet in order.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(super) struct ServiceSet {
     /// First and one past the last.
-    ranges: Vec<(u32, u32)>,
+    ranges: Ranges,
 }
+
+/// Most peers are allowed a service or two: no memory of their own for them.
+type Ranges = SmallVec<[(u32, u32); 2]>;
 
 impl ServiceSet {
     /// Adds a rule's services, as far as they exist in the family.
@@ -38,14 +45,14 @@ impl ServiceSet {
     }
 
     pub(super) fn extend(&mut self, other: &Self) {
-        self.ranges.extend(&other.ranges);
+        self.ranges.extend_from_slice(&other.ranges);
     }
 
     /// Sorted, apart from each other.
-    fn merged(&self) -> Vec<(u32, u32)> {
+    fn merged(&self) -> Ranges {
         let mut ranges = self.ranges.clone();
         ranges.sort_unstable();
-        let mut merged: Vec<(u32, u32)> = Vec::with_capacity(ranges.len());
+        let mut merged = Ranges::with_capacity(ranges.len());
         for (start, end) in ranges {
             match merged.last_mut() {
                 Some(last) if start <= last.1 => last.1 = last.1.max(end),
@@ -56,7 +63,7 @@ impl ServiceSet {
     }
 
     /// Keys at which membership changes.
-    pub(super) fn boundaries(&self) -> Vec<u32> {
+    pub(super) fn boundaries(&self) -> Boundaries {
         self.merged()
             .into_iter()
             .flat_map(|(start, end)| [start, end])
@@ -67,7 +74,7 @@ impl ServiceSet {
     /// The part of the set that is TCP and UDP, of protocols whose every port `other` holds.
     pub(super) fn open_where_all(&self, other: &Self) -> Self {
         let (own, other) = (self.merged(), other.merged());
-        let mut ranges = Vec::new();
+        let mut ranges = Ranges::new();
         for protocol in [TCP, UDP] {
             let (first, end) = (service(protocol, 0), service(protocol, u16::MAX) + 1);
             if other.iter().any(|range| range.0 <= first && end <= range.1) {

@@ -3,7 +3,10 @@
 use rand::{RngExt, seq::IndexedRandom};
 use sg_common::interval::{self, Kind, MAX_TABLES, Ref};
 
-use super::{super::layout::Width, *};
+use super::{
+    super::{layout::Width, services::Boundaries},
+    *,
+};
 use crate::reference::generate::{SeedableRng, SmallRng};
 
 /// What a lookup for `key` passes: tables, and the order of the run at the end (`None`: a leaf).
@@ -98,7 +101,7 @@ fn sets_hold_what_lies_between_their_boundaries() {
     for count in (0..40).chain([127, 128, 1000]) {
         let boundaries: Vec<u32> = (0..count).map(|index| index * 5 + index % 3).collect();
         let mut layout = Layout::default();
-        let set = layout.set(&boundaries);
+        let set = layout.set(boundaries.clone().into());
         let reader = Reader(&layout.words);
         let holds = |key| boundaries.iter().filter(|boundary| **boundary <= key).count() % 2 == 1;
         for key in (0..count * 5 + 10).chain([(1 << 24) - 1]) {
@@ -115,7 +118,7 @@ fn sets_hold_what_lies_between_their_boundaries() {
 fn a_run_of_a_cache_line_lies_in_one() {
     let mut layout = Layout::default();
     for count in 1..16 {
-        let set = layout.set(&(1..=count).collect::<Vec<_>>());
+        let set = layout.set((1..=count).collect());
         let words = (1 << set.order()) - 1;
         let first = set.offset();
         assert_eq!(first / 16, (first + words - 1) / 16, "{count}");
@@ -125,9 +128,9 @@ fn a_run_of_a_cache_line_lies_in_one() {
 #[test]
 fn equal_blocks_are_stored_once() {
     let mut layout = Layout::default();
-    let first = layout.set(&[3, 5, 9]);
+    let first = layout.set(Boundaries::from_slice(&[3, 5, 9]));
     let size = layout.words.len();
-    assert_eq!(layout.set(&[3, 5, 9]), first);
+    assert_eq!(layout.set(Boundaries::from_slice(&[3, 5, 9])), first);
     assert_eq!(layout.words.len(), size);
-    assert_ne!(layout.set(&[3, 5, 10]), first);
+    assert_ne!(layout.set(Boundaries::from_slice(&[3, 5, 10])), first);
 }
