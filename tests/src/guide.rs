@@ -72,7 +72,13 @@ impl Guide {
     /// Does all that it says; panics with every command that printed something else.
     #[track_caller]
     pub fn run(&self, machine: &NetNs, socket: &Path) {
-        let mut shell = Shell::start(machine, socket);
+        self.run_with(machine, socket, &sandbox::directory("programs"));
+    }
+
+    /// The same with more programs, from a folder.
+    #[track_caller]
+    pub fn run_with(&self, machine: &NetNs, socket: &Path, programs: &Path) {
+        let mut shell = Shell::start(machine, socket, programs);
         let mut wrong = Vec::new();
         for step in &self.steps {
             match step {
@@ -156,7 +162,7 @@ struct Shell {
 }
 
 impl Shell {
-    fn start(machine: &NetNs, socket: &Path) -> Self {
+    fn start(machine: &NetNs, socket: &Path, more: &Path) -> Self {
         let none: Option<&str> = None;
         // What guides leave in well-known places must not be left on this machine.
         mount(Some("sg-tests"), "/tmp", Some("tmpfs"), MsFlags::empty(), none).expect("a /tmp");
@@ -175,7 +181,7 @@ impl Shell {
         command
             .args(["--noprofile", "--norc"])
             .current_dir(DIRECTORY)
-            .env("PATH", format!("{programs}:{path}"))
+            .env("PATH", format!("{programs}:{}:{path}", more.display()))
             .env("SGCTL_SOCKET", socket)
             .env("LC_ALL", "C.UTF-8")
             .env("NO_COLOR", "1")
