@@ -239,7 +239,10 @@ impl Shell {
                 }
                 return (printed, status.trim().to_owned());
             }
-            printed.push(line);
+            // What the shell says of a job that was killed, whenever it notices.
+            if !line.starts_with("bash: line ") || !line.contains(" Killed ") {
+                printed.push(line);
+            }
         }
     }
 

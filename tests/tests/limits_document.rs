@@ -1,10 +1,10 @@
 //! docs/limits.md: each limit of its tables is exceeded, and what is said then is what the document says.
 
-use std::{fs, path::PathBuf};
+use std::{fs, net::UdpSocket, path::PathBuf, thread, time::Duration};
 
 use sg_common::Reason;
 use sg_tests::{
-    Agent, Datapath, NetNs, Ran, Role, World, ctl,
+    Agent, Datapath, NetNs, Ran, Role, V4, World, ctl,
     document::{row, rows},
     probe::craft::tagged,
     sandbox,
@@ -84,7 +84,7 @@ fn rules_files() -> Vec<(&'static str, String)> {
 
 /// Arguments of sg-agent that are beyond the limit of each row of the second table.
 const SETTINGS: [(&str, [&str; 2]); 5] = [
-    ("`max-flows`, rounded up to a power of two", ["--max-flows", "67108865"]),
+    ("`max-flows`, rounded up to a power of two, 256 at least", ["--max-flows", "67108865"]),
     ("`max-interfaces`", ["--max-interfaces", "32769"]),
     ("`interval` of the flow log", ["--flow-log-interval", "601"]),
     ("`max-size` of a flow log's file", ["--flow-log-max-size", "1048577"]),
@@ -92,13 +92,14 @@ const SETTINGS: [(&str, [&str; 2]); 5] = [
 ];
 
 /// The rows of the third table; each has a test below.
-const RUNNING: [&str; 7] = [
+const RUNNING: [&str; 8] = [
     "filtered interfaces",
     "an interface that comes later",
     "compiled rules",
     "tracked flows, each family",
     "time to confirm a change",
     "revisions kept",
+    "records of past intervals that `sgctl log` shows",
     "VLAN tags, IPv6 extension headers",
 ];
 
@@ -182,7 +183,7 @@ fn interfaces() {
         text = world.ctl().run(&["status"]).expect(0).stdout;
         text.contains("later0")
     });
-    row(DOCUMENT, "an interface that comes later").is_quoted(2, &text.replace("sgctl status", ""));
+    row(DOCUMENT, "an interface that comes later").is_quoted(2, &text);
     world.instance.ip("link del later0");
     sg_tests::eventually("it is gone", || {
         !world.ctl().run(&["status"]).expect(0).stdout.contains("later0")
@@ -259,4 +260,23 @@ fn tags() {
         let ((), counts) = world.counted(|| world.toward().send(&frame));
         counts.of_direction("ingress").exactly(&[(reason, 1)]);
     }
+}
+
+#[test]
+fn records() {
+    let flags = ["--flow-log-interval", "1"];
+    let world = World::with_flags(Role::Host, Datapath::Tc, &flags);
+    world.apply(&["a"], GROUP);
+    let lines = || world.ctl().run(&["log"]).expect(0).stdout.lines().count();
+    let limit: usize = row(DOCUMENT, "records of past intervals that `sgctl log` shows").0[1]
+        .parse()
+        .expect("a number");
+    let socket = world.remote.run(|| UdpSocket::bind((V4.remote, 0))).expect("a socket");
+    // No more at a time than the agent is told of.
+    for port in 1000..6000 {
+        socket.send_to(&[0], V4.instance_port(port)).expect("a datagram");
+        thread::sleep(Duration::from_millis(1));
+    }
+    // When the interval under way has passed; and not fewer.
+    sg_tests::eventually("as many as are kept", || lines() == limit);
 }

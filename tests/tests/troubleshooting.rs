@@ -168,6 +168,7 @@ rows! {
             assert!(world.agent.wait().success());
             world.agent.restart();
         };
+        // 256 for each family are the least.
         set(&world, 64);
         anew(&mut world);
         world.apply(&["web"], &WEB.replace("tcp", "udp"));
@@ -177,12 +178,12 @@ rows! {
         assert!((0..2000).take_while(passes).count() < 2000);
         let text = row.sgctl(ASK, &world.ctl(), "", "");
         row.is_quoted(SEEN, &text);
-        assert!(text.contains("of 128 flows"), "{text}");
+        assert!(text.contains("of 512 flows"), "{text}");
         // The setting alone leaves the table that is there.
         set(&world, 512);
         world.agent.kill();
         world.agent.restart();
-        assert!(status(&world.ctl()).contains("of 128 flows"));
+        assert!(status(&world.ctl()).contains("of 512 flows"));
         assert!(world.agent.log().contains("the flow table of the earlier agent stays"));
         anew(&mut world);
         assert!(status(&world.ctl()).contains("of 1024 flows"), "{}", status(&world.ctl()));
