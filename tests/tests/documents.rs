@@ -119,6 +119,31 @@ fn the_readme_has_every_reason() {
     assert_eq!(shown, listed);
 }
 
+/// Links between documents lead to files that are there.
+#[test]
+fn links_lead_somewhere() {
+    let mut documents = vec!["README.md".into(), "ARCHITECTURE.md".into(), "TESTING.md".into()];
+    for entry in fs::read_dir(root().join("docs")).expect("docs") {
+        documents.push(Path::new("docs").join(entry.expect("an entry").file_name()));
+    }
+    let (mut links, mut dead) = (0, vec![]);
+    for document in documents {
+        let text = read(document.to_str().expect("UTF-8"));
+        let folder = root().join(&document).parent().expect("a folder").to_owned();
+        for link in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+            let file = link.split('#').next().unwrap_or_default();
+            if !link.contains("://") && !file.is_empty() {
+                links += 1;
+                if !folder.join(file).exists() {
+                    dead.push(format!("{}: {link}", document.display()));
+                }
+            }
+        }
+    }
+    assert!(dead.is_empty(), "{dead:#?}");
+    assert!(links > 20, "only {links} links");
+}
+
 /// What the package installs under /etc/sg is taken by the programs that read it, and filters nothing.
 #[test]
 fn the_files_of_the_package_change_nothing() {

@@ -2,16 +2,24 @@
 
 use std::{fs, net::UdpSocket, path::PathBuf, thread, time::Duration};
 
+use clap::Parser as _;
+use sg_agent::config::{Cli, Config};
 use sg_common::Reason;
+use sg_policy::model::{Quotas, Tracking};
 use sg_tests::{
     Agent, Datapath, NetNs, Ran, Role, V4, World, ctl,
-    document::{row, rows},
+    document::{self, Row, rows},
     probe::craft::tagged,
     sandbox,
     topology::mac,
 };
 
 const DOCUMENT: &str = "docs/limits.md";
+
+#[track_caller]
+fn row(first: &str) -> Row {
+    document::row(DOCUMENT, first)
+}
 
 const GROUP: &str = "[[security_group]]\nname = \"a\"\n";
 
@@ -121,7 +129,7 @@ fn every_row_is_exceeded() {
 #[test]
 fn rules() {
     for (name, text) in rules_files() {
-        let row = row(DOCUMENT, name);
+        let row = row(name);
         let ran = check(&text).expect(2);
         row.is_said(3, &(ran.stdout + &ran.stderr));
     }
@@ -146,6 +154,59 @@ fn rules() {
     }
 }
 
+/// A cell's number, without its unit.
+fn number(row: &str, cell: usize) -> u32 {
+    let cell = &self::row(row).0[cell];
+    let number = cell.split(' ').next_back().filter(|last| last.parse::<u32>().is_ok());
+    let number = number.or_else(|| cell.split(' ').rev().nth(1)).expect("a number");
+    number.parse().unwrap_or_else(|_| panic!("{row}: no number in {cell}"))
+}
+
+/// The second column is the code's, and the third is where a value is taken and the next one is not.
+#[test]
+fn defaults_and_most() {
+    let (quotas, tracking) = (Quotas::default(), Tracking::default());
+    let agent = Cli::try_parse_from(["sg-agent", "--config", "/nonexistent"]).expect("flags");
+    let agent = Config::load(&agent).expect("settings");
+    let log = agent.flow_log.expect("a flow log");
+    for (row, default) in [
+        ("rules of a group, by direction and family: `rules_per_group`", quotas.rules_per_group),
+        ("groups of an interface: `groups_per_interface`", quotas.groups_per_interface),
+        ("the product of the two: `rules_per_interface`", quotas.rules_per_interface),
+        ("`tcp_established`", tracking.tcp_established),
+        ("`udp`", tracking.udp),
+        ("`udp_stream`", tracking.udp_stream),
+        ("`pickup`", tracking.pickup),
+        ("`max-flows`, rounded up to a power of two, 256 at least", agent.max_flows),
+        ("`max-interfaces`", agent.max_interfaces.into()),
+        ("`interval` of the flow log", log.interval.try_into().expect("seconds")),
+        ("`max-size` of a flow log's file", (log.style.max_bytes >> 20).try_into().expect("MiB")),
+        ("`keep`, files put aside", log.style.keep),
+    ] {
+        assert_eq!(number(row, 1), default, "{row}");
+    }
+    for (name, row, rest) in [
+        (
+            "rules_per_group",
+            "rules of a group, by direction and family: `rules_per_group`",
+            "groups_per_interface = 1\nrules_per_interface = 1000000",
+        ),
+        ("rules_per_interface", "the product of the two: `rules_per_interface`", ""),
+        ("groups_per_interface", "groups of an interface: `groups_per_interface`", ""),
+    ] {
+        let most = number(row, 2);
+        let quotas = |value: u32| format!("[settings.quotas]\n{name} = {value}\n{rest}\n");
+        check(&quotas(most)).expect(0);
+        check(&quotas(most + 1)).expect(2).says(&[&format!("not {}", most + 1)]);
+    }
+    // Where the message names the most, it is the column's.
+    let named = SETTINGS.iter().map(|(row, _)| *row);
+    for row in named.chain(["`tcp_established`", "`udp`", "`udp_stream`", "`pickup`"]) {
+        let most = number(row, 2).to_string();
+        assert!(self::row(row).0[3].contains(&format!("to {most}")), "{row}");
+    }
+}
+
 fn check(text: &str) -> Ran {
     let ctl = sg_tests::Ctl::new("/nonexistent".as_ref());
     let directory = sandbox::directory("check");
@@ -161,7 +222,7 @@ fn settings() {
     let namespace = NetNs::new("settings");
     for (name, flags) in SETTINGS {
         let agent = Agent::stopped(&namespace, &flags);
-        row(DOCUMENT, name).is_said(3, &agent.run_another().expect(1).stderr);
+        row(name).is_said(3, &agent.run_another().expect(1).stderr);
     }
 }
 
@@ -183,7 +244,7 @@ fn interfaces() {
         text = world.ctl().run(&["status"]).expect(0).stdout;
         text.contains("later0")
     });
-    row(DOCUMENT, "an interface that comes later").is_quoted(2, &text);
+    row("an interface that comes later").is_quoted(2, &text);
     world.instance.ip("link del later0");
     sg_tests::eventually("it is gone", || {
         !world.ctl().run(&["status"]).expect(0).stdout.contains("later0")
@@ -191,7 +252,7 @@ fn interfaces() {
     world.ctl().apply("", &[]);
     add();
     let refused = world.ctl().try_apply(TWO).expect(1);
-    row(DOCUMENT, "filtered interfaces").is_said(2, &refused.stderr);
+    row("filtered interfaces").is_said(2, &refused.stderr);
     assert_eq!(world.ctl().status().interfaces.len(), 0);
 }
 
@@ -210,7 +271,7 @@ fn image() {
          rules_per_interface = 1000000\n{GROUP}ingress = [\n{rules}]\n"
     );
     let refused = world.ctl().try_apply(world.rules(&["a"], &rules)).expect(1);
-    row(DOCUMENT, "compiled rules").is_said(2, &refused.stderr);
+    row("compiled rules").is_said(2, &refused.stderr);
     assert_eq!(world.ctl().status().revision, 0);
 }
 
@@ -219,7 +280,7 @@ fn image() {
 fn names_of_reasons() {
     let reasons: Vec<&str> = Reason::ALL.iter().map(|reason| reason.name()).collect();
     for name in ["tracked flows, each family", "VLAN tags, IPv6 extension headers"] {
-        row(DOCUMENT, name).is_quoted(2, &reasons.join(" "));
+        row(name).is_quoted(2, &reasons.join(" "));
     }
 }
 
@@ -228,7 +289,7 @@ fn time_to_confirm() {
     let world = World::new(Role::Host, Datapath::Tc);
     let file = ctl::file(GROUP.as_bytes());
     let refused = world.ctl().run(&["apply", "--confirm", "86401", &file]).expect(2);
-    row(DOCUMENT, "time to confirm a change").is_said(2, &refused.stderr);
+    row("time to confirm a change").is_said(2, &refused.stderr);
     world.ctl().run(&["apply", "--confirm", "86400", &file]).expect(0);
 }
 
@@ -240,7 +301,7 @@ fn revisions() {
             world.ctl().post_rules(&group(1).replace("ports = 1", &format!("ports = {revision}")));
         assert_eq!(applied.revision, revision);
     }
-    let row = row(DOCUMENT, "revisions kept");
+    let row = row("revisions kept");
     let history = world.ctl().run(&["history"]).expect(0).stdout;
     // And a line of headings.
     assert_eq!((history.lines().count() - 1).to_string(), row.0[1], "{history}");
@@ -268,9 +329,8 @@ fn records() {
     let world = World::with_flags(Role::Host, Datapath::Tc, &flags);
     world.apply(&["a"], GROUP);
     let lines = || world.ctl().run(&["log"]).expect(0).stdout.lines().count();
-    let limit: usize = row(DOCUMENT, "records of past intervals that `sgctl log` shows").0[1]
-        .parse()
-        .expect("a number");
+    let limit: usize =
+        row("records of past intervals that `sgctl log` shows").0[1].parse().expect("a number");
     let socket = world.remote.run(|| UdpSocket::bind((V4.remote, 0))).expect("a socket");
     // No more at a time than the agent is told of.
     for port in 1000..6000 {

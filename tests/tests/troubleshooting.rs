@@ -1,12 +1,11 @@
 //! docs/troubleshooting.md: each row's symptom is provoked, its question is asked, and what it says to do
 //! helps.
 
-use std::{fs, os::unix::process::CommandExt as _, path::Path, process::Command, time::Duration};
+use std::{fs, os::unix::process::CommandExt as _, process::Command, time::Duration};
 
 use nix::{
     mount::{MsFlags, mount},
     net::if_::if_nametoindex,
-    sched::{CloneFlags, setns},
 };
 use sg_agent::datapath::generator::Least;
 use sg_tests::{
@@ -17,7 +16,7 @@ use sg_tests::{
     probe::{
         Outcome, PATIENCE, bulk,
         craft::{self, Path as Way, UDP},
-        icmp, tcp, udp,
+        tcp, udp,
     },
     topology::{mac, number},
 };
