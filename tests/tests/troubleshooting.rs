@@ -92,6 +92,11 @@ fn web_passes(world: &World) {
     tcp::passes(&world.remote, V4.remote, V4.instance_port(80));
 }
 
+/// Its question about a file that is given with it.
+fn with_file(row: &Row) -> Row {
+    Row(row.0.iter().map(|cell| cell.replace(" FILE", "")).collect())
+}
+
 /// As sgctl in this SSH session.
 fn apply_in(session: &str, world: &World, text: &str, flags: &[&str]) -> Ran {
     let file = ctl::file(world.rules(&["web"], text).as_bytes());
@@ -265,6 +270,7 @@ rows! {
         let _server = tcp::serve(&world.instance, V4.instance_port(80));
         world.router().sysctl("ipv4/ip_forward", "0");
         let before = row.sgctl(ASK, &world.ctl(), "", "");
+        assert!(before.contains("port0"), "{before}");
         let ((), counts) = world.counted(|| {
             tcp::is_dropped(&world.remote, V4.remote, V4.instance_port(80));
         });
@@ -381,6 +387,9 @@ rows! {
             format!("{} {} {} {}", client.ip(), client.port(), server.ip(), server.port());
         row.is_quoted(SEEN, &apply_in(&session, &world, SSH, &[]).expect(1).stderr);
         connection.passes();
+        let file = ctl::file(world.rules(&["web"], SSH).as_bytes());
+        let plan = with_file(row).sgctl(ASK, &world.ctl(), "", &file);
+        assert!(plan.contains("interface nic0"), "{plan}");
         for flag in ["--confirm", "--force"] {
             assert!(row.0[DO].contains(flag), "{row:?}");
         }
@@ -400,8 +409,7 @@ rows! {
             "[\"10.9.0.0/24\", \"10.8.0.0/24\"]",
         );
         let file = ctl::file(rules.as_bytes());
-        let ask = Row(vec![String::new(), row.0[ASK].replace(" FILE", "")]);
-        row.is_quoted(SEEN, &ask.sgctl(ASK, &world.ctl(), "", &file));
+        row.is_quoted(SEEN, &with_file(row).sgctl(ASK, &world.ctl(), "", &file));
         assert!(row.0[DO].contains("[settings.quotas]"), "{row:?}");
         let raised = rules.replace("rules_per_group = 1", "rules_per_group = 2");
         world.ctl().apply(&raised, &[]);
@@ -523,7 +531,9 @@ rows! {
         transfer(Duration::from_secs(1)).expect_err("it hangs");
         let (_server, mut connection) = connect(&world);
         connection.passes();
+        let settings = row.sgctl(ASK, &world.ctl(), "", "");
         assert!(row.0[DO].contains("related_icmp = false"), "{row:?}");
+        assert!(settings.contains("related_icmp = false"), "{settings}");
         let icmp = "ingress = [{ protocol = \"icmp\", type = 3, cidrs = [\"0.0.0.0/0\"] }, ";
         world.apply(&["web"], &rules.replace("ingress = [", icmp));
         drop((_server, connection));
