@@ -12,7 +12,7 @@
 //! print nothing and to succeed; one that prints may fail.
 
 use std::{
-    env, fmt,
+    env,
     fs::{self, File},
     io::{BufRead as _, BufReader, Write as _},
     os::unix::{net::UnixStream, process::CommandExt as _},
@@ -207,7 +207,8 @@ impl Shell {
         Self { child, input, lines, socket: socket.to_owned() }
     }
 
-    fn run(&mut self, run: &Run) -> Result<(), Mismatch> {
+    /// The error says what was printed instead.
+    fn run(&mut self, run: &Run) -> Result<(), String> {
         let enter = |name: &String| format!("nsenter --net=/run/netns/{name} ");
         let command = run.namespace.as_ref().map(enter).unwrap_or_default() + &run.command;
         if let Some(job) = background(&command) {
@@ -219,7 +220,14 @@ impl Shell {
             [] => printed.is_empty() && status == "0",
             expected => matches(expected, &printed),
         };
-        if fits { Ok(()) } else { Err(Mismatch { run: run.clone(), printed, status }) }
+        if fits {
+            return Ok(());
+        }
+        let (said, is) = (run.printed.join("\n  "), printed.join("\n  "));
+        Err(format!(
+            "{}\n is to print\n  {said}\n prints, with status {status},\n  {is}",
+            run.command
+        ))
     }
 
     /// What a command prints, and its exit status.
@@ -290,22 +298,6 @@ fn background(command: &str) -> Option<&str> {
     // `cmd & pid=$!`; not `a && b`, `2>&1`.
     let ends = after.trim().is_empty() || after.trim().ends_with("=$!");
     (ends && !before.ends_with(['&', '>'])).then_some(before)
-}
-
-/// A command that printed something else.
-#[derive(Debug)]
-struct Mismatch {
-    run: Run,
-    printed: Vec<String>,
-    status: String,
-}
-
-impl fmt::Display for Mismatch {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { run, printed, status } = self;
-        let (said, is) = (run.printed.join("\n  "), printed.join("\n  "));
-        write!(f, "{}\n is to print\n  {said}\n prints, with status {status},\n  {is}", run.command)
-    }
 }
 
 fn matches(expected: &[String], printed: &[String]) -> bool {
