@@ -9,6 +9,7 @@ use std::{
 use clap::Parser as _;
 use sg_agent::config::{Cli, Config};
 use sg_common::Reason;
+use sg_policy::model::Settings;
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
@@ -117,6 +118,59 @@ fn the_readme_has_every_reason() {
     let listed: Vec<String> =
         Reason::ALL.iter().map(|reason| format!("{} {}", reason.name(), verdict(reason))).collect();
     assert_eq!(shown, listed);
+}
+
+/// The first block of this language under a heading.
+fn block(text: &str, heading: &str, language: &str) -> String {
+    let after = text.split_once(heading).unwrap_or_else(|| panic!("no {heading}")).1;
+    let block = after.split_once(&format!("```{language}\n")).expect("a block").1;
+    block.split_once("```").expect("its end").0.to_owned()
+}
+
+/// The README's rules.toml is one, and the settings in it are the defaults, as it says.
+#[test]
+fn the_readme_s_rules_are_valid() {
+    let rules = block(&read("README.md"), "\n## rules.toml\n", "toml");
+    let rules = sg_policy::rules::parse("rules.toml", rules.as_bytes()).expect("valid rules");
+    assert_eq!(rules.settings, Settings::default());
+    assert_eq!((rules.groups.len(), rules.interfaces.len()), (1, 1));
+}
+
+/// So are its settings of the flow log.
+#[test]
+fn the_readme_s_flow_log_is_valid() {
+    let folder = sg_tests::sandbox::directory("readme");
+    let path = folder.join("agent.toml");
+    fs::write(&path, block(&read("README.md"), "\n## Flow log\n", "toml")).expect("a file");
+    let args = ["sg-agent", "--config", path.to_str().expect("UTF-8")];
+    let config = Config::load(&Cli::try_parse_from(args).expect("flags")).expect("settings");
+    let log = config.flow_log.expect("a flow log");
+    assert_eq!((log.places.len(), log.interval, log.style.keep), (2, 60, 5));
+}
+
+/// Links between documents lead to files that are there.
+#[test]
+fn links_lead_somewhere() {
+    let mut documents = vec!["README.md".into(), "ARCHITECTURE.md".into(), "TESTING.md".into()];
+    for entry in fs::read_dir(root().join("docs")).expect("docs") {
+        documents.push(Path::new("docs").join(entry.expect("an entry").file_name()));
+    }
+    let (mut links, mut dead) = (0, vec![]);
+    for document in documents {
+        let text = read(document.to_str().expect("UTF-8"));
+        let folder = root().join(&document).parent().expect("a folder").to_owned();
+        for link in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+            let file = link.split('#').next().unwrap_or_default();
+            if !link.contains("://") && !file.is_empty() {
+                links += 1;
+                if !folder.join(file).exists() {
+                    dead.push(format!("{}: {link}", document.display()));
+                }
+            }
+        }
+    }
+    assert!(dead.is_empty(), "{dead:#?}");
+    assert!(links > 20, "only {links} links");
 }
 
 /// What the package installs under /etc/sg is taken by the programs that read it, and filters nothing.

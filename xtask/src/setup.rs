@@ -88,6 +88,8 @@ const TEST_STEPS: &[Step] = &[
         missing: || !tools::has_flowlogs_reader(),
         install: tools::install_flowlogs_reader,
     },
+    // With python3, which the step before brings: what guides show is run.
+    Step { what: "curl", missing: || !runs("curl", "--version"), install: || apt(&["curl"]) },
     Step { what: "tmux", missing: || !runs("tmux", "-V"), install: || apt(&["tmux"]) },
 ];
 
