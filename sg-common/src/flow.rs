@@ -253,6 +253,13 @@ impl State {
         Self(self.0 | Self::CUT)
     }
 
+    /// What one flow has come to that two tables had at the same time, each with some of its packets;
+    /// none if it was not opened by the same side in both.
+    pub const fn joined(self, other: Self) -> Option<Self> {
+        let same = self.is_taken() && other.is_taken() && (self.0 ^ other.0) & Self::EGRESS == 0;
+        if same { Some(Self(self.0 | other.0)) } else { None }
+    }
+
     #[inline(always)]
     pub const fn opener(self) -> Direction {
         if self.0 & Self::EGRESS != 0 { Direction::Egress } else { Direction::Ingress }

@@ -6,7 +6,7 @@ use sg_common::{
     reason::REASONS,
 };
 
-use crate::maps;
+use crate::{frame::opaque, maps};
 
 /// An interface's counters on this CPU, which nothing else writes.
 #[derive(Clone, Copy)]
@@ -31,7 +31,8 @@ impl Row {
 
     #[inline(always)]
     fn add(self, index: usize, bytes: u32) {
-        let column = (index & (2 * REASONS - 1)) * size_of::<Counter>();
+        // LLVM knows that it is within a row, the verifier does not.
+        let column = (opaque(index) & (2 * REASONS - 1)) * size_of::<Counter>();
         // SAFETY: a row has as many counters.
         unsafe {
             let at = self.0.add(column).cast::<[u64; 2]>();

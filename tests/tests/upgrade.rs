@@ -14,6 +14,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use sg_agent::api::FlowUse;
 use sg_common::{ABI, handover::TABLES};
 use sg_tests::{Datapath, FAMILIES, Role, V4, World, eventually, matrix, probe::tcp};
 use socket2::SockRef;
@@ -188,6 +189,83 @@ matrix! {
             Role::Port => open.iter_mut().for_each(tcp::Connection::is_dropped),
         }
     }
+
+    /// Started anew with room for more flows. Only flows let in what is open, no rule does any more.
+    fn flow_table_grows(world) {
+        let _servers = serve(world);
+        world.apply(&["web"], WEB);
+        let mut open = connect(world);
+        let mut stream = Stream::start(world, 80);
+        eventually("datagrams", || stream.came() > 0);
+        world.apply(&["web"], &WEB.replace("80", "82"));
+        let (before, dropped) = (flow_use(world), world.counters());
+        let command = more_flows(world, 1);
+        world.agent.kill();
+        world.agent.restart_by(command);
+        let after = flow_use(world);
+        assert_eq!(after.capacity, 2 * before.capacity);
+        assert_eq!(after.used, before.used);
+        open.iter_mut().for_each(tcp::Connection::passes);
+        let sent = stream.end();
+        eventually("every datagram", || stream.came() == sent);
+        let dropped = world.counters().since(&dropped);
+        assert_eq!((dropped.get("ingress no_rule"), dropped.get("ingress not_syn")), (0, 0));
+        assert!(!has_smaller_tables(world));
+        // And it stays.
+        world.agent.terminate();
+        world.agent.restart();
+        assert_eq!(flow_use(world).capacity, after.capacity);
+        open.iter_mut().for_each(tcp::Connection::passes);
+    }
+}
+
+fn flow_use(world: &World) -> FlowUse {
+    world.ctl().status().interfaces[0].flows
+}
+
+/// An agent with so many times double the room of the usual one.
+fn more_flows(world: &World, doublings: u32) -> Command {
+    let flows = (262_144u32 << doublings).to_string();
+    world.agent.command(&["--max-flows", &flows])
+}
+
+fn has_smaller_tables(world: &World) -> bool {
+    let maps = world.agent.bpffs().join(format!("v{ABI}/maps"));
+    let entries = fs::read_dir(maps).expect("a folder of maps").flatten();
+    let names = entries.map(|entry| entry.file_name().into_string().expect("UTF-8"));
+    names.into_iter().any(|name| name.ends_with("_OLD"))
+}
+
+/// One that dies while the table grows leaves all flows to the next.
+#[test]
+fn killed_while_the_flow_table_grows() {
+    const TIMES: u32 = 12;
+    let mut world = World::new(Role::Port, Datapath::Xdp);
+    let _servers = serve(&world);
+    world.apply(&["web"], WEB);
+    let mut open = connect(&world);
+    world.apply(&["web"], &WEB.replace("80", "82"));
+    world.agent.kill();
+    let began = Instant::now();
+    world.agent.restart();
+    let took = began.elapsed();
+    world.agent.kill();
+    let (mut capacity, mut on_the_way) = (0, 0);
+    for time in 0..TIMES {
+        // Each size three times, so that some find what one before has left.
+        let mut child = more_flows(&world, 1 + time / 3).spawn().expect("it starts");
+        thread::sleep(took.mul_f64(0.2 + f64::from(time) / f64::from(TIMES)));
+        child.kill().expect("SIGKILL");
+        child.wait().expect("our child");
+        on_the_way += u32::from(has_smaller_tables(&world));
+        open.iter_mut().for_each(tcp::Connection::passes);
+        capacity = capacity.max(1 + time / 3);
+    }
+    assert!(on_the_way > 0, "never killed on its way");
+    world.agent.restart_by(more_flows(&world, capacity));
+    assert!(!has_smaller_tables(&world));
+    assert_eq!(flow_use(&world).used, 2);
+    open.iter_mut().for_each(tcp::Connection::passes);
 }
 
 /// An agent that dies anywhere on its way leaves all to the next, of whichever ABI.

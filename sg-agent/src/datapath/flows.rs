@@ -78,6 +78,30 @@ fn entry<A: Shown>(tag: Tag, addresses: &A, seen: u32, packets: u32, bytes: u64)
     }
 }
 
+/// A lane without its tag, as [`Bucket`] has it.
+#[derive(Clone, Copy)]
+pub(super) struct Contents<A> {
+    addresses: A,
+    seen: Tick,
+    packets: u32,
+    volume: u64,
+}
+
+impl<A> Contents<A> {
+    /// Of a flow without packets.
+    pub(super) fn new(addresses: A, now: Tick) -> Self {
+        Self { addresses, seen: now, packets: 0, volume: 0 }
+    }
+
+    pub(super) fn addresses(&self) -> &A {
+        &self.addresses
+    }
+
+    pub(super) fn seen(&self) -> Tick {
+        self.seen
+    }
+}
+
 /// A lane in mapped memory.
 pub(super) struct Lane<A> {
     bucket: *mut Bucket<A>,
@@ -120,23 +144,28 @@ impl<A: Shown> Lane<A> {
     }
 
     pub(super) fn read(&self) -> Option<(Tag, FlowEntry)> {
+        let (tag, Contents { addresses, seen, packets, volume }) = self.contents()?;
+        Some((tag, entry(tag, &addresses, seen, packets, volume)))
+    }
+
+    /// The flow that has the lane.
+    pub(super) fn contents(&self) -> Option<(Tag, Contents<A>)> {
         let tag = self.tag();
         if !tag.state().is_taken() {
             return None;
         }
         let bucket = self.bucket;
-        let (addresses, seen) = (self.addresses(), self.seen());
         // SAFETY: within the mapping; programs write concurrently, so each field is read once.
-        let (packets, bytes) = unsafe {
+        let (packets, volume) = unsafe {
             (
                 (&raw const (*bucket).packets[self.index]).read_volatile(),
                 (&raw const (*bucket).body[self.index].volume).read_volatile(),
             )
         };
+        let (addresses, seen) = (self.addresses(), self.seen());
         // Replaced while it was read: the new one is for the next time.
-        let again = self.tag();
-        (again.identity() == tag.identity())
-            .then(|| (tag, entry(tag, &addresses, seen, packets, bytes)))
+        let is_same = self.tag().identity() == tag.identity();
+        is_same.then_some((tag, Contents { addresses, seen, packets, volume }))
     }
 
     /// Whether its flow has idled out by the timeouts of an interface record.
@@ -161,15 +190,15 @@ impl<A: Shown> Lane<A> {
         self.word().compare_exchange(tag.0, claimed, Ordering::AcqRel, Ordering::Acquire).is_ok()
     }
 
-    /// Makes a claimed lane that of a flow without packets; the tag last, which lets others read it.
-    pub(super) fn fill(&self, tag: Tag, addresses: A, now: Tick) {
+    /// Makes a claimed lane a flow's; the tag last, which lets others read it.
+    pub(super) fn fill(&self, tag: Tag, contents: &Contents<A>) {
         let bucket = self.bucket;
         // SAFETY: within the mapping, and the lane is claimed, so that nobody else writes to it.
         unsafe {
-            (&raw mut (*bucket).seen[self.index]).write_volatile(now);
-            (&raw mut (*bucket).packets[self.index]).write_volatile(0);
-            (&raw mut (*bucket).body[self.index].addresses).write_volatile(addresses);
-            (&raw mut (*bucket).body[self.index].volume).write_volatile(0);
+            (&raw mut (*bucket).seen[self.index]).write_volatile(contents.seen);
+            (&raw mut (*bucket).packets[self.index]).write_volatile(contents.packets);
+            (&raw mut (*bucket).body[self.index].addresses).write_volatile(contents.addresses);
+            (&raw mut (*bucket).body[self.index].volume).write_volatile(contents.volume);
         }
         self.word().store(tag.0, Ordering::Release);
     }

@@ -21,6 +21,7 @@ use super::{
     Error, Options,
     handover::Handover,
     sys::{self, Mapping, PAGE},
+    widen::{self, Smaller},
 };
 
 /// The smallest arena: enough for two images of 60,000 rules.
@@ -55,7 +56,7 @@ impl Region {
     }
 
     /// The same, and one that is pinned in `from` is taken over by a pin of ours.
-    fn take_over(dir: &Path, from: Handed<'_>, name: &str, size: usize) -> Result<Self, Error> {
+    pub fn take_over(dir: &Path, from: Handed<'_>, name: &str, size: usize) -> Result<Self, Error> {
         if let (None, Some(from)) = (Self::pinned(dir, name)?, from)
             && let Some(mut region) = Self::pinned(from, name)?
         {
@@ -139,6 +140,8 @@ pub struct Maps {
     pub arena: Region,
     pub flows4: Region,
     pub flows6: Region,
+    /// That `flows4` and `flows6` are to take the place of.
+    pub smaller: Smaller,
     pub fragments4: Region,
     pub fragments6: Region,
     pub counters: Region,
@@ -179,13 +182,15 @@ impl Maps {
         // First: without it, nobody knows what is in the tables.
         let handover = Handover::open(dir, from, options.abi.tables, slots)?;
         let open = |name: &str, size: usize| Region::take_over(dir, from, name, size.max(PAGE));
-        let flows4 = open("FLOWS4", table_size::<Addresses4>(flows))?;
-        let flows6 = open("FLOWS6", table_size::<Addresses6>(flows))?;
-        if flows4.size != table_size::<Addresses4>(flows) {
+        let (size4, size6) = (table_size::<Addresses4>(flows), table_size::<Addresses6>(flows));
+        let seed = handover.seed()?;
+        let (flows4, smaller4) = widen::open::<Addresses4>(dir, from, "FLOWS4", size4, seed)?;
+        let (flows6, smaller6) = widen::open::<Addresses6>(dir, from, "FLOWS6", size6, seed)?;
+        if flows4.size > size4 {
             tracing::warn!(
                 capacity = buckets_in::<Addresses4>(flows4.size) * LANES,
                 "the flow table of the earlier agent stays, with its capacity; \
-                 `sg-agent detach` makes room for another"
+                 `sgctl detach` makes room for a smaller one"
             );
         }
         let cpus = cpus.next_power_of_two();
@@ -204,6 +209,7 @@ impl Maps {
             arena: Region::open(dir, "ARENA", MIN_ARENA)?,
             flows4,
             flows6,
+            smaller: Smaller { v4: smaller4, v6: smaller6 },
             fragments4: open("FRAGMENTS4", table_size::<Addresses4>(fragments))?,
             fragments6: open("FRAGMENTS6", table_size::<Addresses6>(fragments))?,
             slots: kept,

@@ -20,9 +20,11 @@ mod revoke;
 mod seed;
 pub mod stopwatch;
 mod sys;
+mod table;
 pub mod tap;
 pub mod trial;
 pub mod varying;
+mod widen;
 
 use std::{
     collections::BTreeMap,
@@ -182,14 +184,16 @@ impl Datapath {
         let mut others = versions(&options.bpffs);
         others.retain(|dir| *dir != base);
         let from = handover::predecessor(&others, options.abi.tables);
-        let maps = Maps::open(&maps_dir, from.as_deref(), options)?;
+        let mut maps = Maps::open(&maps_dir, from.as_deref(), options)?;
         let arena = Arena::open(&maps.arena, &maps.handover)?;
         let programs = Programs::load(&maps, clock.shift)?;
-        let links = Links::open(base.join("links"))?;
+        let mut links = Links::open(base.join("links"))?;
         for other in &others {
             adopt(other, &base, from.is_some())?;
         }
         links.drop_dead()?;
+        let smaller = std::mem::take(&mut maps.smaller);
+        smaller.give_way(&maps.flows4, &maps.flows6, arena.seed(), &mut links, &programs)?;
         let inherited = maps.handover.inherited()?;
         Ok(Self { maps, arena, programs, links, clock, inherited, maps_dir })
     }
@@ -466,7 +470,7 @@ impl Datapath {
     pub fn seed(&self, image: &Image, seeds: &[Seed]) -> Result<u64, Error> {
         let now = self.now();
         let records = arena::records(&self.maps.arena, self.arena.root(), now)?;
-        let present = seed::Present { records: &records, seed: self.arena.seed(), now };
+        let present = table::Present { records: &records, seed: self.arena.seed(), now };
         seed::insert(&self.maps, image, &present, seeds)
     }
 

@@ -5,10 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use sg_common::{
     Direction,
-    flow::{
-        Addresses, Addresses4, Addresses6, Bucket, LANES, SEEDS, TCP, Tag, Tick, UDP, buckets_in,
-        mark, marks_size, ports,
-    },
+    flow::{Addresses4, Addresses6, TCP, Tag, UDP, ports},
     image::{self, header, record, service},
     interval::{self, Words},
 };
@@ -17,10 +14,10 @@ use sg_policy::compile::Image;
 use super::{
     Error,
     arena::Slice,
-    flows::{Lane, Shown},
-    maps::{Maps, Region},
+    flows::Contents,
+    maps::Maps,
     revoke::{Peer, allows},
-    sys::Mapping,
+    table::{Present, Table},
 };
 use crate::connections::Phase;
 
@@ -119,13 +116,6 @@ pub struct Seed {
     pub phase: Phase,
 }
 
-/// What lanes are judged by: the records of the image in force, and the tables' hash.
-pub struct Present<'a> {
-    pub records: &'a [u32],
-    pub seed: [u32; SEEDS],
-    pub now: Tick,
-}
-
 /// Puts those that `image` lets open and tracks into the tables; returns how many are new there. One
 /// for which there is no free lane is left out: nothing gives way to it.
 pub fn insert(
@@ -144,81 +134,11 @@ pub fn insert(
         }
         let tag = tag(opening, *phase);
         let is_new = match opening.ends() {
-            Some(Ends::V4(addresses)) => v4.insert(present, tag, addresses),
-            Some(Ends::V6(addresses)) => v6.insert(present, tag, addresses),
+            Some(Ends::V4(addresses)) => v4.insert(present, tag, &Contents::new(addresses, present.now)),
+            Some(Ends::V6(addresses)) => v6.insert(present, tag, &Contents::new(addresses, present.now)),
             None => false,
         };
         inserted += u64::from(is_new);
     }
     Ok(inserted)
-}
-
-/// A whole table in our memory.
-struct Table<A> {
-    mapping: Mapping,
-    buckets: usize,
-    _of: std::marker::PhantomData<A>,
-}
-
-impl<A: Shown + Addresses + PartialEq> Table<A> {
-    fn map(region: &Region) -> Result<Self, Error> {
-        let (mapping, _) = region.map(0, region.size)?;
-        let buckets = buckets_in::<A>(region.size);
-        Ok(Self { mapping, buckets, _of: std::marker::PhantomData })
-    }
-
-    /// Number of the bucket that half of a hash names; see `bucket` in sg-ebpf/src/maps.rs.
-    fn number(&self, hash: u32) -> usize {
-        let mask = (self.buckets - 1) * size_of::<Bucket<A>>();
-        (hash as usize & mask) / size_of::<Bucket<A>>()
-    }
-
-    fn lane(&self, bucket: usize, index: usize) -> Lane<A> {
-        let at = marks_size(self.buckets) + bucket * size_of::<Bucket<A>>();
-        Lane::new(self.mapping.at::<Bucket<A>>(at), index)
-    }
-
-    /// Whether the flow was not there and is now.
-    ///
-    /// As in `claim` of sg-ebpf/src/conntrack.rs, with which it races: who wins the exchange of the tag
-    /// has the lane. A program that opens the same flow at the same time leaves it in two lanes; the
-    /// first in order serves and the other one idles out.
-    fn insert(&self, present: &Present<'_>, tag: Tag, addresses: A) -> bool {
-        let hash = addresses.hash(tag.identity(), &present.seed);
-        let choices = [self.number(hash as u32), self.number((hash >> 32) as u32)];
-        let lanes =
-            || choices.into_iter().flat_map(|bucket| (0..LANES).map(move |lane| (bucket, lane)));
-        if lanes().any(|(bucket, index)| self.lane(bucket, index).holds(tag, &addresses)) {
-            return false;
-        }
-        let free = |bucket: usize| {
-            let free = |&index: &usize| {
-                let lane = self.lane(bucket, index);
-                is_free(present, &lane, lane.tag())
-            };
-            (0..LANES).filter(free).count()
-        };
-        let bucket = if free(choices[1]) > free(choices[0]) { choices[1] } else { choices[0] };
-        (0..LANES).any(|index| {
-            let lane = self.lane(bucket, index);
-            let before = lane.tag();
-            if !is_free(present, &lane, before) || !lane.claim(before) {
-                return false;
-            }
-            let mark_at = self.mapping.at::<u8>(bucket * LANES + index);
-            // SAFETY: a byte of the marks, which are before the buckets; the lane is ours.
-            unsafe { mark_at.write_volatile(mark(hash)) };
-            lane.fill(tag, addresses, present.now);
-            true
-        })
-    }
-}
-
-/// Whether a lane is free, or its flow has idled out by the image in force.
-fn is_free<A: Shown>(present: &Present<'_>, lane: &Lane<A>, tag: Tag) -> bool {
-    let record = usize::from(tag.slot()) * record::LEN as usize;
-    tag.0 == 0
-        || tag.state().is_taken()
-            && present.records.get(record + record::IFINDEX as usize).is_some_and(|&used| used != 0)
-            && lane.is_over(tag, &Slice(present.records), record as u32, present.now)
 }

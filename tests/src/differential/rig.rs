@@ -549,7 +549,7 @@ fn options(max_flows: u32, max_interfaces: u16) -> Options {
         bpffs: sandbox::directory("bpffs"),
         max_flows,
         max_interfaces,
-        flow_log: std::env::var_os("SG_NO_EVENTS").is_none(),
+        flow_log: true,
     }
 }
 

@@ -1,0 +1,121 @@
+//! A flow table as one that writes to it sees it: all of it in our memory.
+
+use std::marker::PhantomData;
+
+use sg_common::{
+    flow::{Addresses, Bucket, LANES, SEEDS, Tag, Tick, buckets_in, mark, marks_size},
+    image::record,
+};
+
+use super::{
+    Error,
+    arena::Slice,
+    flows::{Contents, Lane, Shown},
+    maps::Region,
+    sys::Mapping,
+};
+
+/// What lanes are judged by: the records of the image in force, and the tables' hash.
+pub struct Present<'a> {
+    pub records: &'a [u32],
+    pub seed: [u32; SEEDS],
+    pub now: Tick,
+}
+
+pub(super) struct Table<A> {
+    mapping: Mapping,
+    buckets: usize,
+    _of: PhantomData<A>,
+}
+
+impl<A: Shown + Addresses + PartialEq> Table<A> {
+    pub(super) fn map(region: &Region) -> Result<Self, Error> {
+        let (mapping, _) = region.map(0, region.size)?;
+        let buckets = buckets_in::<A>(region.size);
+        Ok(Self { mapping, buckets, _of: PhantomData })
+    }
+
+    /// Number of the bucket that half of a hash names; see `bucket` in sg-ebpf/src/maps.rs.
+    fn number(&self, hash: u32) -> usize {
+        let mask = (self.buckets - 1) * size_of::<Bucket<A>>();
+        (hash as usize & mask) / size_of::<Bucket<A>>()
+    }
+
+    fn lane(&self, bucket: usize, index: usize) -> Lane<A> {
+        let at = marks_size(self.buckets) + bucket * size_of::<Bucket<A>>();
+        Lane::new(self.mapping.at::<Bucket<A>>(at), index)
+    }
+
+    /// Its two buckets.
+    fn choices(&self, hash: u64) -> [usize; 2] {
+        [self.number(hash as u32), self.number((hash >> 32) as u32)]
+    }
+
+    /// The lane that a flow has.
+    fn find(&self, choices: [usize; 2], tag: Tag, addresses: &A) -> Option<Lane<A>> {
+        let lanes = choices.into_iter().flat_map(|bucket| (0..LANES).map(move |at| (bucket, at)));
+        let mut lanes = lanes.map(|(bucket, index)| self.lane(bucket, index));
+        lanes.find(|lane| lane.holds(tag, addresses))
+    }
+
+    /// Whether the flow was not there and is now.
+    ///
+    /// As in `claim` of sg-ebpf/src/conntrack.rs, with which it races: who wins the exchange of the tag
+    /// has the lane. A program that opens the same flow at the same time leaves it in two lanes; the
+    /// first in order serves and the other one idles out.
+    pub(super) fn insert(&self, present: &Present<'_>, tag: Tag, contents: &Contents<A>) -> bool {
+        let hash = contents.addresses().hash(tag.identity(), &present.seed);
+        let choices = self.choices(hash);
+        if self.find(choices, tag, contents.addresses()).is_some() {
+            return false;
+        }
+        let free = |bucket: usize| {
+            let free = |&index: &usize| {
+                let lane = self.lane(bucket, index);
+                is_free(present, &lane, lane.tag())
+            };
+            (0..LANES).filter(free).count()
+        };
+        let bucket = if free(choices[1]) > free(choices[0]) { choices[1] } else { choices[0] };
+        (0..LANES).any(|index| {
+            let lane = self.lane(bucket, index);
+            let before = lane.tag();
+            if !is_free(present, &lane, before) || !lane.claim(before) {
+                return false;
+            }
+            let mark_at = self.mapping.at::<u8>(bucket * LANES + index);
+            // SAFETY: a byte of the marks, which are before the buckets; the lane is ours.
+            unsafe { mark_at.write_volatile(mark(hash)) };
+            lane.fill(tag, contents);
+            true
+        })
+    }
+
+    /// Brings a flow in that another table has, too, to where both have come.
+    pub(super) fn join(&self, present: &Present<'_>, tag: Tag, contents: &Contents<A>) -> bool {
+        let hash = contents.addresses().hash(tag.identity(), &present.seed);
+        let Some(lane) = self.find(self.choices(hash), tag, contents.addresses()) else {
+            return self.insert(present, tag, contents);
+        };
+        if (contents.seen().wrapping_sub(lane.seen()) as i32) > 0 {
+            lane.set_seen(contents.seen());
+        }
+        // A program that is faster has seen a packet since; twice in a row is not to be expected.
+        (0..2).any(|_| {
+            let now = lane.tag();
+            match now.state().joined(tag.state()) {
+                Some(state) if state != now.state() => lane.exchange(now, state),
+                _ => true,
+            }
+        })
+    }
+}
+
+/// Whether a lane is free, or its flow has idled out by the image in force.
+fn is_free<A: Shown>(present: &Present<'_>, lane: &Lane<A>, tag: Tag) -> bool {
+    let record = usize::from(tag.slot()) * record::LEN as usize;
+    tag.0 == 0
+        || tag.state().is_taken()
+            && present.records.get(record + record::IFINDEX as usize).is_some_and(|&used| used != 0)
+            && lane.is_over(tag, &Slice(present.records), record as u32, present.now)
+}

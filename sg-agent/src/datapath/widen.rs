@@ -1,0 +1,131 @@
+//! A flow table for more flows takes the place of the one that an earlier agent left, under traffic.
+//!
+//! 1. The larger one gets what is in the smaller one, and its pin; that of the smaller one is put aside.
+//! 2. All links change to programs that use the larger one.
+//! 3. What has opened or moved on in the smaller one meanwhile is brought after.
+//!
+//! An agent that dies on the way leaves both pins; the next one goes on at 2. A reply that comes between 2
+//! and 3, to what opened between 1 and 2, is judged as if there were no flow: some milliseconds in which
+//! a new connection may have to send again. Flows that were there before notice nothing.
+
+use std::{fs, path::Path};
+
+use sg_common::flow::{Addresses, Addresses4, Addresses6, LANES, SEEDS, buckets_in};
+
+use super::{
+    Error,
+    attach::Links,
+    flows::{self, Shown},
+    maps::{Handed, Region},
+    object::Programs,
+    sys,
+    table::{Present, Table},
+};
+
+/// Suffix of the smaller table's pin meanwhile.
+const ASIDE: &str = "_OLD";
+
+/// Opens the table called `name` with at least `size` bytes if that can be had; the second one is the
+/// smaller one that programs still use.
+pub(super) fn open<A: Shown + Addresses + PartialEq>(
+    dir: &Path,
+    from: Handed<'_>,
+    name: &str,
+    size: usize,
+    seed: [u32; SEEDS],
+) -> Result<(Region, Option<Region>), Error> {
+    let aside = format!("{name}{ASIDE}");
+    if let Some(smaller) = Region::pinned(dir, &aside)? {
+        if let Some(larger) = Region::pinned(dir, name)? {
+            return Ok((larger, Some(smaller)));
+        }
+        rename(dir, &aside, name)?;
+    }
+    let mut region = Region::take_over(dir, from, name, size)?;
+    // What another ABI's programs use they go on using until interfaces are attached anew.
+    if from.is_some() || region.size >= size {
+        return Ok((region, None));
+    }
+    let larger = match Region::unpinned(dir, name, size) {
+        Ok(larger) => larger,
+        Err(error) => {
+            let capacity = buckets_in::<A>(region.size) * LANES;
+            tracing::warn!(capacity, %error, "the flow table stays as large as it was");
+            return Ok((region, None));
+        }
+    };
+    copy::<A>(&region, &larger, seed)?;
+    rename(dir, name, &aside)?;
+    region.pin = dir.join(&aside);
+    larger.pin()?;
+    tracing::info!(table = name, flows = buckets_in::<A>(size) * LANES, "grows");
+    Ok((larger, Some(region)))
+}
+
+fn rename(dir: &Path, from: &str, to: &str) -> Result<(), Error> {
+    fs::rename(dir.join(from), dir.join(to))
+        .map_err(|error| Error::kernel(format!("renaming {}", dir.join(from).display()), error))
+}
+
+fn copy<A: Shown + Addresses + PartialEq>(
+    from: &Region,
+    to: &Region,
+    seed: [u32; SEEDS],
+) -> Result<(), Error> {
+    let table = Table::<A>::map(to)?;
+    // No records: only lanes that never had a flow are free.
+    let present = Present { records: &[], seed, now: 0 };
+    let mut left_out = 0;
+    flows::each_lane::<A>(from, |lane| {
+        if let Some((tag, contents)) = lane.contents()
+            && !table.join(&present, tag, &contents)
+        {
+            left_out += 1;
+        }
+    })?;
+    if left_out > 0 {
+        tracing::warn!(flows = left_out, "had no lane in the larger table");
+    }
+    Ok(())
+}
+
+/// The smaller tables that programs still use.
+#[derive(Debug, Default)]
+pub struct Smaller {
+    pub(super) v4: Option<Region>,
+    pub(super) v6: Option<Region>,
+}
+
+impl Smaller {
+    /// Steps 2 and 3.
+    pub(super) fn give_way(
+        self,
+        flows4: &Region,
+        flows6: &Region,
+        seed: [u32; SEEDS],
+        links: &mut Links,
+        programs: &Programs,
+    ) -> Result<(), Error> {
+        if self.v4.is_none() && self.v6.is_none() {
+            return Ok(());
+        }
+        programs.settle().map_err(|error| Error::kernel("loading the BPF programs", error))?;
+        for ifindex in links.attached() {
+            links.update(programs, ifindex)?;
+        }
+        let bring_after = || {
+            self.v4.as_ref().map_or(Ok(()), |v4| copy::<Addresses4>(v4, flows4, seed))?;
+            self.v6.as_ref().map_or(Ok(()), |v6| copy::<Addresses6>(v6, flows6, seed))
+        };
+        // At once, and when those that were running are done.
+        bring_after()?;
+        sys::wait_for_programs();
+        bring_after()?;
+        for region in self.v4.into_iter().chain(self.v6) {
+            fs::remove_file(&region.pin).map_err(|error| {
+                Error::kernel(format!("removing {}", region.pin.display()), error)
+            })?;
+        }
+        Ok(())
+    }
+}
