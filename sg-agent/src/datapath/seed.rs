@@ -134,8 +134,12 @@ pub fn insert(
         }
         let tag = tag(opening, *phase);
         let is_new = match opening.ends() {
-            Some(Ends::V4(addresses)) => v4.insert(present, tag, &Contents::new(addresses, present.now)),
-            Some(Ends::V6(addresses)) => v6.insert(present, tag, &Contents::new(addresses, present.now)),
+            Some(Ends::V4(addresses)) => {
+                v4.insert(present, tag, &Contents::new(addresses, present.now))
+            }
+            Some(Ends::V6(addresses)) => {
+                v6.insert(present, tag, &Contents::new(addresses, present.now))
+            }
             None => false,
         };
         inserted += u64::from(is_new);
