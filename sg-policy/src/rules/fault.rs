@@ -11,6 +11,8 @@ const KEPT: usize = 1000;
 /// Characters of a source line that are kept on either side of a mark; the renderer fits them to
 /// its width. A file can be one line of megabytes.
 const CONTEXT: usize = 500;
+/// Bytes of blanks that are shown behind a mark that has nothing but blanks before it.
+const BLANKS: usize = 8;
 
 /// Every fault of a rules file, in the file's order. Never empty.
 #[derive(Clone, Debug)]
@@ -121,7 +123,12 @@ impl Mark {
         let show = |part: &str| part.chars().map(blank).collect::<String>();
         let before = show(&text[cut..start]);
         let marked = show(&text[start..stop.min(right)]);
-        let after = show(&text[stop.min(right)..right]);
+        let mut after = show(&text[stop.min(right)..right]);
+        // annotate-snippets 0.12 takes one from the other where blanks go on well beyond the mark.
+        let blanks = after.len() - after.trim_start().len();
+        if before.trim().is_empty() && marked.trim().is_empty() && blanks > BLANKS {
+            after.truncate(after.ceil_char_boundary(BLANKS));
+        }
         Self {
             line: index + 1,
             column: text[begin..start].chars().count() + 1,

@@ -605,6 +605,18 @@ fn other_encodings_are_refused_at_the_byte() {
     insta::assert_snapshot!(refused.render(false));
 }
 
+/// Found by fuzzing: the renderer subtracted with overflow.
+#[test]
+fn blanks_around_a_mark_are_shown() {
+    for blanks in [0, 8, 9, 30, 400] {
+        for mark in ["?", "\u{1}", "\u{a0}"] {
+            let text = format!("a = 1\n{mark}{}x{}y\n", " ".repeat(blanks), " ".repeat(300));
+            let faults = crate::parse("rules.toml", text.as_bytes()).unwrap_err();
+            assert!(faults.render(false).contains("rules.toml:2:"), "{faults}");
+        }
+    }
+}
+
 #[test]
 fn long_lines_are_cut_around_the_mark() {
     let rules = "{ protocol = \"all\", groups = [\"g\"] },".repeat(3).replace(" },", ", x = 1 },");
