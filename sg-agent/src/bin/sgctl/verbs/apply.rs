@@ -31,8 +31,7 @@ impl Args {
     pub(crate) fn run(self, client: &Client) -> Result<()> {
         let rules = Input::read(&self.file)?.into_rules()?;
         // A change that goes back by itself may cut anything.
-        let is_careful = self.confirm.is_none() && !self.force;
-        let sessions = if is_careful { session::current() } else { Vec::new() };
+        let sessions = session::unless(self.force || self.confirm.is_some());
         let request = ApplyRequest { rules, confirm: self.confirm, sessions };
         let applied: Applied = client.post("/v1/apply", &request)?;
         self.output.print(&applied, text)
