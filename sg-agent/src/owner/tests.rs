@@ -332,7 +332,7 @@ fn interfaces_beyond_the_limit_are_said_or_refused() {
     let mut host = Fixture::new(view([link(2, "tap0"), link(3, "tap1")]));
     host.owner.options.max_interfaces = 1;
     let error = host.apply(&rules(&["tap*"])).unwrap_err();
-    assert!(error.to_string().starts_with("no more than 1 interfaces"), "{error}");
+    assert!(error.to_string().starts_with("no more than 1 interface can"), "{error}");
     host.apply(&rules(&["tap0", "tap9"])).unwrap();
     host.owner.follow(view([link(2, "tap0"), link(9, "tap9")]));
     let shown: Vec<_> =
