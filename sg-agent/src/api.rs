@@ -82,6 +82,9 @@ pub struct Applied {
 pub struct RollbackRequest {
     /// Absent: the revision before the present one.
     pub revision: Option<u64>,
+    /// As in [`ApplyRequest`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sessions: Vec<Session>,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -325,6 +328,9 @@ pub struct FlushRequest {
     pub dst: Option<String>,
     pub sport: Option<u16>,
     pub dport: Option<u16>,
+    /// SSH sessions that must not end by it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sessions: Vec<Session>,
 }
 
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]

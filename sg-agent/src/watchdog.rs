@@ -31,7 +31,7 @@ mod tests {
 
     #[test]
     fn signs_are_given_while_the_owner_answers() {
-        const LIMIT: Duration = Duration::from_millis(60);
+        const LIMIT: Duration = Duration::from_millis(200);
         let signs = Arc::new(AtomicU32::new(0));
         let (agent, inbox) = mailbox();
         let (watched, given) = (agent.clone(), Arc::clone(&signs));
@@ -51,7 +51,8 @@ mod tests {
         inbox.run(&mut Fixture::new(view([])).owner).unwrap();
         stopping.join().unwrap();
         let signs_then = signs.load(Ordering::Relaxed);
-        assert!((5..=16).contains(&signs_then), "{signs_then} in five times the limit");
+        // 15, were there nothing else to do; one within each limit is too few.
+        assert!((8..=16).contains(&signs_then), "{signs_then} in five times the limit");
         drop(inbox);
         watching.join().unwrap();
     }

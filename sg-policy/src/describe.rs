@@ -6,6 +6,12 @@ use sg_common::Direction;
 
 use crate::model::{IcmpMatch, Peer, PortRange, Rule, Services};
 
+/// `1 entry`, `2 entries`.
+pub fn count(number: usize, one: &str, many: &str) -> String {
+    let what = if number == 1 { one } else { many };
+    format!("{number} {what}")
+}
+
 /// `ingress` or `egress`.
 pub fn direction(direction: Direction) -> &'static str {
     match direction {

@@ -13,6 +13,7 @@ pub use reach::reached;
 use sg_common::Direction;
 
 use crate::{
+    describe,
     export::mac_text,
     model::{
         DatapathChoice, DesiredState, Interface, OnRevoke, PrefixList, Role, Rule, RuleId,
@@ -161,7 +162,8 @@ fn prefix_list(old: Option<&PrefixList>, new: Option<&PrefixList>, changes: &mut
         (Some(list), None) => (Op::Remove, list),
         (None, None) => return,
     };
-    let text = format!("{} ({} entries)", list.name, list.entries.len());
+    let text =
+        format!("{} ({})", list.name, describe::count(list.entries.len(), "entry", "entries"));
     changes.push(change(op, Kind::PrefixList, &list.name, text));
 }
 

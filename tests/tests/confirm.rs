@@ -120,7 +120,8 @@ matrix! {
     fn confirmed_stays(world) {
         let _servers = [80, 81].map(|port| tcp::serve(&world.instance, V4.instance_port(port)));
         let started = change_for(world, "3");
-        world.ctl().run(&["confirm"]).expect(0);
+        let confirmed = world.ctl().run(&["confirm"]).expect(0).stdout;
+        assert_eq!(confirmed, "confirmed: revision 2 is in force on 1 interface\n");
         assert_eq!(world.ctl().status().confirm_until, None);
         sleep_until(started, Duration::from_millis(4500));
         only(world, 81);

@@ -1,12 +1,17 @@
 //! The agent's death, return and removal.
 
-use std::{fs, io, os::unix::process::CommandExt, path::Path};
+use std::{
+    fs, io,
+    os::unix::{net::UnixDatagram, process::CommandExt},
+    path::Path,
+};
 
 use sg_tests::{
     Agent, Datapath, FAMILIES, NetNs, Role, V4, World,
     agent::{public_binary, ran_within},
     matrix,
     probe::{PATIENCE, tcp},
+    sandbox,
 };
 
 /// The remote network on port 80 and nothing else.
@@ -121,6 +126,30 @@ fn state_survives_a_reboot() {
     world.agent.restart();
     assert_eq!(world.ctl().status().revision, revision);
     is_filtered(&world);
+}
+
+/// systemd hears that the agent is ready, and from then on that it lives.
+#[test]
+fn signs_of_life() {
+    let namespace = NetNs::new("watchdog");
+    let mut agent = Agent::stopped(&namespace, &[]);
+    let path = sandbox::directory("systemd").join("notify");
+    let systemd = UnixDatagram::bind(&path).expect("a socket");
+    systemd.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+    let mut command = agent.command(&[]);
+    command.env("NOTIFY_SOCKET", &path).env("WATCHDOG_USEC", "300000");
+    agent.restart_by(command);
+    let waits_for = |sign: &str| {
+        let mut text = [0; 64];
+        while {
+            let length = systemd.recv(&mut text).unwrap_or_else(|error| panic!("{sign}: {error}"));
+            !text[..length].starts_with(sign.as_bytes())
+        } {}
+    };
+    waits_for("READY=1");
+    for _ in 0..3 {
+        waits_for("WATCHDOG=1");
+    }
 }
 
 #[test]

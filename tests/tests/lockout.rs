@@ -1,5 +1,5 @@
-//! `apply` over an SSH session: what would cut it, or leave no way back in, is not done unasked. A TCP
-//! connection poses as the session.
+//! `apply`, `rollback` and `flows flush` over an SSH session: what would cut it, or leave no way back in,
+//! is not done unasked. A TCP connection poses as the session.
 
 use std::{
     fs,
@@ -12,7 +12,7 @@ use nix::sched::{CloneFlags, setns};
 use sg_tests::{
     Datapath, FAMILIES, Ran, Role, V4, World,
     agent::binary,
-    ctl,
+    ctl, eventually,
     probe::tcp::{self, Connection},
     topology::number,
 };
@@ -45,6 +45,11 @@ fn apply(world: &World, text: &str, flags: &[&str]) -> Command {
 /// The same in a session.
 fn apply_in(session: &str, world: &World, text: &str, flags: &[&str]) -> Ran {
     Ran::of(apply(world, text, flags).env("SSH_CONNECTION", session))
+}
+
+/// Another verb of `sgctl` in a session.
+fn run_in(session: &str, world: &World, args: &[&str]) -> Ran {
+    Ran::of(world.ctl().command().args(args).env("SSH_CONNECTION", session))
 }
 
 /// A session from the remote machine to the instance, whose other end is an echo server.
@@ -129,6 +134,65 @@ fn a_service_becomes_tracked() {
     apply_in(&session, &world, &narrow, &[]).expect(1).says(&[CUTS, "open to all"]);
     apply_in(&session, &world, &narrow, &["--force"]).expect(0);
     connection.is_dropped();
+}
+
+/// The way back is closed, too, to who came in since.
+#[test]
+fn back_to_earlier_rules() {
+    let world = World::new(Role::Host, Datapath::Tc);
+    world.apply(&["admin"], &rules(WEB, WEB));
+    for at in FAMILIES {
+        let revision = world.apply(&["admin"], &rules(SSH, "")).revision;
+        let (_server, mut connection, session) = log_in(&world, at.remote, at.instance_port(22));
+        let refused = run_in(&session, &world, &["rollback"]).expect(1);
+        let refused =
+            refused.says(&["this SSH session would go on", "rules of revision", "--force"]);
+        assert!(!refused.stderr.contains("--confirm"), "{refused:?}");
+        let earlier = revision - 1;
+        let earlier = earlier.to_string();
+        run_in(&session, &world, &["rollback", &earlier]).expect(1).says(&["port 22 on nic0"]);
+        assert_eq!(world.ctl().status().revision, revision);
+        connection.passes();
+        run_in(&session, &world, &["rollback", "--force"]).expect(0);
+        run_in("", &world, &["rollback"]).expect(0);
+    }
+    // What waits to be confirmed goes back at its time, whoever is cut by it.
+    world.apply(&["admin"], &format!("[settings]\non_revoke = \"cut\"\n{}", rules(WEB, WEB)));
+    let open = rules(SSH, "");
+    world.ctl().apply(&world.rules(&["admin"], &open), &["--confirm", "5"]);
+    let (_server, mut connection, session) = log_in(&world, V4.remote, V4.instance_port(22));
+    run_in(&session, &world, &["rollback"]).expect(1).says(&[CUTS]);
+    connection.passes();
+    eventually("it goes back", || world.ctl().status().confirm_until.is_none());
+    connection.is_dropped();
+
+    // It is lost, and what lets the next one in is no harm to it.
+    let flows = world.ctl().flows();
+    assert!(flows.iter().any(|flow| flow.state == "cut"), "{flows:?}");
+    apply_in(&session, &world, &open, &[]).expect(0);
+    tcp::open(&world.remote, V4.remote, V4.instance_port(22)).passes();
+}
+
+/// Flows that a flush ends.
+#[test]
+fn flushed() {
+    let world = World::new(Role::Host, Datapath::Tc);
+    for at in FAMILIES {
+        world.apply(&["admin"], &rules(SSH, WEB));
+        let (_server, mut connection, session) = log_in(&world, at.remote, at.instance_port(22));
+        let denied = ["flows", "flush", "--denied"];
+        run_in(&session, &world, &denied).expect(0);
+        connection.passes();
+        run_in(&session, &world, &["flows", "flush", "--dport", "22"]).expect(1).says(&[CUTS]);
+        world.apply(&["admin"], &rules(WEB, WEB));
+        let refused = run_in(&session, &world, &denied).expect(1);
+        let refused = refused.says(&[CUTS, "nic0", "nothing was changed", "--force"]);
+        assert!(!refused.stderr.contains("--confirm"), "{refused:?}");
+        run_in(&session, &world, &["flows", "flush", "--denied", "--dport", "80"]).expect(0);
+        connection.passes();
+        run_in(&session, &world, &["flows", "flush", "--denied", "--force"]).expect(0);
+        connection.is_dropped();
+    }
 }
 
 /// The host's admin comes from behind a port: to open the session is the instance's part there.

@@ -14,9 +14,13 @@ use std::{
     time::{Duration, Instant},
 };
 
+use nix::sys::socket::{setsockopt, sockopt::RcvBufForce};
 use sg_agent::api::FlowUse;
 use sg_common::{ABI, handover::TABLES};
-use sg_tests::{Datapath, FAMILIES, Role, V4, World, eventually, matrix, probe::tcp};
+use sg_tests::{
+    Datapath, FAMILIES, Role, V4, World, eventually, matrix,
+    probe::{PATIENCE, tcp},
+};
 use socket2::SockRef;
 
 /// From the remote network: TCP and UDP on port 80, and nothing else. Nothing is picked up.
@@ -61,6 +65,8 @@ impl Stream {
         let came = Arc::new(AtomicU64::new(0));
         let bind = |at| move || UdpSocket::bind(at).expect("a socket");
         let receiver = world.instance.run(bind(V4.instance_port(port)));
+        // Room for what comes while it waits for a CPU; by default that is a quarter of a second's.
+        setsockopt(&receiver, RcvBufForce, &(32 << 20)).expect("a larger buffer");
         let sender = world.remote.run(bind(V4.remote_port(0)));
         let (inbox, counter) = (receiver.try_clone().expect("a descriptor"), Arc::clone(&came));
         let receiving = thread::spawn(move || {
@@ -76,7 +82,6 @@ impl Stream {
             while !stopped.load(Ordering::Relaxed) {
                 sender.send_to(b"datagram", target).expect("it is sent");
                 sent += 1;
-                // A receiver that has to wait for a CPU has room for some hundred.
                 thread::sleep(Duration::from_millis(1));
             }
             sent
@@ -105,13 +110,31 @@ impl Drop for Stream {
     }
 }
 
+/// What came to the instance and no socket had room for, and what interfaces had none for.
+fn losses(world: &World) -> String {
+    let udp = world.instance.run(|| fs::read_to_string("/proc/thread-self/net/snmp"));
+    let udp = udp.expect("statistics");
+    let udp: Vec<_> = udp.lines().filter(|line| line.starts_with("Udp:")).collect();
+    let links = world.instance.shows("-s link show");
+    format!("{}\n{links}", udp.join("\n"))
+}
+
 /// Every packet that the rules allow passes meanwhile, and none that they do not.
 #[track_caller]
 fn without_a_gap(world: &mut World, change: impl FnOnce(&mut World)) {
     let [mut allowed, mut denied] = [80, 81].map(|port| Stream::start(world, port));
     change(world);
     let sent = allowed.end();
-    eventually("all that were allowed come", || allowed.came() == sent);
+    let limit = Instant::now() + PATIENCE;
+    while allowed.came() < sent && Instant::now() < limit {
+        thread::sleep(Duration::from_millis(5));
+    }
+    let came = allowed.came();
+    assert!(
+        came == sent,
+        "of {sent} that are allowed {came} came; where others are lost: {}",
+        losses(world)
+    );
     assert!(sent > 100, "{sent} datagrams are no traffic");
     let sent = denied.end();
     assert_eq!(denied.came(), 0, "of {sent} that are denied");
@@ -283,7 +306,11 @@ fn killed_on_the_way() {
     world.agent.kill();
     let mut seen = BTreeSet::new();
     without_a_gap(&mut world, |world| {
-        for time in 0..TIMES {
+        for time in 0..5 * TIMES {
+            // On a busy machine it may take longer than it took.
+            if time >= TIMES && seen.len() > 2 {
+                break;
+            }
             let mut child =
                 agent_of(world, ABI + (time % 2) as u32, TABLES).spawn().expect("it starts");
             thread::sleep(took.mul_f64(1.2 * time as f64 / TIMES as f64));

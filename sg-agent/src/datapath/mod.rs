@@ -29,7 +29,7 @@ mod widen;
 use std::{
     collections::BTreeMap,
     fs, io,
-    net::IpAddr,
+    net::{IpAddr, SocketAddr},
     os::fd::AsFd as _,
     path::{Path, PathBuf},
     sync::atomic::Ordering,
@@ -150,6 +150,20 @@ pub struct FlowEntry {
     pub seen: Tick,
     pub packets: u64,
     pub bytes: u64,
+}
+
+impl FlowEntry {
+    /// The packet that opened it.
+    pub fn opening(&self) -> Opening {
+        let Self { slot, protocol, direction, .. } = *self;
+        let (src, dst) =
+            (SocketAddr::new(self.src, self.sport), SocketAddr::new(self.dst, self.dport));
+        let (local, remote) = match direction {
+            Direction::Ingress => (dst, src),
+            Direction::Egress => (src, dst),
+        };
+        Opening { slot, protocol, direction, local, remote }
+    }
 }
 
 #[derive(Clone, Debug)]

@@ -8,11 +8,12 @@ use std::{
 use sg_policy::{DesiredState, plan, rules::source::Source};
 use tracing::{error, info, warn};
 
-use super::{Error, Outstanding, Owner, Ruleset, Target, enforce::Cause, load};
+use super::{Error, Outstanding, Owner, Ruleset, Target, enforce::Cause, load, lockout::Origin};
 use crate::{
     api::Applied,
     clock::unix_now,
     dataplane::Dataplane,
+    session::Located,
     store::{NewRevision, Pending, Store},
 };
 
@@ -87,13 +88,22 @@ impl<D: Dataplane> Owner<D> {
 
     /// Back to `revision`, or to the one before the present one. A change that waits for its
     /// confirmation is taken back as if it had run out; anything else makes a new revision.
-    pub fn rollback(&mut self, revision: Option<u64>, since: Instant) -> Result<Applied, Error> {
+    ///
+    /// # Errors
+    /// Also where that would lock one of the sessions out.
+    pub fn rollback(
+        &mut self,
+        revision: Option<u64>,
+        sessions: &[Located],
+        since: Instant,
+    ) -> Result<Applied, Error> {
         self.expire();
         if let Some(outstanding) = &self.target.outstanding {
-            let previous = outstanding.previous.revision;
+            let Ruleset { revision: previous, source, .. } = outstanding.previous.clone();
             if revision.is_some_and(|revision| revision != previous) {
                 self.refuse_while_outstanding()?;
             }
+            self.refuse_lock_out(&source, Origin::Revision(previous), sessions)?;
             self.take_back()?;
             return Ok(self.applied(true, since));
         }
@@ -107,6 +117,7 @@ impl<D: Dataplane> Owner<D> {
         let ruleset =
             load(&self.store, revision).map_err(|error| Error::Refused(format!("{error:#}")))?;
         let source = ruleset.source;
+        self.refuse_lock_out(&source, Origin::Revision(revision), sessions)?;
         let proposal = Proposal { source, origin: format!("rollback to {revision}") };
         self.apply(proposal, None, since)
     }

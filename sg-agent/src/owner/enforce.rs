@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, time::Instant};
 use sg_common::flow::Tick;
 use sg_policy::{
     compile::{Image, Parameters},
+    describe,
     model::{DatapathChoice, LiveInterface, OnRevoke},
 };
 use tracing::{error, info, warn};
@@ -321,10 +322,9 @@ impl<D: Dataplane> Owner<D> {
     }
 
     fn no_slot(&self) -> String {
-        format!(
-            "no more than {} interfaces can be filtered at once (max-interfaces)",
-            self.options.max_interfaces
-        )
+        let interfaces = usize::from(self.options.max_interfaces);
+        let interfaces = describe::count(interfaces, "interface", "interfaces");
+        format!("no more than {interfaces} can be filtered at once (max-interfaces)")
     }
 }
 

@@ -12,6 +12,7 @@ use crate::{
     clock::Ticks,
     datapath::FlowEntry,
     dataplane::Dataplane,
+    session::Located,
 };
 
 impl<D: Dataplane> Owner<D> {
@@ -72,8 +73,16 @@ impl<D: Dataplane> Owner<D> {
     /// Forgets flows, or with `denied` ends those that the rules would not allow to be opened.
     ///
     /// Forgetting all opens the pickup time anew, so that what the rules allow goes on.
-    pub fn flush(&mut self, request: &FlushRequest) -> Result<Flushed, Error> {
+    ///
+    /// # Errors
+    /// Also where that would cut one of the sessions.
+    pub fn flush(
+        &mut self,
+        request: &FlushRequest,
+        sessions: &[Located],
+    ) -> Result<Flushed, Error> {
         let filter = self.filter(request)?;
+        self.refuse_flush(&filter, request.denied, sessions)?;
         if request.denied {
             return self.flush_denied(&filter);
         }
@@ -129,7 +138,7 @@ impl<D: Dataplane> Owner<D> {
 
 /// What is absent does not restrict.
 #[derive(Clone, Copy, Debug)]
-struct Filter {
+pub(super) struct Filter {
     slot: Option<u16>,
     protocol: Option<u8>,
     src: Option<IpNet>,
@@ -139,7 +148,7 @@ struct Filter {
 }
 
 impl Filter {
-    fn is_everything(&self) -> bool {
+    pub(super) fn is_everything(&self) -> bool {
         let Self { slot, protocol, src, dst, sport, dport } = self;
         slot.is_none()
             && protocol.is_none()
@@ -149,7 +158,7 @@ impl Filter {
             && dport.is_none()
     }
 
-    fn matches(&self, flow: &FlowEntry) -> bool {
+    pub(super) fn matches(&self, flow: &FlowEntry) -> bool {
         self.slot.is_none_or(|slot| slot == flow.slot)
             && self.protocol.is_none_or(|protocol| protocol == flow.protocol)
             && self.src.is_none_or(|net| net.contains(&flow.src))

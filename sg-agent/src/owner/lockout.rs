@@ -1,12 +1,14 @@
 //! A change that would cut the SSH session of whoever makes it, or leave no way back in, is refused
-//! unless it goes back by itself or is forced.
+//! unless it goes back by itself or is forced; so is a flush that would cut it.
 
 use std::{net::SocketAddr, sync::Arc};
 
 use sg_common::{Direction, flow::TCP};
 use sg_policy::{compile::Image, model::Role, plan, rules::source::Source};
 
-use super::{Error, Owner, Ruleset, Target, enforce::Cause, situation::Wanted};
+use super::{
+    Error, Filtered, Owner, Ruleset, Target, enforce::Cause, flows::Filter, situation::Wanted,
+};
 use crate::{
     api::Session,
     datapath::{FlowEntry, Opening, Opens},
@@ -14,10 +16,49 @@ use crate::{
     session::Located,
 };
 
+/// Where rules come from that are to be in force.
+#[derive(Clone, Copy, Debug)]
+pub enum Origin {
+    File,
+    /// An earlier revision.
+    Revision(u64),
+}
+
+impl Origin {
+    fn rules(self) -> String {
+        match self {
+            Self::File => "the new rules".to_owned(),
+            Self::Revision(revision) => format!("the rules of revision {revision}"),
+        }
+    }
+
+    fn refuse(self, what: &str) -> Error {
+        let by_itself = match self {
+            Self::File => "`--confirm SECONDS` goes back by itself, ",
+            Self::Revision(_) => "",
+        };
+        Error::Conflict(format!("{what}; nothing was changed. {by_itself}{FORCE}"))
+    }
+}
+
+const FORCE: &str = "`--force` does it all the same";
+
+/// Rules that are to be in force, and what they compile to.
+struct Next {
+    origin: Origin,
+    target: Target,
+    image: Image,
+}
+
 impl<D: Dataplane> Owner<D> {
     /// # Errors
     /// What `rules` would do to a session; nothing is changed.
-    pub fn refuse_lock_out(&self, rules: &Arc<Source>, sessions: &[Located]) -> Result<(), Error> {
+    pub fn refuse_lock_out(
+        &self,
+        rules: &Arc<Source>,
+        origin: Origin,
+        sessions: &[Located],
+    ) -> Result<(), Error> {
         if sessions.is_empty() || plan::diff(self.rules(), rules.state()).is_empty() {
             return Ok(());
         }
@@ -27,15 +68,13 @@ impl<D: Dataplane> Owner<D> {
         let situation = self.situation(&target, Cause::Apply);
         let live = situation.live(&self.view);
         let image = self.image(&target.active, &live, self.dataplane.now())?;
+        let next = Next { origin, target, image };
         for Located { session, interfaces } in sessions {
             for ifindex in interfaces {
                 if let Some(wanted) = situation.wanted.get(ifindex)
-                    && let Some(what) = self.harm(&target, &image, *ifindex, wanted, session)
+                    && let Some(what) = self.harm(&next, *ifindex, wanted, session)?
                 {
-                    return Err(Error::Conflict(format!(
-                        "{what}; nothing was changed. `--confirm SECONDS` goes back by itself, \
-                         `--force` does it all the same"
-                    )));
+                    return Err(origin.refuse(&what));
                 }
             }
         }
@@ -45,41 +84,103 @@ impl<D: Dataplane> Owner<D> {
     /// What a session suffers at an interface, if anything.
     fn harm(
         &self,
-        target: &Target,
-        image: &Image,
+        next: &Next,
         ifindex: u32,
         wanted: &Wanted,
         session: &Session,
-    ) -> Option<String> {
-        let entry = &target.active.rules.interfaces[wanted.entry?];
-        let link = self.view.get(&ifindex)?;
+    ) -> Result<Option<String>, Error> {
+        let Next { origin, target, image } = next;
+        let (Some(entry), Some(link)) = (wanted.entry, self.view.get(&ifindex)) else {
+            return Ok(None);
+        };
+        let entry = &target.active.rules.interfaces[entry];
         let opening = opening(wanted.slot, entry.role, session);
         let spoofed = entry.role == Role::Port
             && entry.source_check
             && !entry.addresses.contains(&session.client.ip());
         let opens = if spoofed { Opens::Denied } else { self.dataplane.judge(image, &opening) };
         let has_flow = || self.has_flow(wanted.slot, |flow| is_flow_of(flow, session));
-        let is_new = self.kept(ifindex, link.generation).is_none();
+        let kept = self.kept(ifindex, link.generation);
         let cuts = target.active.is_cut();
         let Session { client, server } = session;
         let (client_ip, port, name) = (client.ip(), server.port(), &link.name);
-        match opens {
-            Opens::Untracked => None,
-            // It has its flow, or gets one as the connections do that are older than the filter.
-            Opens::Tracked if is_new || has_flow() => None,
-            Opens::Tracked => Some(format!(
-                "the new rules would cut this SSH session ({client}): TCP port {port} on {name} was \
-                 open to all, so its connections have no flows, and it is to be open to some"
+        let rules = origin.rules();
+        Ok(match (opens, kept) {
+            (Opens::Untracked, _) => None,
+            // It gets its flow as the connections do that are older than the filter.
+            (Opens::Tracked, None) => None,
+            // Without a flow it can only go on where it needs none; else it has been cut already.
+            (Opens::Tracked, Some(kept)) => {
+                let is_harm = !has_flow() && self.needs_no_flow(kept, &opening)?;
+                is_harm.then(|| {
+                    format!(
+                        "{rules} would cut this SSH session ({client}): TCP port {port} on {name} \
+                         was open to all, so its connections have no flows, and it is to be open to \
+                         some"
+                    )
+                })
+            }
+            (Opens::Denied, Some(_)) if !cuts && !spoofed && has_flow() => Some(format!(
+                "this SSH session would go on, but {rules} let {client_ip} open no other one: none \
+                 allows it TCP port {port} on {name}"
             )),
-            Opens::Denied if !is_new && !cuts && !spoofed && has_flow() => Some(format!(
-                "this SSH session would go on, but the new rules let {client_ip} open no other one: \
-                 none allows it TCP port {port} on {name}"
+            (Opens::Denied, _) => Some(format!(
+                "{rules} would cut this SSH session ({client}): none allows {client_ip} TCP port \
+                 {port} on {name}"
             )),
-            Opens::Denied => Some(format!(
-                "the new rules would cut this SSH session ({client}): none allows {client_ip} TCP \
-                 port {port} on {name}"
-            )),
+        })
+    }
+
+    /// Whether the rules in force let a connection pass that has no flow.
+    fn needs_no_flow(&self, held: &Filtered, opening: &Opening) -> Result<bool, Error> {
+        if held.entry.is_none() {
+            return Ok(true);
         }
+        let image = self.image(&self.target.active, &self.live, self.dataplane.now())?;
+        Ok(self.dataplane.judge(&image, opening) == Opens::Untracked)
+    }
+
+    /// # Errors
+    /// A session whose flow is among those that a flush would end; nothing is changed.
+    pub(super) fn refuse_flush(
+        &self,
+        filter: &Filter,
+        denied: bool,
+        sessions: &[Located],
+    ) -> Result<(), Error> {
+        if sessions.is_empty() {
+            return Ok(());
+        }
+        let image = self.image(&self.target.active, &self.live, self.dataplane.now())?;
+        for Located { session, interfaces } in sessions {
+            for held in interfaces.iter().filter_map(|ifindex| self.filtered.get(ifindex)) {
+                let ends = |flow: &FlowEntry| {
+                    is_flow_of(flow, session)
+                        && filter.matches(flow)
+                        && match self.dataplane.judge(&image, &flow.opening()) {
+                            Opens::Denied => true,
+                            Opens::Tracked => !denied && !self.picks_up(held, filter),
+                            Opens::Untracked => false,
+                        }
+                };
+                if self.has_flow(held.slot, ends) {
+                    let (client, name) = (session.client, &held.name);
+                    return Err(Error::Conflict(format!(
+                        "this would cut this SSH session ({client}), whose flow on {name} is among \
+                         those to end; nothing was changed. {FORCE}"
+                    )));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether what a flush forgets and the rules allow goes on in mid-stream.
+    fn picks_up(&self, held: &Filtered, filter: &Filter) -> bool {
+        let until = held.pickup_until;
+        let is_anew = filter.is_everything()
+            && held.entry.is_some_and(|entry| self.rules().interfaces[entry].tracking.pickup > 0);
+        is_anew || (until != 0 && !self.ticks().has_passed(until))
     }
 }
 

@@ -14,7 +14,7 @@ mod explain;
 pub mod fake;
 pub mod figures;
 mod flows;
-mod lockout;
+pub mod lockout;
 pub mod mailbox;
 mod queries;
 mod seed;

@@ -6,6 +6,7 @@ use sg_common::{Direction, flow::Timeout};
 
 use super::{
     fake::{Fixture, link, view},
+    lockout::Origin,
     *,
 };
 use crate::connections::{Phase, Socket, Sockets, Tracked};
@@ -197,15 +198,15 @@ fn at_the_deadline_the_previous_rules_are_a_fact() {
 #[test]
 fn a_rollback_is_a_revision_of_its_own() {
     let mut host = Fixture::new(view([link(2, "tap0"), link(3, "tap1")]));
-    assert!(matches!(host.owner.rollback(None, Instant::now()), Err(Error::Conflict(_))));
+    assert!(matches!(host.owner.rollback(None, &[], Instant::now()), Err(Error::Conflict(_))));
     host.apply(&rules(&["tap0"])).unwrap();
     host.apply(&rules(&["tap1"])).unwrap();
     host.diary();
-    let applied = host.owner.rollback(None, Instant::now()).unwrap();
+    let applied = host.owner.rollback(None, &[], Instant::now()).unwrap();
     assert_eq!((applied.revision, applied.changed), (3, true));
     assert_eq!(host.diary(), ["attach 2 Auto", "publish 3: 2=0", "detach 3", "release 1"]);
     assert_eq!(host.owner.history()[2].origin, "rollback to 1");
-    let missing = host.owner.rollback(Some(9), Instant::now()).unwrap_err();
+    let missing = host.owner.rollback(Some(9), &[], Instant::now()).unwrap_err();
     assert_eq!(missing.to_string(), "there is no revision 9");
 }
 
@@ -214,9 +215,9 @@ fn a_rollback_of_what_waits_takes_it_back() {
     let mut host = Fixture::new(view([link(2, "tap0")]));
     host.apply_until(&rules(&["tap0"]), 60).unwrap();
     host.diary();
-    let elsewhere = host.owner.rollback(Some(7), Instant::now()).unwrap_err();
+    let elsewhere = host.owner.rollback(Some(7), &[], Instant::now()).unwrap_err();
     assert!(matches!(elsewhere, Error::Conflict(_)));
-    let applied = host.owner.rollback(None, Instant::now()).unwrap();
+    let applied = host.owner.rollback(None, &[], Instant::now()).unwrap();
     assert_eq!((applied.revision, applied.confirm_until), (0, None));
     assert_eq!(host.diary(), ["publish 0:", "detach 2", "release 0"]);
     assert_eq!(host.stored(), (0, 1));
@@ -331,7 +332,7 @@ fn interfaces_beyond_the_limit_are_said_or_refused() {
     let mut host = Fixture::new(view([link(2, "tap0"), link(3, "tap1")]));
     host.owner.options.max_interfaces = 1;
     let error = host.apply(&rules(&["tap*"])).unwrap_err();
-    assert!(error.to_string().starts_with("no more than 1 interfaces"), "{error}");
+    assert!(error.to_string().starts_with("no more than 1 interface can"), "{error}");
     host.apply(&rules(&["tap0", "tap9"])).unwrap();
     host.owner.follow(view([link(2, "tap0"), link(9, "tap9")]));
     let shown: Vec<_> =
@@ -353,11 +354,11 @@ fn pickup_ends_with_the_next_change_and_a_flush_opens_it_anew() {
     host.kernel().now = 1100;
     host.apply(&rules(&["tap*", "eth0"])).unwrap();
     assert_eq!(host.kernel().last().pickup, [(2, 0), (3, 0)]);
-    host.owner.flush(&FlushRequest::default()).unwrap();
+    host.owner.flush(&FlushRequest::default(), &[]).unwrap();
     assert_eq!(host.kernel().last().pickup, [(2, 1700), (3, 1700)]);
     assert_eq!(host.diary().pop().as_deref(), Some("flush"));
     let only = FlushRequest { interface: Some("tap0".into()), ..FlushRequest::default() };
-    host.owner.flush(&only).unwrap();
+    host.owner.flush(&only, &[]).unwrap();
     assert_eq!(host.diary(), ["flush"]);
 }
 
@@ -417,13 +418,13 @@ fn denied_flows_are_cut_where_they_match() {
     host.kernel().flows = flows();
     host.diary();
     let denied = FlushRequest { denied: true, ..FlushRequest::default() };
-    assert_eq!(host.owner.flush(&denied).unwrap().flows, 3);
+    assert_eq!(host.owner.flush(&denied, &[]).unwrap().flows, 3);
     let narrow = FlushRequest { interface: Some("tap0".into()), ..denied };
-    assert_eq!(host.owner.flush(&narrow).unwrap().flows, 2);
+    assert_eq!(host.owner.flush(&narrow, &[]).unwrap().flows, 2);
     // The rules are the same: nothing is published.
     assert_eq!(host.diary(), [""; 0]);
     let wrong = FlushRequest { src: Some("nowhere".into()), ..FlushRequest::default() };
-    assert!(matches!(host.owner.flush(&wrong), Err(Error::Request(_))));
+    assert!(matches!(host.owner.flush(&wrong, &[]), Err(Error::Request(_))));
 }
 
 #[test]
@@ -548,11 +549,24 @@ fn session(port: u16) -> Located {
 #[track_caller]
 fn harm(host: &Fixture, text: &str, port: u16) -> String {
     let rules = Arc::new(Source::read("rules.toml", text.as_bytes().to_vec()).unwrap());
-    match host.owner.refuse_lock_out(&rules, &[session(port)]) {
-        Ok(()) => String::new(),
+    said(host.owner.refuse_lock_out(&rules, Origin::File, &[session(port)]))
+}
+
+#[track_caller]
+fn said<T>(answer: Result<T, Error>) -> String {
+    match answer {
+        Ok(_) => String::new(),
         Err(Error::Conflict(text)) => text,
         Err(error) => panic!("{error}"),
     }
+}
+
+/// Its flow at the first interface.
+fn flow_of(session: &Located) -> FlowEntry {
+    let Session { client, server } = session.session;
+    let ends = flow(server.port(), 1000);
+    let timeout = Timeout::TcpEstablished;
+    FlowEntry { src: client.ip(), sport: client.port(), dst: server.ip(), timeout, ..ends }
 }
 
 #[test]
@@ -569,31 +583,86 @@ fn a_change_says_what_it_would_do_to_a_session() {
     let other = rules(&["eth0", "tap0"]);
     assert_eq!(harm(&host, &all, 22), "", "it changes nothing");
     assert_eq!(harm(&host, &other, 80), "");
+    host.kernel().open_to_all = Some(1);
     assert!(harm(&host, &other, 443).contains("its connections have no flows"));
+    assert!(harm(&host, &other, 443).contains("--confirm"));
+    // By rules that track it, it would have a flow if it went on.
+    host.kernel().open_to_all = None;
+    assert_eq!(harm(&host, &other, 443), "");
     assert!(harm(&host, &other, 22).contains("would cut"));
-    let Located { session: Session { client, server }, .. } = session(22);
-    let flow = |dport| FlowEntry {
-        slot: 0,
-        protocol: sg_common::flow::TCP,
-        direction: Direction::Ingress,
-        src: client.ip(),
-        sport: client.port(),
-        dst: server.ip(),
-        dport,
-        state: "established",
-        timeout: Timeout::TcpEstablished,
-        seen: 1000,
-        packets: 1,
-        bytes: 1,
-    };
+    let flow = |port| flow_of(&session(port));
     host.kernel().flows = vec![flow(22), flow(443)];
+    host.kernel().open_to_all = Some(1);
     assert_eq!(harm(&host, &other, 443), "");
     assert!(harm(&host, &other, 22).contains("would go on"));
     assert!(harm(&host, &with_cut(&other), 22).contains("would cut"));
-    host.kernel().flows = vec![FlowEntry { state: "cut", ..flow(22) }];
+    host.kernel().open_to_all = None;
+    let cut = |port| FlowEntry { state: "cut", ..flow(port) };
+    host.kernel().flows = vec![cut(22), cut(443)];
     assert!(harm(&host, &other, 22).contains("would cut"));
+    // The way back in.
+    assert_eq!(harm(&host, &other, 443), "");
     // The agent's own interfaces are as they were.
     assert_eq!(host.stored(), (1, 1));
+}
+
+#[test]
+fn a_rollback_says_what_it_would_do_to_a_session() {
+    let mut host = Fixture::new(view([link(2, "eth0"), link(3, "tap0")]));
+    host.apply(&rules(&["eth0"])).unwrap();
+    host.apply(&rules(&["tap0"])).unwrap();
+    let rollback = |host: &mut Fixture, revision, port| {
+        said(host.owner.rollback(revision, &[session(port)], Instant::now()))
+    };
+    let refused = rollback(&mut host, None, 22);
+    assert!(refused.starts_with("the rules of revision 1 would cut this SSH session"), "{refused}");
+    // It cannot be confirmed.
+    assert!(refused.ends_with("nothing was changed. `--force` does it all the same"), "{refused}");
+    assert_eq!(rollback(&mut host, Some(1), 22), refused);
+    assert_eq!(host.stored(), (2, 2));
+    assert_eq!(rollback(&mut host, None, 443), "");
+    assert_eq!(host.stored(), (3, 3));
+
+    // What waits to be confirmed, and left the interface unfiltered: connections since have no flows.
+    host.apply_until(&rules(&["tap0"]), 60).unwrap();
+    assert!(rollback(&mut host, None, 443).contains("its connections have no flows"));
+    assert!(rollback(&mut host, Some(3), 22).contains("the rules of revision 3 would cut"));
+    assert_eq!(host.stored(), (4, 4));
+    // Nobody is asked at the deadline.
+    host.owner.seconds_pass(60);
+    host.owner.wake();
+    assert_eq!(host.stored(), (3, 4));
+}
+
+#[test]
+fn a_flush_says_what_it_would_do_to_a_session() {
+    let mut host = Fixture::new(view([link(2, "eth0")]));
+    host.apply(&rules(&["eth0"])).unwrap();
+    host.kernel().flows = vec![flow_of(&session(22)), flow_of(&session(443))];
+    let flush = |host: &mut Fixture, request: &FlushRequest, port| {
+        let said = said(host.owner.flush(request, &[session(port)]));
+        assert!(!said.contains("--confirm"), "{said}");
+        said.contains("would cut this SSH session (192.0.2.9:50000), whose flow on eth0")
+    };
+    let denied = FlushRequest { denied: true, ..FlushRequest::default() };
+    assert!(flush(&mut host, &denied, 22));
+    assert!(!flush(&mut host, &denied, 443));
+    // The client's other session; another interface's flow; another flow.
+    assert!(!flush(&mut host, &denied, 23));
+    let other = FlushRequest { dport: Some(23), ..denied.clone() };
+    assert!(!flush(&mut host, &other, 22));
+    host.kernel().flows[0].slot = 1;
+    assert!(!flush(&mut host, &denied, 22));
+    host.kernel().flows[0].slot = 0;
+
+    // What is forgotten goes on where it is picked up: by all rules until 1600, then if all is flushed.
+    let some = FlushRequest { protocol: Some("tcp".into()), ..FlushRequest::default() };
+    assert!(flush(&mut host, &some, 22));
+    assert!(!flush(&mut host, &some, 443));
+    host.kernel().now = 1600;
+    assert!(flush(&mut host, &some, 443));
+    assert!(flush(&mut host, &FlushRequest::default(), 22));
+    assert!(!flush(&mut host, &FlushRequest::default(), 443));
 }
 
 #[test]

@@ -11,6 +11,7 @@ use crate::{
     api::{Flow, FlushRequest, Flushed},
     dataplane::Dataplane,
     owner::mailbox::Mailbox,
+    session,
 };
 
 #[derive(Debug, Deserialize)]
@@ -29,5 +30,6 @@ pub(super) async fn flush<D: Dataplane>(
     State(agent): State<Mailbox<D>>,
     Input(request): Input<FlushRequest>,
 ) -> Answer<Flushed> {
-    Ok(Json(agent.ask(move |owner| owner.flush(&request)).await??))
+    let sessions = session::locate(request.sessions.clone()).await;
+    Ok(Json(agent.ask(move |owner| owner.flush(&request, &sessions)).await??))
 }

@@ -10,7 +10,7 @@ use crate::{
     api::{Applied, ApplyRequest, Change, MAX_FILE, Plan, Revision, RollbackRequest, RulesFile},
     dataplane::Dataplane,
     memory,
-    owner::{Owner, change::Proposal, mailbox::Mailbox},
+    owner::{Owner, change::Proposal, lockout::Origin, mailbox::Mailbox},
     session,
 };
 
@@ -46,7 +46,7 @@ pub(super) async fn apply<D: Dataplane>(
     let proposal = Proposal { source, origin };
     let sessions = session::locate(sessions).await;
     let apply = move |owner: &mut Owner<D>| {
-        owner.refuse_lock_out(&proposal.source, &sessions)?;
+        owner.refuse_lock_out(&proposal.source, Origin::File, &sessions)?;
         owner.apply(proposal, confirm, since)
     };
     let applied = agent.ask(apply).await??;
@@ -64,7 +64,10 @@ pub(super) async fn rollback<D: Dataplane>(
     Input(request): Input<RollbackRequest>,
 ) -> Answer<Applied> {
     let since = Instant::now();
-    let applied = agent.ask(move |owner| owner.rollback(request.revision, since)).await??;
+    let RollbackRequest { revision, sessions } = request;
+    let sessions = session::locate(sessions).await;
+    let rollback = move |owner: &mut Owner<D>| owner.rollback(revision, &sessions, since);
+    let applied = agent.ask(rollback).await??;
     memory::give_back_soon();
     Ok(Json(applied))
 }

@@ -73,6 +73,14 @@ fn plans_say_what_changes_and_where() {
             &[],
         ),
         (&[("name = \"db\"", "name = \"db\"\ndescription = \"x\"")], &["~ db: description"], &[]),
+        (
+            &[(
+                "\n[[prefix_list]]",
+                "[[prefix_list]]\nname = \"one\"\nentries = [\"192.0.2.0/25\"]\n[[prefix_list]]\nname = \"two\"\nentries = [\"192.0.2.1/32\", \"192.0.2.2/32\"]\n[[prefix_list]]",
+            )],
+            &["+ one (1 entry)", "+ two (2 entries)"],
+            &[],
+        ),
         // db's rule names web, whose members change.
         (
             &[("name = \"web*\"", "name = \"web0\"")],

@@ -10,7 +10,10 @@ use super::{
     names::description,
     table::{Section, Value, brief, string},
 };
-use crate::model::{PrefixEntry, PrefixList};
+use crate::{
+    describe,
+    model::{PrefixEntry, PrefixList},
+};
 
 const LIST_KEYS: [&str; 4] = ["name", "description", "max_entries", "entries"];
 
@@ -84,10 +87,11 @@ pub(super) fn prefix_list(
     let count = u32::try_from(given).unwrap_or(u32::MAX);
     let max_entries = section.number("max_entries", 0..1_000_001, findings).unwrap_or(count);
     if max_entries < count {
+        let entries = describe::count(given, "entry", "entries");
         findings
             .add(
                 section.place("max_entries"),
-                format!("`max_entries` is {max_entries}, but the list has {count} entries"),
+                format!("`max_entries` is {max_entries}, but the list has {entries}"),
             )
             .help(format!("raise it to {count} at least"));
     }

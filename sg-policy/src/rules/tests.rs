@@ -539,7 +539,7 @@ fn definitions_and_settings_are_refused() {
             &format!("{list}entries = [\"::/0\"]\nmax_entries = 0"),
             4,
             15,
-            "`max_entries` is 0, but the list has 1 entries",
+            "`max_entries` is 0, but the list has 1 entry",
         ),
         ("[settings]\non_revoke = \"kill\"", 2, 13, "`on_revoke` cannot be \"kill\""),
         (

@@ -13,9 +13,14 @@ const GENERATIONS: usize = 64;
 /// Servers of sessions, as /proc names them; OpenSSH 9.8 gave the session a program of its own.
 const SERVERS: [&str; 3] = ["sshd", "sshd-session", "dropbear"];
 
+/// The session that a change must not cut, unless that is `meant`.
+pub(crate) fn unless(meant: bool) -> Vec<Session> {
+    if meant { Vec::new() } else { current() }
+}
+
 /// What the environment says, of this process or of its ancestors (`sudo` hides it from its children);
 /// failing that, the connection of the SSH server among them. What cannot be read is passed over.
-pub(crate) fn current() -> Vec<Session> {
+fn current() -> Vec<Session> {
     let mut process = Process::myself();
     for _ in 0..GENERATIONS {
         let Ok(this) = process else { break };

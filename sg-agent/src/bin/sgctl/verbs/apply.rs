@@ -31,29 +31,32 @@ impl Args {
     pub(crate) fn run(self, client: &Client) -> Result<()> {
         let rules = Input::read(&self.file)?.into_rules()?;
         // A change that goes back by itself may cut anything.
-        let is_careful = self.confirm.is_none() && !self.force;
-        let sessions = if is_careful { session::current() } else { Vec::new() };
+        let sessions = session::unless(self.force || self.confirm.is_some());
         let request = ApplyRequest { rules, confirm: self.confirm, sessions };
         let applied: Applied = client.post("/v1/apply", &request)?;
         self.output.print(&applied, text)
     }
 }
 
-/// What `apply`, `confirm` and `rollback` say.
+/// What `apply` and `rollback` say.
 pub(crate) fn text(applied: &Applied) -> String {
     let Applied { revision, changed, interfaces, took_us, confirm_until } = applied;
-    let interfaces = count(*interfaces, "interface");
+    let in_force = in_force(*revision, *interfaces);
     let mut text = if *changed {
         let took = *took_us as f64 / 1000.0;
-        format!("revision {revision} is in force on {interfaces} ({took:.1} ms)\n")
+        format!("{in_force} ({took:.1} ms)\n")
     } else {
-        format!("no change: revision {revision} is in force on {interfaces}\n")
+        format!("no change: {in_force}\n")
     };
     if let Some(until) = confirm_until {
         let left = seconds_left(*until);
         text += &format!("it rolls back in {left} s; to keep it: sgctl confirm\n");
     }
     text
+}
+
+pub(crate) fn in_force(revision: u64, interfaces: usize) -> String {
+    format!("revision {revision} is in force on {}", count(interfaces, "interface"))
 }
 
 /// Seconds from now to a Unix time; 0 when it has passed.

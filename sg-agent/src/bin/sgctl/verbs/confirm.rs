@@ -12,6 +12,8 @@ pub(crate) struct Args {
 impl Args {
     pub(crate) fn run(self, client: &Client) -> Result<()> {
         let applied: Applied = client.post("/v1/confirm", &())?;
-        self.output.print(&applied, |applied| format!("confirmed: {}", apply::text(applied)))
+        self.output.print(&applied, |Applied { revision, interfaces, .. }| {
+            format!("confirmed: {}\n", apply::in_force(*revision, *interfaces))
+        })
     }
 }

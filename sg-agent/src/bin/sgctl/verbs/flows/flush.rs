@@ -4,6 +4,7 @@ use crate::{
     client::Client,
     error::Result,
     output::{Output, count},
+    session,
 };
 
 /// What is absent does not restrict.
@@ -30,6 +31,9 @@ pub(crate) struct Args {
     /// Only flows opened to this port
     #[arg(long, value_name = "PORT")]
     dport: Option<u16>,
+    /// Also where that would cut the SSH session that this runs in
+    #[arg(long)]
+    force: bool,
     #[command(flatten)]
     output: Output,
 }
@@ -45,6 +49,7 @@ impl Args {
             dst: self.dst,
             sport: self.sport,
             dport: self.dport,
+            sessions: session::unless(self.force),
         };
         let flushed: Flushed = client.post("/v1/flows/flush", &request)?;
         self.output.print(&flushed, |flushed| {
