@@ -66,12 +66,13 @@ impl Did {
         }
     }
 
-    /// An error unless it did this, with a thousandth of the packets at most lost on the way.
+    /// An error unless it did this, but for a part in 250: some are lost on the way, and of a million flows
+    /// in a table for two million one in 500 finds both of its buckets full and takes another's lane.
     pub fn is(self, expected: Self) -> Result<()> {
         let fields = |did: Self| [did.dropped, did.established, did.allowed, did.untracked];
         let all: u64 = fields(expected).iter().sum();
         // Not only a few of ours less: the machines' own, who look for neighbours, may be among them.
-        let like = |did: u64, expected: u64| did.abs_diff(expected) * 1000 <= all;
+        let like = |did: u64, expected: u64| did.abs_diff(expected) * 250 <= all;
         let as_expected = fields(self).iter().zip(fields(expected)).all(|(a, b)| like(*a, b));
         ensure!(as_expected, "expected {expected:?}, did {self:?}");
         Ok(())
