@@ -45,7 +45,11 @@ fuzz_target!(|text: &str| {
         });
         RUNTIME.with(|runtime| {
             let runtime = runtime.get_or_init(|| {
-                Builder::new_current_thread().enable_time().max_blocking_threads(1).build().expect("a runtime")
+                Builder::new_current_thread()
+                    .enable_time()
+                    .max_blocking_threads(1)
+                    .build()
+                    .expect("a runtime")
             });
             runtime.block_on(talk(agent, &requests));
         });
