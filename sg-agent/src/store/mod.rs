@@ -23,7 +23,7 @@ pub use ledger::{Entry, Ledger, Pending};
 use ledger::{FORMAT, Format, Written};
 use sg_common::flow::Tick;
 pub use staged::Staged;
-use staged::digest;
+use staged::{digest, file_name};
 
 const LEDGER: &str = "state.json";
 const REVISIONS: &str = "revisions";
@@ -123,7 +123,7 @@ impl Store {
     /// No thread to be had.
     pub fn stage(&self, text: impl AsRef<str> + Send + 'static) -> Result<Staged, Error> {
         let revision = self.next_revision();
-        Staged::new(revision, self.revision_path(revision), text)
+        Staged::new(revision, self.directory.join(REVISIONS), text)
     }
 
     /// Makes a new revision the current one, durably.
@@ -196,7 +196,7 @@ impl Store {
     }
 
     fn revision_path(&self, revision: u64) -> PathBuf {
-        self.directory.join(REVISIONS).join(format!("{revision}.toml"))
+        self.directory.join(REVISIONS).join(file_name(revision))
     }
 }
 

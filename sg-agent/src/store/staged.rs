@@ -1,7 +1,7 @@
 //! A rules file on its way to the disk, while its rules are compiled.
 
 use std::{
-    path::PathBuf,
+    path::{Path, PathBuf},
     thread::{self, JoinHandle},
 };
 
@@ -21,11 +21,12 @@ impl Staged {
     /// Begins to write.
     pub(super) fn new(
         revision: u64,
-        path: PathBuf,
+        directory: PathBuf,
         text: impl AsRef<str> + Send + 'static,
     ) -> Result<Self, Error> {
-        let to = path.clone();
-        let write = move || write(&to, text.as_ref());
+        let name = file_name(revision);
+        let path = directory.join(&name);
+        let write = move || write(&directory, &name, text.as_ref());
         let thread = thread::Builder::new().name("store".to_owned()).spawn(write);
         let writing = thread.map_err(|source| write_error(path.clone(), source))?;
         Ok(Self { revision, path, writing: Some(writing) })
@@ -48,12 +49,14 @@ impl Drop for Staged {
     }
 }
 
-fn write(path: &std::path::Path, text: &str) -> Result<String, Error> {
-    let written = match (path.parent(), path.file_name().and_then(|name| name.to_str())) {
-        (Some(directory), Some(name)) => files::replace(directory, name, text.as_bytes()),
-        _ => Err(std::io::ErrorKind::InvalidFilename.into()),
-    };
-    written.map_err(|source| write_error(path.to_owned(), source))?;
+/// Name of a revision's rules file.
+pub(super) fn file_name(revision: u64) -> String {
+    format!("{revision}.toml")
+}
+
+fn write(directory: &Path, name: &str, text: &str) -> Result<String, Error> {
+    files::replace(directory, name, text.as_bytes())
+        .map_err(|source| write_error(directory.join(name), source))?;
     Ok(digest(text.as_bytes()))
 }
 
