@@ -116,7 +116,8 @@ impl Ruleset {
     /// As rules.toml, with an entry for interfaces of that name; `more` are further keys of it.
     pub fn toml(&self, interface: &str, more: &str) -> String {
         let (list, allows) = (self.list(), self.allows());
-        let quota = 100 + list.len() + allows.len();
+        // Round, so that a rule more changes nothing but that rule.
+        let quota = (allows.len() / 100 + 1) * 100 + list.len();
         let mut text = format!(
             "[settings.quotas]\nrules_per_group = {quota}\ngroups_per_interface = 1\n\
              rules_per_interface = {quota}\n"
