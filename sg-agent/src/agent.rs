@@ -4,6 +4,7 @@ use std::{future::Future, path::Path, time::Duration};
 
 use anyhow::Context as _;
 use sd_notify::NotifyState;
+use sg_policy::DesiredState;
 use tokio::{
     runtime::Runtime,
     signal::unix::{SignalKind, signal},
@@ -14,7 +15,8 @@ use tracing::{info, warn};
 use crate::{
     clock,
     config::Config,
-    datapath::{self, Datapath},
+    datapath::{self, Datapath, Receiver},
+    links::View,
     lock,
     log::{self, Log, names::Names},
     memory, metrics,
@@ -50,6 +52,7 @@ pub fn run(config: &Config) -> anyhow::Result<()> {
         max_flows: config.max_flows,
         max_interfaces: config.max_interfaces,
         flow_log: config.flow_log.is_some(),
+        first: first_receiver(stored.rules(), watch.view()),
     })?;
     let tap = dataplane.tap()?;
     let names = Names::default();
@@ -111,6 +114,14 @@ pub fn detach(config: &Config) -> anyhow::Result<()> {
     let _lock = lock::acquire(&config.runtime_dir).context("use `sgctl detach --yes`")?;
     Datapath::remove(Path::new(&config.bpffs))?;
     Ok(())
+}
+
+/// What the first interface that the rules filter will be attached to.
+fn first_receiver(rules: &DesiredState, view: &View) -> Receiver {
+    let filtered = view.values().find_map(|link| Some((link, rules.entry_for(&link.name)?)));
+    filtered.map_or(Receiver::Tc, |(link, entry)| {
+        Receiver::of(&link.name, rules.interfaces[entry].datapath)
+    })
 }
 
 /// One worker is enough for what is not the owner's; it keeps the process small.

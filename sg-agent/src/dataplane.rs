@@ -161,7 +161,6 @@ impl Dataplane for Datapath {
     }
 
     fn remove(&mut self, bpffs: &Path) -> Result<(), Error> {
-        self.settle();
         Self::remove(bpffs)
     }
 

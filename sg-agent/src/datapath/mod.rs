@@ -101,6 +101,22 @@ pub struct Options {
     pub max_interfaces: u16,
     /// Whether the programs tell of single packets; see [`tap::Tap`].
     pub flow_log: bool,
+    /// What interfaces are likely to be attached to, so that it is there first.
+    pub first: Receiver,
+}
+
+/// Which program sees what an interface receives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Receiver {
+    Xdp,
+    Tc,
+}
+
+impl Receiver {
+    /// What this interface will get, if its driver keeps what it promises.
+    pub fn of(interface: &str, choice: DatapathChoice) -> Self {
+        if device::wants_xdp(interface, choice).0 { Self::Xdp } else { Self::Tc }
+    }
 }
 
 /// What filters the kernel's ingress of an interface.
@@ -200,7 +216,7 @@ impl Datapath {
         let from = handover::predecessor(&others, options.abi.tables);
         let mut maps = Maps::open(&maps_dir, from.as_deref(), options)?;
         let arena = Arena::open(&maps.arena, &maps.handover)?;
-        let programs = Programs::load(&maps, clock.shift)?;
+        let programs = Programs::load(&maps, clock.shift, options.first)?;
         let mut links = Links::open(base.join("links"))?;
         for other in &others {
             adopt(other, &base, from.is_some())?;
@@ -338,7 +354,7 @@ impl Datapath {
     }
 
     fn move_programs(&mut self) -> Result<(), Error> {
-        let programs = Programs::load(&self.maps, self.clock.shift)?;
+        let programs = Programs::load(&self.maps, self.clock.shift, Receiver::Tc)?;
         programs.settle().map_err(|error| Error::kernel("loading the BPF programs", error))?;
         for ifindex in self.links.attached() {
             self.links.update(&programs, ifindex)?;
@@ -535,12 +551,6 @@ impl Datapath {
             .then(|| flows::at(&self.maps.flows4, &self.maps.flows6, family, word(2) & !IPV6))
             .flatten();
         Ok(ProbeAnswer { reason, flow })
-    }
-
-    /// Waits until no program is being loaded, which could pin a map anew.
-    pub fn settle(&self) {
-        // One that cannot be loaded is said when it is wanted.
-        let _ = self.programs.settle();
     }
 
     /// Removes every link, map and pin under `bpffs`, of any ABI.

@@ -3,13 +3,12 @@
 use std::{
     io,
     os::fd::{AsFd, BorrowedFd},
-    path::PathBuf,
-    sync::{Arc, OnceLock},
+    sync::{Arc, Mutex, OnceLock, PoisonError},
     time::{Duration, Instant},
 };
 
 use aya::{
-    EbpfLoader,
+    Ebpf, EbpfLoader,
     programs::{Program, ProgramFd, ProgramInfo},
 };
 use sg_common::{
@@ -19,7 +18,7 @@ use sg_common::{
 };
 
 use super::{
-    Error, advice,
+    Error, Receiver, advice,
     maps::{Maps, Region},
 };
 
@@ -52,58 +51,76 @@ struct Loaded {
     cost: LoadCost,
 }
 
-/// Loaded when first wanted, or the reason why it cannot be.
-type Slot = OnceLock<Result<Loaded, String>>;
-
 /// The programs. Verifying one keeps a CPU busy for about 100 ms, so they are loaded side by side
-/// from the start on, and whoever wants one waits for that one only. Of aya's object nothing is kept;
-/// descriptors keep programs alive.
+/// from the start on, and whoever wants one waits for that one only.
 #[derive(Clone, Debug)]
 pub struct Programs(Arc<Slots>);
 
 #[derive(Debug)]
 struct Slots {
-    source: Source,
     xdp: Slot,
     tc_in: Slot,
     tc_out: Slot,
     probe: Slot,
 }
 
-/// What all programs are made from.
+/// A program, loaded when first wanted. Then nothing is kept of aya's object; a descriptor keeps the
+/// program alive.
 #[derive(Debug)]
-struct Source {
-    constants: [(&'static str, u32); 16],
-    /// Pins by the map's name in the object.
-    maps: [(&'static str, PathBuf); 7],
+struct Slot {
+    name: &'static str,
+    /// One for each program: aya has no way to load two at once from one.
+    object: Mutex<Option<Ebpf>>,
+    /// Or the reason why it cannot be.
+    loaded: OnceLock<Result<Loaded, String>>,
 }
 
 impl Programs {
     /// Begins to load the programs over `maps`, with the maps' sizes as constants. Done when the one
-    /// that every interface needs is loaded.
+    /// that every interface needs is loaded; of the two for what is received, `first` comes first.
     ///
     /// # Errors
     /// That one cannot be loaded.
-    pub fn load(maps: &Maps, tick_shift: u32) -> Result<Self, Error> {
+    pub fn load(maps: &Maps, tick_shift: u32, first: Receiver) -> Result<Self, Error> {
         if OBJECT.is_empty() {
             return Err(Error::Other(
                 "this sg-agent was built without its BPF object; build it with `cargo xtask build`"
                     .into(),
             ));
         }
-        let [xdp, tc_in, tc_out, probe] = [const { OnceLock::new() }; 4];
-        let source = Source::new(maps, tick_shift);
-        let programs = Self(Arc::new(Slots { source, xdp, tc_in, tc_out, probe }));
-        programs.load_aside(&[Self::tc_in]);
-        programs.load_aside(&[Self::xdp, Self::probe]);
-        match programs.tc_out() {
-            Ok(_) => Ok(programs),
-            Err(error) => Err(Error::kernel("loading the BPF programs", error)),
+        let failed = |error| Error::kernel("loading the BPF programs", error);
+        let programs = Self::prepare(maps, tick_shift).map_err(failed)?;
+        programs.load_aside(match first {
+            Receiver::Xdp => [Self::xdp, Self::tc_in, Self::probe],
+            Receiver::Tc => [Self::tc_in, Self::xdp, Self::probe],
+        });
+        programs.tc_out().map_err(failed)?;
+        Ok(programs)
+    }
+
+    /// Reads the object, and opens the maps by their pins.
+    fn prepare(maps: &Maps, tick_shift: u32) -> io::Result<Self> {
+        let constants = constants(maps, tick_shift);
+        // Reads the kernel's types, which takes longer than all else here: one for all.
+        let mut loader = EbpfLoader::new();
+        for (name, value) in &constants {
+            loader.override_global(name, value, true);
         }
+        for (name, region) in maps.named() {
+            loader.map_pin_path(name, &region.pin);
+        }
+        let mut slot = |name| {
+            let object = loader.load(OBJECT);
+            let object = object.map_err(|error| io::Error::other(failed("the BPF object", &error)));
+            Ok::<Slot, io::Error>(Slot::new(name, object?))
+        };
+        let (xdp, tc_in) = (slot("sg_xdp")?, slot(TC_IN)?);
+        let (tc_out, probe) = (slot(TC_OUT)?, slot("sg_probe")?);
+        Ok(Self(Arc::new(Slots { xdp, tc_in, tc_out, probe })))
     }
 
     /// Loads programs one after the other in a thread. Without one, they are loaded when wanted.
-    fn load_aside(&self, these: &'static [Want]) {
+    fn load_aside(&self, these: [Want; 3]) {
         let programs = self.clone();
         let thread = std::thread::Builder::new().name("load".into());
         // An error is kept for whoever wants the program.
@@ -119,84 +136,58 @@ impl Programs {
     /// # Errors
     /// The program cannot be loaded; so for each of these.
     pub fn xdp(&self) -> io::Result<BorrowedFd<'_>> {
-        fd(self.0.xdp.get_or_init(|| self.0.source.load("sg_xdp")))
+        self.0.xdp.fd()
     }
 
     pub fn tc_in(&self) -> io::Result<BorrowedFd<'_>> {
-        fd(self.0.tc_in.get_or_init(|| self.0.source.load(TC_IN)))
+        self.0.tc_in.fd()
     }
 
     pub fn tc_out(&self) -> io::Result<BorrowedFd<'_>> {
-        fd(self.0.tc_out.get_or_init(|| self.0.source.load(TC_OUT)))
+        self.0.tc_out.fd()
     }
 
     pub fn probe(&self) -> io::Result<BorrowedFd<'_>> {
-        fd(self.0.probe.get_or_init(|| self.0.source.load("sg_probe")))
+        self.0.probe.fd()
     }
 
-    /// Returns when nothing is being loaded any more: the pins that programs find their maps by may
-    /// change then.
+    /// Returns when all are loaded.
+    ///
+    /// # Errors
+    /// One cannot be.
     pub fn settle(&self) -> io::Result<()> {
-        [Self::xdp, Self::tc_in, Self::tc_out, Self::probe]
-            .map(|want: Want| want(self).map(drop))
-            .into_iter()
-            .collect()
+        self.costs().map(drop)
     }
 
     /// Of all programs; waits for them.
     pub fn costs(&self) -> io::Result<[LoadCost; 4]> {
-        self.settle()?;
-        let Slots { xdp, tc_in, tc_out, probe, .. } = &*self.0;
-        let cost = |slot: &Slot| slot.get().and_then(|loaded| Some(loaded.as_ref().ok()?.cost));
-        let costs = [xdp, tc_in, tc_out, probe].map(cost);
-        Ok(costs.map(|cost| cost.expect("loaded above")))
+        let Slots { xdp, tc_in, tc_out, probe } = &*self.0;
+        let cost = |slot: &Slot| slot.get().map(|loaded| loaded.cost);
+        Ok([cost(xdp)?, cost(tc_in)?, cost(tc_out)?, cost(probe)?])
     }
 }
 
 /// How one of the programs is asked for.
 pub type Want = fn(&Programs) -> io::Result<BorrowedFd<'_>>;
 
-fn fd(loaded: &Result<Loaded, String>) -> io::Result<BorrowedFd<'_>> {
-    loaded.as_ref().map(|loaded| loaded.fd.as_fd()).map_err(|text| io::Error::other(text.clone()))
-}
-
-impl Source {
-    fn new(maps: &Maps, tick_shift: u32) -> Self {
-        let last = |size: usize, element: usize| (size - element) as u32;
-        let constants = [
-            ("ARENA_MASK", last(maps.arena.size, size_of::<u32>())),
-            ("FLOWS4_BUCKETS", first_bucket::<Addresses4>(&maps.flows4)),
-            ("FLOWS6_BUCKETS", first_bucket::<Addresses6>(&maps.flows6)),
-            ("FRAGMENTS4_BUCKETS", first_bucket::<Addresses4>(&maps.fragments4)),
-            ("FRAGMENTS6_BUCKETS", first_bucket::<Addresses6>(&maps.fragments6)),
-            ("FLOWS4_MASK", last_bucket::<Addresses4>(&maps.flows4)),
-            ("FLOWS6_MASK", last_bucket::<Addresses6>(&maps.flows6)),
-            ("FRAGMENTS4_MASK", last_bucket::<Addresses4>(&maps.fragments4)),
-            ("FRAGMENTS6_MASK", last_bucket::<Addresses6>(&maps.fragments6)),
-            ("COUNTERS_MASK", last(maps.counters.size, size_of::<CounterRow>())),
-            ("COUNTERS_CPU_SIZE", (maps.slots * size_of::<CounterRow>()) as u32),
-            ("TICK_SHIFT", tick_shift),
-            ("EVENTS_SLOTS", maps.event_slots as u32),
-            ("EVENTS_HEADS_MASK", last(heads_size(maps.cpus), size_of::<Head>())),
-            ("EVENTS_START", heads_size(maps.cpus) as u32),
-            (
-                "EVENTS_MASK",
-                last(events_size(maps.cpus, maps.event_slots.max(1)), size_of::<Event>()),
-            ),
-        ];
-        Self { constants, maps: maps.named().map(|(name, region)| (name, region.pin.clone())) }
+impl Slot {
+    fn new(name: &'static str, object: Ebpf) -> Self {
+        Self { name, object: Mutex::new(Some(object)), loaded: OnceLock::new() }
     }
 
-    /// Loads one program, with an object of its own: aya has no way to load two at once from one.
-    fn load(&self, name: &'static str) -> Result<Loaded, String> {
-        let mut loader = EbpfLoader::new();
-        for (name, value) in &self.constants {
-            loader.override_global(name, value, true);
-        }
-        for (name, pin) in &self.maps {
-            loader.map_pin_path(name, pin);
-        }
-        let mut object = loader.load(OBJECT).map_err(|error| failed("the BPF object", &error))?;
+    fn get(&self) -> io::Result<&Loaded> {
+        let loaded = self.loaded.get_or_init(|| self.load());
+        loaded.as_ref().map_err(|text| io::Error::other(text.clone()))
+    }
+
+    fn fd(&self) -> io::Result<BorrowedFd<'_>> {
+        Ok(self.get()?.fd.as_fd())
+    }
+
+    fn load(&self) -> Result<Loaded, String> {
+        let name = self.name;
+        let object = self.object.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let mut object = object.ok_or_else(|| format!("{name} was being loaded already"))?;
         let program = object
             .program_mut(name)
             .ok_or_else(|| format!("the BPF object has no program {name}"))?;
@@ -214,6 +205,28 @@ impl Source {
         tracing::debug!(?cost, "program loaded");
         Ok(Loaded { fd, cost })
     }
+}
+
+fn constants(maps: &Maps, tick_shift: u32) -> [(&'static str, u32); 16] {
+    let last = |size: usize, element: usize| (size - element) as u32;
+    [
+        ("ARENA_MASK", last(maps.arena.size, size_of::<u32>())),
+        ("FLOWS4_BUCKETS", first_bucket::<Addresses4>(&maps.flows4)),
+        ("FLOWS6_BUCKETS", first_bucket::<Addresses6>(&maps.flows6)),
+        ("FRAGMENTS4_BUCKETS", first_bucket::<Addresses4>(&maps.fragments4)),
+        ("FRAGMENTS6_BUCKETS", first_bucket::<Addresses6>(&maps.fragments6)),
+        ("FLOWS4_MASK", last_bucket::<Addresses4>(&maps.flows4)),
+        ("FLOWS6_MASK", last_bucket::<Addresses6>(&maps.flows6)),
+        ("FRAGMENTS4_MASK", last_bucket::<Addresses4>(&maps.fragments4)),
+        ("FRAGMENTS6_MASK", last_bucket::<Addresses6>(&maps.fragments6)),
+        ("COUNTERS_MASK", last(maps.counters.size, size_of::<CounterRow>())),
+        ("COUNTERS_CPU_SIZE", (maps.slots * size_of::<CounterRow>()) as u32),
+        ("TICK_SHIFT", tick_shift),
+        ("EVENTS_SLOTS", maps.event_slots as u32),
+        ("EVENTS_HEADS_MASK", last(heads_size(maps.cpus), size_of::<Head>())),
+        ("EVENTS_START", heads_size(maps.cpus) as u32),
+        ("EVENTS_MASK", last(events_size(maps.cpus, maps.event_slots.max(1)), size_of::<Event>())),
+    ]
 }
 
 impl LoadCost {

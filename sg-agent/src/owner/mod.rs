@@ -158,6 +158,10 @@ impl Stored {
         let previous = ledger.pending.as_ref().map(|pending| load(store, pending.previous));
         Ok(Self { current: load(store, ledger.current)?, previous: previous.transpose()? })
     }
+
+    pub fn rules(&self) -> &DesiredState {
+        &self.current.rules
+    }
 }
 
 fn load(store: &Store, revision: u64) -> anyhow::Result<Ruleset> {

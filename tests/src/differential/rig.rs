@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, fmt, io};
 
 use sg_agent::datapath::{
-    Abi, Datapath, FlowEntry, Options,
+    Abi, Datapath, FlowEntry, Options, Receiver,
     trial::{Bench, Moved, Place, Program, Trial, Verdict},
 };
 use sg_common::{
@@ -550,6 +550,7 @@ fn options(max_flows: u32, max_interfaces: u16) -> Options {
         max_flows,
         max_interfaces,
         flow_log: true,
+        first: Receiver::Tc,
     }
 }
 
