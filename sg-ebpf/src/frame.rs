@@ -100,6 +100,12 @@ pub(crate) trait Frame {
         if let Some(view) = self.linear::<N>(offset) {
             return Some(view);
         }
+        self.copied::<N>(offset, scratch)
+    }
+
+    /// The same in any case copied: one way for the verifier to follow instead of two.
+    #[inline(always)]
+    fn copied<const N: usize>(&self, offset: u32, scratch: &mut Scratch) -> Option<View> {
         let to = scratch.0.as_mut_ptr();
         self.copy(offset, to.cast(), N as u32).then_some(View(to.cast()))
     }

@@ -295,7 +295,7 @@ fn walk<F: Frame>(frame: &F, chain: &mut Chain, end: u32) -> u32 {
             return short(chain.part as u32) as u32;
         }
         let mut scratch = Scratch::new();
-        let Some(header) = frame.header::<8>(chain.transport, &mut scratch) else {
+        let Some(header) = frame.copied::<8>(chain.transport, &mut scratch) else {
             return short(chain.part as u32) as u32;
         };
         let kind = chain.protocol as u32 | (chain.part as u32) << 8;

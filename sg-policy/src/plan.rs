@@ -95,6 +95,30 @@ pub fn diff(old: &DesiredState, new: &DesiredState) -> Vec<Change> {
     changes
 }
 
+/// Whether [`diff`] is empty; where much differs, without a word on each.
+pub fn is_same(old: &DesiredState, new: &DesiredState) -> bool {
+    let lists = old.prefix_lists.iter().zip(&new.prefix_lists);
+    let mut lists = lists.filter(|(old, new)| old.name == new.name);
+    let groups = old.groups.iter().zip(&new.groups);
+    let mut groups = groups.filter(|(old, new)| old.name == new.name);
+    let differs = lists.any(|(old, new)| has_other(&old.entries, &new.entries, |entry| entry.cidr))
+        || groups.any(|(old, new)| {
+            Direction::BOTH.into_iter().any(|direction| {
+                has_other(old.rules(direction), new.rules(direction), |rule| rule.id)
+            })
+        });
+    !differs && diff(old, new).is_empty()
+}
+
+/// Whether there are more or less, or the first that stands elsewhere is not an old one at all.
+fn has_other<T, K: PartialEq>(old: &[T], new: &[T], key: impl Fn(&T) -> K) -> bool {
+    let mut pairs = old.iter().zip(new);
+    old.len() != new.len()
+        || pairs
+            .find_map(|(old, new)| (key(old) != key(new)).then(|| key(new)))
+            .is_some_and(|moved| old.iter().all(|old| key(old) != moved))
+}
+
 /// Calls `each` with what has the same name on both sides: first what the new side has, in its
 /// order, then what only the old side had.
 fn pair<'s, T>(

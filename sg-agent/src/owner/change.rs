@@ -44,7 +44,7 @@ impl<D: Dataplane> Owner<D> {
             return Err(Error::Request(text));
         }
         self.refuse_while_outstanding()?;
-        if plan::diff(self.rules(), proposal.source.state()).is_empty() {
+        if plan::is_same(self.rules(), proposal.source.state()) {
             return Ok(self.applied(false, since));
         }
         let Proposal { source, origin } = proposal;

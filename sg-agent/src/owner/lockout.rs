@@ -59,7 +59,7 @@ impl<D: Dataplane> Owner<D> {
         origin: Origin,
         sessions: &[Located],
     ) -> Result<(), Error> {
-        if sessions.is_empty() || plan::diff(self.rules(), rules.state()).is_empty() {
+        if sessions.is_empty() || plan::is_same(self.rules(), rules.state()) {
             return Ok(());
         }
         let revision = self.store.next_revision();

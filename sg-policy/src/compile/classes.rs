@@ -5,7 +5,10 @@ use ipnet::IpNet;
 use sg_common::{Family, interval::Ref};
 use smallvec::SmallVec;
 
-use super::layout::{Layout, Width};
+use super::{
+    layout::{Layout, Width},
+    peers::Peers,
+};
 
 /// Number of a peer (CIDR, prefix list or group) among all that rules name.
 pub(super) type PeerId = u32;
@@ -37,7 +40,7 @@ pub(super) fn family_of(net: &IpNet) -> Family {
     }
 }
 
-fn first_address(net: &IpNet) -> u128 {
+pub(super) fn first_address(net: &IpNet) -> u128 {
     match net {
         IpNet::V4(net) => u128::from(net.network().to_bits()),
         IpNet::V6(net) => net.network().to_bits(),
@@ -48,10 +51,14 @@ fn first_address(net: &IpNet) -> u128 {
 type PeerSet = SmallVec<[PeerId; 4]>;
 
 /// Sets of peers; a class's number is the place of its own.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Interner(IndexSet<PeerSet, foldhash::fast::RandomState>);
 
 impl Interner {
+    fn with_capacity(capacity: usize) -> Self {
+        Self(IndexSet::with_capacity_and_hasher(capacity, <_>::default()))
+    }
+
     fn number(&mut self, mut set: PeerSet) -> u32 {
         set.sort_unstable();
         set.dedup();
@@ -62,16 +69,18 @@ impl Interner {
 impl Classes {
     /// Classes of a family's prefixes; those of length 0 are for the caller, since they are in
     /// every class.
-    pub(super) fn new(family: Family, prefixes: impl Iterator<Item = (IpNet, PeerId)>) -> Self {
-        let mut entries: Vec<Entry> = prefixes
+    pub(super) fn new(family: Family, peers: &Peers) -> Self {
+        let mut entries: Vec<Entry> = peers
+            .prefixes()
             .filter(|(net, _)| family_of(net) == family && net.prefix_len() > 0)
             .map(|(net, peer)| (first_address(&net), net.prefix_len(), peer))
             .collect();
         entries.sort_unstable();
         entries.dedup();
-        let mut interner = Interner::default();
+        // Most peers have a class of their own.
+        let mut interner = Interner::with_capacity(entries.len().min(peers.len()) + 1);
         interner.number(PeerSet::new());
-        let mut changes: Vec<(u128, u32)> = Vec::new();
+        let mut changes: Vec<(u128, u32)> = Vec::with_capacity(entries.len() * 2);
         // Prefixes around the present address: where each ends (None: nowhere), and its class.
         let mut around: Vec<(Option<u128>, u32)> = Vec::new();
         let class_in = |around: &[(Option<u128>, u32)]| around.last().map_or(0, |top| top.1);

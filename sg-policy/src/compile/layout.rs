@@ -1,7 +1,9 @@
 //! Words of an image under construction, and interval maps in them.
 
-use foldhash::HashMap;
+use foldhash::{HashMap, HashMapExt as _};
 use sg_common::interval::{Kind, MAX_TABLES, Ref, SMALL_ORDER, UNIT};
+
+use smallvec::SmallVec;
 
 use super::{CompileError, check_size, services::Boundaries};
 
@@ -16,11 +18,9 @@ pub(super) enum Width {
 }
 
 impl Width {
-    fn push(self, words: &mut Vec<u32>, key: u64) {
-        words.push(key as u32);
-        if self == Self::Wide {
-            words.push((key >> 32) as u32);
-        }
+    fn push(self, words: &mut impl Extend<u32>, key: u64) {
+        let words_of_key = if self == Self::Wide { 2 } else { 1 };
+        words.extend([key as u32, (key >> 32) as u32].into_iter().take(words_of_key));
     }
 
     pub(super) fn last_key(self) -> u64 {
@@ -30,6 +30,9 @@ impl Width {
         }
     }
 }
+
+/// Of a run: most have three keys.
+type Block = SmallVec<[u32; 16]>;
 
 /// From this key on, this value.
 pub(super) type Boundary = (u64, Ref);
@@ -43,6 +46,10 @@ pub(super) struct Layout {
 }
 
 impl Layout {
+    pub(super) fn with_room_for(blocks: usize, words: usize) -> Self {
+        Self { words: Vec::with_capacity(words), blocks: HashMap::with_capacity(blocks) }
+    }
+
     /// Stores a block and gives its unit. Blocks that fit a cache line do not straddle two.
     pub(super) fn block(&mut self, block: &[u32]) -> u32 {
         let hash = hash(block);
@@ -112,7 +119,7 @@ impl Layout {
     fn run(&mut self, width: Width, base: Ref, boundaries: &[Boundary]) -> Ref {
         let order = run_order(boundaries.len());
         let keys = (1usize << order) - 1;
-        let mut block = Vec::with_capacity(keys * 3 + 1);
+        let mut block: Block = SmallVec::with_capacity(keys * 3 + 1);
         for index in 0..keys {
             width.push(&mut block, boundaries.get(index).map_or(width.last_key(), |b| b.0));
         }
@@ -144,8 +151,8 @@ impl Layout {
                 value = boundaries[at].1;
                 at += 1;
             }
-            let end =
-                boundaries[at..].partition_point(|(key, _)| (key - low) >> shift == part) + at;
+            let here = boundaries[at..].iter().take_while(|(key, _)| (key - low) >> shift == part);
+            let end = at + here.count();
             block.push(self.part(width, value, &boundaries[at..end], tables - 1).0);
             if end > at {
                 value = boundaries[end - 1].1;

@@ -80,15 +80,16 @@ pub fn compile(
     live: &[LiveInterface],
     parameters: &Parameters,
 ) -> Result<Image, CompileError> {
-    let mut layout = Layout::default();
+    let peers = Peers::of(state, live);
+    // About what a peer takes: a class in a run, services, an entry in a page.
+    let mut layout = Layout::with_room_for(peers.len(), 10 * peers.len());
     layout.words.resize(header::LEN as usize, 0);
     let slots = live.iter().map(|interface| usize::from(interface.slot) + 1).max().unwrap_or(0);
     let hash = Hash::of(live)?;
     let hash_at = layout.reserve(hash.entries.len() * 2, 1);
     let records = layout.reserve(slots * record::LEN as usize, record::LEN as usize);
 
-    let peers = Peers::of(state, live);
-    let classes = Family::BOTH.map(|family| Classes::new(family, peers.prefixes()));
+    let classes = Family::BOTH.map(|family| Classes::new(family, &peers));
     let maps = [classes[0].write(&mut layout), classes[1].write(&mut layout)];
     let mut policies = Policies::new(state, &peers, &classes);
     for interface in live {

@@ -29,9 +29,10 @@ pub(super) struct FamilyRefs {
 
 /// Compiles each policy once.
 pub(super) struct Policies<'a> {
-    peers: &'a Peers<'a>,
+    peers: &'a Peers,
     classes: &'a [Classes; 2],
-    groups: HashMap<&'a str, &'a SecurityGroup>,
+    /// With their places in the state.
+    groups: HashMap<&'a str, (usize, &'a SecurityGroup)>,
     /// Peers that stand for a whole family: by family.
     everyone: [HashSet<PeerId>; 2],
     /// By family.
@@ -45,7 +46,7 @@ type Allowed = Vec<(PeerId, ServiceSet)>;
 impl<'a> Policies<'a> {
     pub(super) fn new(
         state: &'a DesiredState,
-        peers: &'a Peers<'a>,
+        peers: &'a Peers,
         classes: &'a [Classes; 2],
     ) -> Self {
         let mut everyone = [HashSet::new(), HashSet::new()];
@@ -53,7 +54,8 @@ impl<'a> Policies<'a> {
             everyone[family_of(&net) as usize].insert(peer);
         }
         let classes_of = [0, 1].map(|family: usize| ClassesOf::new(&classes[family], peers.len()));
-        let groups = state.groups.iter().map(|group| (group.name.as_str(), group)).collect();
+        let groups = state.groups.iter().enumerate();
+        let groups = groups.map(|(at, group)| (group.name.as_str(), (at, group))).collect();
         Self { peers, classes, groups, everyone, classes_of, done: HashMap::new() }
     }
 
@@ -100,14 +102,14 @@ impl<'a> Policies<'a> {
         direction: Direction,
         family: Family,
     ) -> (ServiceSet, Allowed) {
+        let groups = || groups.iter().filter_map(|name| self.groups.get(name.as_str()));
         let mut everyone = ServiceSet::default();
-        let mut single = Vec::new();
-        let rules = groups
-            .iter()
-            .filter_map(|name| self.groups.get(name.as_str()))
-            .flat_map(|group| group.rules(direction));
-        for rule in rules.filter(|rule| is_of(rule, family)) {
-            let peer = self.peers.number(&rule.peer);
+        let count = groups().map(|(_, group)| group.rules(direction).len()).sum();
+        let mut single = Vec::with_capacity(count);
+        let rules = groups().flat_map(|(at, group)| {
+            group.rules(direction).iter().zip(self.peers.of_rules(*at, direction))
+        });
+        for (rule, &peer) in rules.filter(|(rule, _)| is_of(rule, family)) {
             if self.everyone[family as usize].contains(&peer) {
                 everyone.add(rule.services, family);
             } else {

@@ -24,7 +24,8 @@ pub(super) fn write_row<'a>(
     allowed: impl Iterator<Item = Allowed<'a>>,
 ) -> Result<Ref, CompileError> {
     let base = layout.set(everyone.boundaries());
-    let mut grants = Grants { classes: vec![0; count.next_multiple_of(PAGE)], made: Vec::new() };
+    let made = Vec::with_capacity(allowed.size_hint().0);
+    let mut grants = Grants { classes: vec![0; count.next_multiple_of(PAGE)], made };
     allowed.for_each(|allowed| grants.add(allowed));
     if grants.made.is_empty() && base.is_leaf() {
         return Ok(base);
@@ -93,6 +94,12 @@ impl<'a> Grants<'a> {
         let mut refs = vec![Ref::NONE; used.len()];
         refs[0] = base;
         for grant in (1..used.len()).filter(|grant| used[*grant]) {
+            let (earlier, only) = self.made[grant - 1];
+            if earlier == 0 && everyone.is_empty() {
+                refs[grant] = layout.set(only.boundaries());
+                layout.check_size()?;
+                continue;
+            }
             let mut services = everyone.clone();
             let mut rest = grant;
             while rest != 0 {

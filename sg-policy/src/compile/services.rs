@@ -62,8 +62,16 @@ impl ServiceSet {
         merged
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.ranges.is_empty()
+    }
+
     /// Keys at which membership changes.
     pub(super) fn boundaries(&self) -> Boundaries {
+        // What most sets are.
+        if let [(start, end)] = self.ranges[..] {
+            return [start, end].into_iter().filter(|key| *key < END).collect();
+        }
         self.merged()
             .into_iter()
             .flat_map(|(start, end)| [start, end])

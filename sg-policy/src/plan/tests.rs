@@ -141,6 +141,7 @@ fn plans_say_what_changes_and_where() {
         let lines: Vec<_> =
             changes.iter().map(|change| format!("{} {}", change.op.sign(), change.text)).collect();
         assert_eq!(lines, *expected, "{edits:?}");
+        assert_eq!(is_same(&old, &new), changes.is_empty(), "{edits:?}");
         assert_eq!(reached(&old, &new, &changes), *reach, "{edits:?}");
     }
 }
@@ -149,8 +150,10 @@ fn plans_say_what_changes_and_where() {
 fn order_within_a_group_means_nothing() {
     let mut new = state(RULES);
     new.groups[0].ingress.reverse();
+    assert!(is_same(&state(RULES), &new));
     new.groups.reverse();
     assert_eq!(diff(&state(RULES), &new), []);
+    assert!(is_same(&state(RULES), &new));
 }
 
 #[test]

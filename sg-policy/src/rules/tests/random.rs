@@ -14,7 +14,7 @@ use crate::{
         DatapathChoice, Interface, OnRevoke, PrefixEntry, PrefixList, Quotas, Rule, SecurityGroup,
         Settings, Tracking,
     },
-    plan::{Kind, Op, diff},
+    plan::{Kind, Op, diff, is_same},
 };
 
 const EXAMPLES: [&str; 2] = [
@@ -64,6 +64,7 @@ proptest! {
         prop_assert_eq!(diff(&old, &old), []);
         let (there, back) = (diff(&old, &new), diff(&new, &old));
         prop_assert_eq!(there.len(), back.len());
+        prop_assert_eq!(is_same(&old, &new), there.is_empty());
         let turned = |op| if op == Op::Add { Op::Remove } else if op == Op::Remove { Op::Add } else { op };
         let mut forward: Vec<_> = there.iter().map(|c| (turned(c.op) as u8, c.kind as u8, &c.id)).collect();
         let mut backward: Vec<_> = back.iter().map(|c| (c.op as u8, c.kind as u8, &c.id)).collect();
