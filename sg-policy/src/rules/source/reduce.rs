@@ -39,9 +39,9 @@ pub(super) struct Reduced {
 
 /// None: it is not worth it.
 pub(super) fn reduce(old: &str, outline: &Outline, new: &str) -> Option<Reduced> {
-    let before = common(old.bytes().zip(new.bytes()));
+    let before = common_start(old.as_bytes(), new.as_bytes());
     let both = old.len().min(new.len()) - before;
-    let behind = common(old.bytes().rev().zip(new.bytes().rev())).min(both);
+    let behind = common_end(old.as_bytes(), new.as_bytes()).min(both);
     let changed = before..old.len() - behind;
     let moved = new.len().wrapping_sub(old.len());
 
@@ -88,12 +88,20 @@ pub(super) fn shifted(span: &Range<usize>, moved: usize) -> Range<usize> {
     span.start.wrapping_add(moved)..span.end.wrapping_add(moved)
 }
 
-fn common(mut pairs: impl Iterator<Item = (u8, u8)>) -> usize {
-    let mut same = 0;
-    while pairs.next().is_some_and(|(a, b)| a == b) {
-        same += 1;
-    }
-    same
+/// Bytes that are compared at once.
+const BLOCK: usize = 256;
+
+fn common_start(a: &[u8], b: &[u8]) -> usize {
+    let blocks = a.chunks_exact(BLOCK).zip(b.chunks_exact(BLOCK));
+    let same = blocks.take_while(|(a, b)| a == b).count() * BLOCK;
+    same + a[same..].iter().zip(&b[same..]).take_while(|(a, b)| a == b).count()
+}
+
+fn common_end(a: &[u8], b: &[u8]) -> usize {
+    let blocks = a.rchunks_exact(BLOCK).zip(b.rchunks_exact(BLOCK));
+    let same = blocks.take_while(|(a, b)| a == b).count() * BLOCK;
+    let (a, b) = (&a[..a.len() - same], &b[..b.len() - same]);
+    same + a.iter().rev().zip(b.iter().rev()).take_while(|(a, b)| a == b).count()
 }
 
 impl Reduced {

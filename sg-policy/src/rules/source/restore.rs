@@ -1,7 +1,8 @@
 //! The whole state from that of a file's rest and from that before.
 
-use std::{collections::HashSet, hash::Hash, mem};
+use std::{hash::Hash, mem};
 
+use foldhash::{HashMap, HashSet, HashSetExt as _};
 use sg_common::{Direction, Family};
 use toml::de::DeTable;
 
@@ -159,7 +160,7 @@ fn is_a_set<T, K: Eq + Hash>(parts: &[Part], items: &[T], key: impl Fn(&T) -> K)
 /// As the reading of a whole file demands them.
 fn quotas_hold(state: &DesiredState) -> bool {
     let limit = u64::from(state.settings.quotas.rules_per_group);
-    let lists: std::collections::HashMap<&str, &PrefixList> =
+    let lists: HashMap<&str, &PrefixList> =
         state.prefix_lists.iter().map(|list| (&*list.name, list)).collect();
     let mut total = 0;
     for (group, direction) in

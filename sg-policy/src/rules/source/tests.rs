@@ -78,6 +78,11 @@ fn usual_changes_take_the_short_cut() {
         ("ports = 6,", "ports = 60000,"),
         ("ports = [10, 910]", "ports = [10, 911, 912]"),
         ("cidrs = [\"10.14.0.0/16\"]", "cidrs = [\"10.14.0.0/16\", \"10.15.0.0/16\"]"),
+        // two rules, no byte more or less
+        (
+            "type = 13, prefix_lists = [\"four\"] },\n  { protocol = 14, cidrs",
+            "type = 31, prefix_lists = [\"four\"] },\n  { protocol = 41, cidrs",
+        ),
         // the first, one in the middle, the last goes, comes, or is made a comment
         ("ingress = [\n", &*format!("ingress = [\n{rule}")),
         ("  # 13\n", &*format!("{rule}  # 13\n")),
