@@ -15,7 +15,7 @@ use tracing::{info, warn};
 use crate::{
     clock,
     config::Config,
-    datapath::{self, Datapath, Receiver},
+    datapath::{self, Datapath, Loader, Receiver},
     links::View,
     lock,
     log::{self, Log, names::Names},
@@ -42,18 +42,20 @@ pub fn run(config: &Config) -> anyhow::Result<()> {
     let _state_lock = lock::acquire(&config.state_dir)?;
     // The state first: without it nothing in the kernel is touched.
     let store = Store::open(&config.state_dir)?;
-    let stored = Stored::load(&store)?;
+    let (loader, stored) = Loader::beside(|| Stored::load(&store));
+    let stored = stored?;
     let runtime = runtime()?;
     let _entered = runtime.enter();
     let watch = runtime.block_on(Watch::open())?;
-    let dataplane = Datapath::open(&datapath::Options {
+    let options = datapath::Options {
         abi: config.abi,
         bpffs: config.bpffs.clone(),
         max_flows: config.max_flows,
         max_interfaces: config.max_interfaces,
         flow_log: config.flow_log.is_some(),
         first: first_receiver(stored.rules(), watch.view()),
-    })?;
+    };
+    let dataplane = Datapath::open(&options, loader)?;
     let tap = dataplane.tap()?;
     let names = Names::default();
     let options = owner::Options {

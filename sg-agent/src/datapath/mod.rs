@@ -54,7 +54,7 @@ use self::{
     object::Programs,
 };
 pub use self::{
-    object::LoadCost,
+    object::{LoadCost, Loader},
     seed::{Opening, Opens, Seed},
 };
 
@@ -204,7 +204,7 @@ pub struct Datapath {
 
 impl Datapath {
     /// Loads the programs; creates maps and pins, or takes over those of an earlier agent.
-    pub fn open(options: &Options) -> Result<Self, Error> {
+    pub fn open(options: &Options, loader: Loader) -> Result<Self, Error> {
         let base = options.bpffs.join(version_dir(options.abi.number));
         Self::mount(&options.bpffs)?;
         let maps_dir = base.join("maps");
@@ -216,7 +216,7 @@ impl Datapath {
         let from = handover::predecessor(&others, options.abi.tables);
         let mut maps = Maps::open(&maps_dir, from.as_deref(), options)?;
         let arena = Arena::open(&maps.arena, &maps.handover)?;
-        let programs = Programs::load(&maps, clock.shift, options.first)?;
+        let programs = Programs::load(loader, &maps, clock.shift, options.first)?;
         let mut links = Links::open(base.join("links"))?;
         for other in &others {
             adopt(other, &base, from.is_some())?;
@@ -354,7 +354,8 @@ impl Datapath {
     }
 
     fn move_programs(&mut self) -> Result<(), Error> {
-        let programs = Programs::load(&self.maps, self.clock.shift, Receiver::Tc)?;
+        let programs =
+            Programs::load(Loader::get_ready(), &self.maps, self.clock.shift, Receiver::Tc)?;
         programs.settle().map_err(|error| Error::kernel("loading the BPF programs", error))?;
         for ifindex in self.links.attached() {
             self.links.update(&programs, ifindex)?;

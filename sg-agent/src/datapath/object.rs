@@ -51,6 +51,26 @@ struct Loaded {
     cost: LoadCost,
 }
 
+/// What programs are read with: it knows the kernel's types, which takes 15 to 50 ms to read.
+#[derive(Debug)]
+pub struct Loader(EbpfLoader<'static>);
+
+impl Loader {
+    pub fn get_ready() -> Self {
+        // What the kernel can do is asked once, and here.
+        let _ = aya::features();
+        Self(EbpfLoader::new())
+    }
+
+    /// Gets one ready while `action` runs.
+    pub fn beside<T>(action: impl FnOnce() -> T) -> (Self, T) {
+        let thread = std::thread::Builder::new().name("loader".into()).spawn(Self::get_ready);
+        let done = action();
+        let loader = thread.ok().and_then(|thread| thread.join().ok());
+        (loader.unwrap_or_else(Self::get_ready), done)
+    }
+}
+
 /// The programs. Verifying one keeps a CPU busy for about 100 ms, so they are loaded side by side
 /// from the start on, and whoever wants one waits for that one only.
 #[derive(Clone, Debug)]
@@ -81,7 +101,12 @@ impl Programs {
     ///
     /// # Errors
     /// That one cannot be loaded.
-    pub fn load(maps: &Maps, tick_shift: u32, first: Receiver) -> Result<Self, Error> {
+    pub fn load(
+        loader: Loader,
+        maps: &Maps,
+        tick_shift: u32,
+        first: Receiver,
+    ) -> Result<Self, Error> {
         if OBJECT.is_empty() {
             return Err(Error::Other(
                 "this sg-agent was built without its BPF object; build it with `cargo xtask build`"
@@ -89,7 +114,7 @@ impl Programs {
             ));
         }
         let failed = |error| Error::kernel("loading the BPF programs", error);
-        let programs = Self::prepare(maps, tick_shift).map_err(failed)?;
+        let programs = Self::prepare(loader, maps, tick_shift).map_err(failed)?;
         programs.load_aside(match first {
             Receiver::Xdp => [Self::xdp, Self::tc_in, Self::probe],
             Receiver::Tc => [Self::tc_in, Self::xdp, Self::probe],
@@ -99,10 +124,9 @@ impl Programs {
     }
 
     /// Reads the object, and opens the maps by their pins.
-    fn prepare(maps: &Maps, tick_shift: u32) -> io::Result<Self> {
+    fn prepare(loader: Loader, maps: &Maps, tick_shift: u32) -> io::Result<Self> {
         let constants = constants(maps, tick_shift);
-        // Reads the kernel's types, which takes longer than all else here: one for all.
-        let mut loader = EbpfLoader::new();
+        let mut loader: EbpfLoader<'_> = loader.0;
         for (name, value) in &constants {
             loader.override_global(name, value, true);
         }

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, fmt, io};
 
 use sg_agent::datapath::{
-    Abi, Datapath, FlowEntry, Options, Receiver,
+    Abi, Datapath, FlowEntry, Loader, Options, Receiver,
     trial::{Bench, Moved, Place, Program, Trial, Verdict},
 };
 use sg_common::{
@@ -126,7 +126,7 @@ impl Rig {
 
     /// Loads the programs in the namespace that the thread is in.
     fn open(options: &Options, interfaces: [&str; 3]) -> Self {
-        let datapath = Datapath::open(options).expect("the programs load");
+        let datapath = Datapath::open(options, Loader::get_ready()).expect("the programs load");
         let bench = datapath.bench().expect("the maps are there");
         let ifindexes = interfaces
             .map(|name| nix::net::if_::if_nametoindex(name).expect("the interface is there"));
