@@ -146,6 +146,8 @@ impl<D: Dataplane> Owner<D> {
     /// Tries again what could not be done, or what time has brought about.
     pub(super) fn wake(&mut self) {
         self.expire();
+        self.improve();
+        self.release_in_time();
         if self.unsettled {
             self.settle();
         }
@@ -159,7 +161,8 @@ impl<D: Dataplane> Owner<D> {
             // Past due: the rollback could not be recorded.
             if left.is_zero() { RETRY } else { left }
         });
-        retry.into_iter().chain(deadline).min()
+        let rest = [self.until_time_for_better(), self.until_release()].into_iter().flatten();
+        retry.into_iter().chain(deadline).chain(rest).min()
     }
 
     /// Takes in how the interfaces are now.

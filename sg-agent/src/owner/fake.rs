@@ -31,7 +31,7 @@ use crate::{
     clock,
     connections::{Sockets, Tracked},
     datapath::{
-        self, Attachment, FlowEntry, Hook, Inherited, InheritedInterface, Opening, Opens,
+        self, Attachment, FlowEntry, Haste, Hook, Inherited, InheritedInterface, Opening, Opens,
         ProbeAnswer, Seed,
     },
     dataplane::Dataplane,
@@ -147,15 +147,19 @@ impl Dataplane for Fake {
         ifindex: u32,
         _name: &str,
         choice: DatapathChoice,
+        haste: Haste,
     ) -> Result<Attachment, datapath::Error> {
         let mut kernel = self.kernel.borrow_mut();
-        kernel.diary.push(format!("attach {ifindex} {choice:?}"));
+        let for_now = haste == Haste::Now;
+        let said = if for_now { " for now" } else { "" };
+        kernel.diary.push(format!("attach {ifindex} {choice:?}{said}"));
         kernel.now += kernel.attaching_takes;
         if kernel.broken.contains(&ifindex) {
             return Err(no());
         }
         kernel.attached.insert(ifindex);
-        Ok(Attachment { hook: Hook::Tcx, reason: "fake".to_owned() })
+        let hook = if for_now { Hook::Tc } else { Hook::Tcx };
+        Ok(Attachment { hook, reason: "fake".to_owned(), for_now })
     }
 
     fn detach(&mut self, ifindex: u32) -> Result<(), datapath::Error> {

@@ -328,6 +328,63 @@ fn a_failed_attachment_is_shown_and_tried_again() {
 }
 
 #[test]
+fn of_a_crowd_most_are_attached_for_now_and_better_when_it_is_over() {
+    let mut host = Fixture::new(View::new());
+    host.apply(&rules(&["tap*"])).unwrap();
+    host.diary();
+    let crowd = (2..8).map(|ifindex| link(ifindex, &format!("tap{ifindex}")));
+    host.owner.follow(crowd.collect());
+    let attached =
+        ["2 Auto", "3 Auto", "4 Auto", "5 Auto for now", "6 Auto for now", "7 Auto for now"];
+    assert_eq!(host.diary()[1..], attached.map(|which| format!("attach {which}")));
+    assert_eq!(host.owner.status().interfaces[3].datapath, "tc");
+    host.owner.wake();
+    assert_eq!(host.diary(), [""; 0]);
+    assert!(host.owner.sleep().is_some());
+    for ifindex in [5, 6] {
+        host.owner.pace = Pace::new();
+        host.owner.wake();
+        assert_eq!(host.diary(), [format!("attach {ifindex} Auto")]);
+    }
+    assert_eq!(host.owner.status().interfaces[3].datapath, "tcx");
+    // What cannot be had better is kept, or said.
+    host.kernel().broken.insert(7);
+    host.owner.pace = Pace::new();
+    host.owner.wake();
+    assert_eq!(host.diary()[..2], ["attach 7 Auto", "attach 7 Auto for now"]);
+    assert_eq!(host.owner.status().interfaces[5].datapath_reason, "NOT filtered: no");
+    host.kernel().broken.clear();
+    host.owner.pace = Pace::new();
+    host.owner.wake();
+    assert_eq!(host.owner.status().interfaces[5].datapath, "tcx");
+    assert_eq!(host.owner.sleep(), None);
+}
+
+#[test]
+fn slots_are_released_together_and_before_anybody_has_them() {
+    let mut host = Fixture::new(view([link(2, "tap2"), link(3, "tap3"), link(4, "tap4")]));
+    host.apply(&rules(&["tap*"])).unwrap();
+    host.owner.follow(view([link(3, "tap3"), link(4, "tap4")]));
+    host.diary();
+    // The next ones shortly after it wait.
+    host.owner.follow(view([link(4, "tap4")]));
+    assert_eq!(host.diary(), ["publish 1: 4=2", "detach 3"]);
+    assert!(host.owner.sleep().is_some());
+    let crowd = [link(4, "tap4"), link(7, "tap7"), link(8, "tap8")];
+    host.owner.follow(view(crowd.clone()));
+    assert_eq!(host.diary()[0], "publish 1: 4=2 7=0 8=3");
+    // An interface of the number that one of them is kept for.
+    let again = Link { generation: 99, ..link(3, "tap3").1 };
+    host.owner.follow(crowd.into_iter().chain([(3, again)]).collect());
+    assert_eq!(host.diary()[..2], ["release 1", "publish 1: 3=1 4=2 7=0 8=3"]);
+    // No slot but theirs.
+    host.owner.options.max_interfaces = 4;
+    host.owner.follow(view([link(4, "tap4"), link(9, "tap9")]));
+    let diary = host.diary();
+    assert_eq!(diary[diary.len() - 3..], ["release 0", "release 1", "release 3"]);
+}
+
+#[test]
 fn interfaces_beyond_the_limit_are_said_or_refused() {
     let mut host = Fixture::new(view([link(2, "tap0"), link(3, "tap1")]));
     host.owner.options.max_interfaces = 1;
