@@ -78,23 +78,23 @@ impl Links {
             }
         }
         // TC sees everything before XDP is taken away.
-        let for_now = haste == Haste::Now && !self.has(ifindex, &[IN, OUT]);
-        if for_now {
-            self.attach_clsact(programs, ifindex)?;
+        let in_haste = haste == Haste::Now && !self.has(ifindex, &[IN, OUT]);
+        // A kernel may have TCX and not these.
+        if in_haste && self.attach_clsact(programs, ifindex).is_ok() {
             self.drop_others(ifindex, &[CLSACT])?;
             let reason = format!("{reason}; many came at once, TCX follows");
-            return Ok(Attachment { hook: Hook::Tc, reason, for_now });
+            return Ok(Attachment { hook: Hook::Tc, reason, for_now: true });
         }
         match self.attach_tcx(programs, ifindex) {
             Ok(()) => {
                 self.drop_others(ifindex, &[IN, OUT])?;
-                Ok(Attachment { hook: Hook::Tcx, reason, for_now })
+                Ok(Attachment { hook: Hook::Tcx, reason, for_now: false })
             }
             Err(error) if is_unsupported(&error) => {
                 self.attach_clsact(programs, ifindex)?;
                 self.drop_others(ifindex, &[CLSACT])?;
                 let reason = format!("{reason}; kernel without TCX");
-                Ok(Attachment { hook: Hook::Tc, reason, for_now })
+                Ok(Attachment { hook: Hook::Tc, reason, for_now: false })
             }
             Err(error) => Err(Error::kernel(format!("attaching TCX to {name}"), error)),
         }
@@ -124,18 +124,19 @@ impl Links {
         ifindex: u32,
         haste: Haste,
     ) -> Result<(&'static str, bool), Error> {
-        let for_now = haste == Haste::Now && !self.has(ifindex, &[OUT]);
-        if !for_now {
-            match self.attach_tcx_out(programs, ifindex) {
-                Ok(()) => return Ok((OUT, false)),
-                Err(error) if is_unsupported(&error) => {}
-                Err(error) => {
-                    return Err(Error::kernel(format!("attaching TCX egress to {ifindex}"), error));
-                }
-            }
+        let sends = [clsact::Side::Sends];
+        let in_haste = haste == Haste::Now && !self.has(ifindex, &[OUT]);
+        if in_haste && self.attach_clsact_to(programs, ifindex, &sends).is_ok() {
+            return Ok((CLSACT, true));
         }
-        self.attach_clsact_to(programs, ifindex, &[clsact::Side::Sends])?;
-        Ok((CLSACT, for_now))
+        match self.attach_tcx_out(programs, ifindex) {
+            Ok(()) => Ok((OUT, false)),
+            Err(error) if is_unsupported(&error) => {
+                self.attach_clsact_to(programs, ifindex, &sends)?;
+                Ok((CLSACT, false))
+            }
+            Err(error) => Err(Error::kernel(format!("attaching TCX egress to {ifindex}"), error)),
+        }
     }
 
     fn attach_clsact(&mut self, programs: &Programs, ifindex: u32) -> Result<(), Error> {

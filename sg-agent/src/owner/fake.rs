@@ -25,7 +25,11 @@ use sg_policy::{
 };
 use tempfile::TempDir;
 
-use super::{Error, Options, Owner, Stored, change::Proposal};
+use super::{
+    Error, Options, Owner, Stored,
+    change::Proposal,
+    row::{Change, Request},
+};
 use crate::{
     api::Applied,
     clock,
@@ -367,6 +371,20 @@ impl Fixture {
 
     pub fn apply_until(&mut self, text: &str, seconds: u32) -> Result<Applied, Error> {
         self.owner.apply(proposal(text), Some(seconds), Instant::now())
+    }
+
+    /// All at once, each with the seconds in which it is to be confirmed.
+    pub fn apply_all(&mut self, files: &[(&str, Option<u32>)]) -> Vec<Result<Applied, Error>> {
+        let (sender, answers) = std::sync::mpsc::channel();
+        let change = |&(text, confirm): &(&str, _)| {
+            let (proposal, sender) = (proposal(text), sender.clone());
+            let request =
+                Request { proposal, confirm, sessions: Vec::new(), since: Instant::now() };
+            let answer = Box::new(move |answer| sender.send(answer).expect("a receiver"));
+            Change { request, answer }
+        };
+        self.owner.apply_all(files.iter().map(change).collect());
+        answers.try_iter().collect()
     }
 
     /// Current revision and highest number, as a restart would read them.

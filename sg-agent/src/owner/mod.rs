@@ -18,6 +18,7 @@ pub mod lockout;
 pub mod mailbox;
 mod pace;
 mod queries;
+pub mod row;
 mod seed;
 mod situation;
 mod slots;
