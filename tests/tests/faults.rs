@@ -302,8 +302,11 @@ fn interfaces_come_and_go() {
     eprintln!("before {before:?}\nafter  {after:?}");
     // What the state's largest size took is not all given back.
     assert!(after.rss < before.rss + 16 * 1024, "{before:?} {after:?}");
-    // Of the worst it says nothing on a machine that does other things, too.
-    assert!(median < Duration::from_millis(100), "{median:?}");
+    // Measured: 13, 57 and 90 ms. What else the machine does has the rest; with TCX for all of them it were
+    // 14 interfaces a second, and seconds.
+    assert!(rate > 45.0, "{rate}");
+    let ms = Duration::from_millis;
+    assert!(median < ms(50) && p99 < ms(200) && worst < ms(1000), "{median:?} {p99:?} {worst:?}");
     let log = agent.log();
     assert!(!log.contains("NOT filtered"), "{log}");
 }
