@@ -302,11 +302,11 @@ fn interfaces_come_and_go() {
     eprintln!("before {before:?}\nafter  {after:?}");
     // What the state's largest size took is not all given back.
     assert!(after.rss < before.rss + 16 * 1024, "{before:?} {after:?}");
-    // Measured: 13, 57 and 90 ms. What else the machine does has the rest; with TCX for all of them it were
-    // 14 interfaces a second, and seconds.
+    // Measured in full: 16, 112 and 355 ms on a busy machine, 13, 57 and 90 on one less so. With TCX for all of
+    // them it were 14 interfaces a second.
     assert!(rate > 45.0, "{rate}");
     let ms = Duration::from_millis;
-    assert!(median < ms(50) && p99 < ms(200) && worst < ms(1000), "{median:?} {p99:?} {worst:?}");
+    assert!(median < ms(50) && p99 < ms(250) && worst < ms(1000), "{median:?} {p99:?} {worst:?}");
     let log = agent.log();
     assert!(!log.contains("NOT filtered"), "{log}");
 }
