@@ -74,6 +74,9 @@ pub struct Applied {
     pub interfaces: usize,
     /// Microseconds from the request to the first packet judged anew.
     pub took_us: u64,
+    /// A revision that came with this one and was put in force in its place; this one is recorded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub superseded_by: Option<u64>,
     /// Unix time in seconds at which an unconfirmed change is rolled back.
     pub confirm_until: Option<u64>,
 }

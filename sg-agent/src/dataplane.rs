@@ -8,7 +8,7 @@ use sg_policy::{compile::Image, model::DatapathChoice};
 use crate::{
     connections::{self, Deadline, Sockets, Tracked},
     datapath::{
-        Attachment, Datapath, Error, FlowEntry, Inherited, Opening, Opens, ProbeAnswer, Seed,
+        Attachment, Datapath, Error, FlowEntry, Haste, Inherited, Opening, Opens, ProbeAnswer, Seed,
     },
 };
 
@@ -33,6 +33,7 @@ pub trait Dataplane: 'static {
         ifindex: u32,
         name: &str,
         choice: DatapathChoice,
+        haste: Haste,
     ) -> Result<Attachment, Error>;
     fn detach(&mut self, ifindex: u32) -> Result<(), Error>;
     fn attached(&self) -> Vec<u32>;
@@ -91,8 +92,9 @@ impl Dataplane for Datapath {
         ifindex: u32,
         name: &str,
         choice: DatapathChoice,
+        haste: Haste,
     ) -> Result<Attachment, Error> {
-        self.attach(ifindex, name, choice)
+        self.attach(ifindex, name, choice, haste)
     }
 
     fn detach(&mut self, ifindex: u32) -> Result<(), Error> {

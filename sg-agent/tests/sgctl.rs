@@ -77,6 +77,16 @@ fn apply_without_a_change_says_so() {
 }
 
 #[test]
+fn apply_says_that_a_newer_one_is_in_force() {
+    let file = rules_file(b"");
+    let body = json!({"revision": 7, "changed": true, "interfaces": 1, "took_us": 812,
+        "superseded_by": 9, "confirm_until": null});
+    let agent = FakeAgent::start(vec![("POST /v1/apply", answer(&body))]);
+    let text = "revision 7 is recorded, and superseded: revision 9 is in force on 1 interface\n";
+    expect(&agent, &["apply", path(&file)], 0, text, "");
+}
+
+#[test]
 fn apply_confirm_tells_how_to_keep_the_change() {
     let file = rules_file(b"");
     let agent = FakeAgent::start(vec![("POST /v1/apply", answer(&applied(true, Some(1))))]);

@@ -4,9 +4,10 @@ use std::{
     process::Command,
     sync::atomic::{AtomicBool, Ordering},
     thread,
+    time::Instant,
 };
 
-use sg_agent::api::{Applied, Plan};
+use sg_agent::api::{Applied, Plan, Revision};
 use sg_tests::{
     Datapath, FAMILIES, Role, V4, World, ctl, matrix,
     probe::{Outcome, SILENCE, tcp, udp},
@@ -264,4 +265,42 @@ fn export_round_trip() {
     let exported = world.ctl().run(&["export"]).expect(0).stdout;
     let again: Applied = world.ctl().apply(&exported, &[]);
     assert!(!again.changed, "{exported}");
+}
+
+/// Fifty at once: each is a revision and has an answer, and the last one is in force.
+#[test]
+fn a_storm_of_applies() {
+    const STORM: u16 = 50;
+    let world = World::new(Role::Host, Datapath::Tc);
+    world.apply(&["web"], &web("1", ""));
+    let ctl = world.ctl();
+    let began = Instant::now();
+    let mut answers: Vec<(Applied, u16)> = thread::scope(|scope| {
+        let post = |port: u16| {
+            let text = world.rules(&["web"], &web(&port.to_string(), ""));
+            let ctl = &ctl;
+            scope.spawn(move || (ctl.post_rules(&text), port))
+        };
+        let posts: Vec<_> = (1000..1000 + STORM).map(post).collect();
+        posts.into_iter().map(|post| post.join().expect("an answer")).collect()
+    });
+    let took = began.elapsed();
+    answers.sort_by_key(|(applied, _)| applied.revision);
+    let revisions: Vec<u64> = answers.iter().map(|(applied, _)| applied.revision).collect();
+    assert_eq!(revisions, (2..2 + u64::from(STORM)).collect::<Vec<_>>());
+    let history: Vec<Revision> = ctl.json(&["history"]);
+    assert_eq!(history.len(), 1 + usize::from(STORM));
+    let passed_over = answers.iter().filter_map(|(applied, _)| applied.superseded_by);
+    for newer in passed_over.clone() {
+        let (by, _) = &answers[usize::try_from(newer - 2).expect("a few")];
+        assert_eq!((by.revision, by.superseded_by), (newer, None));
+    }
+    eprintln!("{} of {STORM} passed over, all done after {took:?}", passed_over.clone().count());
+    assert!(passed_over.count() > 0, "each was put in force alone");
+    let allows = |port| {
+        let ends = format!("--src {} --dst {}", V4.remote, V4.instance_port(port));
+        ctl.explain(world.interface(), "ingress", "tcp", &ends).verdict == "allow"
+    };
+    let open: Vec<u16> = (1000..1000 + STORM).filter(|port| allows(*port)).collect();
+    assert_eq!(open, [answers[usize::from(STORM) - 1].1]);
 }

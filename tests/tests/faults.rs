@@ -2,15 +2,16 @@
 //! runs these for as long as the issue that asked for them says; here they are short.
 
 use std::{
+    collections::VecDeque,
     env, fs,
     io::Write as _,
     net::UdpSocket,
     os::fd::BorrowedFd,
     path::Path,
-    process::{Command, Stdio},
+    process::{Child, ChildStdin, Command, Stdio},
     sync::{
         atomic::{AtomicBool, Ordering},
-        mpsc::{Receiver, channel},
+        mpsc::{Receiver, TryRecvError, channel},
     },
     thread,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
@@ -23,7 +24,7 @@ use nix::{
 use rand::{RngExt as _, SeedableRng as _, rngs::SmallRng};
 use sg_tests::{
     Agent, Datapath, NetNs, Role, V4, World, eventually,
-    probe::{SILENCE, udp},
+    probe::{PATIENCE, SILENCE, udp},
 };
 
 fn is_soak() -> bool {
@@ -141,38 +142,80 @@ fn held(agent: &Agent) -> Held {
     Held { descriptors: of("fd"), threads: of("task"), rss: agent.rss(), pins: pins.sum() }
 }
 
-/// Whether both of an interface's links are pinned: they are once its rules are in force.
-fn is_filtered(agent: &Agent, ifindex: u32) -> bool {
-    let versions = fs::read_dir(agent.bpffs()).expect("a bpffs").flatten();
-    versions.into_iter().any(|dir| {
-        let pin = |kind| dir.path().join(format!("links/{ifindex}_{kind}")).exists();
-        pin("out") && (pin("in") || pin("xdp"))
-    })
+/// Whether what filters an interface is pinned: it is once its rules are in force.
+fn is_filtered(links: &Path, ifindex: u32) -> bool {
+    let pin = |kind| links.join(format!("{ifindex}_{kind}")).exists();
+    pin("tc") || pin("out") && (pin("in") || pin("xdp"))
 }
 
-/// Waits for interfaces to be filtered, in the order in which they come; how long each took from its
-/// appearance. Ends when the sender is gone.
+/// Waits for interfaces to be filtered, many at a time; how long each took from its appearance. Ends when
+/// the sender is gone.
 fn watch(agent: &Agent, namespace: BorrowedFd<'_>, names: &Receiver<String>) -> Vec<Duration> {
     const PAUSE: Duration = Duration::from_millis(1);
     setns(namespace, CloneFlags::CLONE_NEWNET).expect("into the namespace");
+    let links = agent.bpffs().join(format!("v{}/links", sg_common::ABI));
+    let (mut coming, mut there) = (VecDeque::new(), Vec::new());
     let mut delays = Vec::new();
-    for name in names {
-        let limit = Instant::now() + Duration::from_secs(30);
-        let ifindex = loop {
-            match if_nametoindex(name.as_str()) {
-                Ok(ifindex) => break ifindex,
-                Err(_) => thread::sleep(PAUSE),
+    let mut is_over = false;
+    while !is_over || !coming.is_empty() || !there.is_empty() {
+        loop {
+            match names.try_recv() {
+                Ok(name) => coming.push_back(name),
+                Err(error) => {
+                    is_over = error == TryRecvError::Disconnected;
+                    break;
+                }
             }
-            assert!(Instant::now() < limit, "{name} has not come");
-        };
-        let appeared = Instant::now();
-        while !is_filtered(agent, ifindex) {
-            assert!(Instant::now() < limit, "{name} is not filtered");
-            thread::sleep(PAUSE);
         }
-        delays.push(appeared.elapsed());
+        // They come in this order.
+        while let Some(ifindex) = coming.front().and_then(|name| if_nametoindex(name.as_str()).ok())
+        {
+            coming.pop_front();
+            there.push((ifindex, Instant::now()));
+        }
+        there.retain(|&(ifindex, appeared)| {
+            let filtered = is_filtered(&links, ifindex);
+            if filtered {
+                delays.push(appeared.elapsed());
+            }
+            assert!(appeared.elapsed() < PATIENCE, "{ifindex} is not filtered");
+            !filtered
+        });
+        thread::sleep(PAUSE);
     }
     delays
+}
+
+/// An `ip` for many commands: to start one takes longer than an interface may.
+struct Ip {
+    child: Child,
+    lines: ChildStdin,
+}
+
+impl Ip {
+    fn start(namespace: &NetNs) -> Self {
+        let mut child = Command::new("ip")
+            .args(["-n", namespace.name(), "-batch", "-"])
+            .stdin(Stdio::piped())
+            .spawn()
+            .expect("ip");
+        let lines = child.stdin.take().expect("a pipe");
+        Self { child, lines }
+    }
+
+    fn add(&mut self, number: usize) {
+        writeln!(self.lines, "link add name c{number} type veth peer name far{number}")
+            .expect("ip");
+    }
+
+    fn remove(&mut self, number: usize) {
+        writeln!(self.lines, "link del dev c{number}").expect("ip");
+    }
+
+    fn end(mut self) {
+        drop(self.lines);
+        assert!(self.child.wait().expect("our child").success());
+    }
 }
 
 /// Interfaces come and go, 50 a second, while rules change, 10 a second.
@@ -196,7 +239,7 @@ fn interfaces_come_and_go() {
     let before = held(&agent);
     let running = AtomicBool::new(true);
     let (appearing, names) = channel();
-    let (delays, changes, took) = thread::scope(|scope| {
+    let (delays, rate, changes, took) = thread::scope(|scope| {
         let ends = Ends(&running);
         let changing = scope.spawn(|| {
             let (mut changes, mut took) = (0, 0);
@@ -211,36 +254,32 @@ fn interfaces_come_and_go() {
         });
         let (watched, inside) = (&agent, namespace.fd());
         let watching = scope.spawn(move || watch(watched, inside, &names));
-        // One `ip` for all: to start one takes longer than an interface may.
-        let mut ip = Command::new("ip")
-            .args(["-n", namespace.name(), "-batch", "-"])
-            .stdin(Stdio::piped())
-            .spawn()
-            .expect("ip");
-        let mut lines = ip.stdin.take().expect("a pipe");
-        let deadline = Instant::now() + Duration::from_secs(time);
-        let mut next = Instant::now();
+        let mut adding = Ip::start(&namespace);
+        // To remove one takes the kernel 16 to 20 ms, most of which it waits.
+        let mut removing = [(); 4].map(|()| Ip::start(&namespace));
+        let began = Instant::now();
         let mut number = 0;
-        while Instant::now() < deadline || number < population {
-            next += STEP;
-            writeln!(lines, "link add name c{number} type veth peer name far{number}").expect("ip");
+        while began.elapsed() < Duration::from_secs(time) || number < population {
+            adding.add(number);
             appearing.send(format!("c{number}")).expect("a watcher");
-            if let Some(oldest) = u32::checked_sub(number, population) {
-                writeln!(lines, "link del dev c{oldest}").expect("ip");
+            if let Some(oldest) = usize::checked_sub(number, population) {
+                removing[oldest % 4].remove(oldest);
             }
             number += 1;
+            let next = began + STEP * u32::try_from(number).expect("not that many");
             thread::sleep(next.saturating_duration_since(Instant::now()));
         }
         drop(appearing);
+        adding.end();
+        let rate = number as f64 / began.elapsed().as_secs_f64();
         let delays = watching.join().expect("all are filtered");
         for left in number.saturating_sub(population)..number {
-            writeln!(lines, "link del dev c{left}").expect("ip");
+            removing[left % 4].remove(left);
         }
-        drop(lines);
-        assert!(ip.wait().expect("our child").success());
+        removing.into_iter().for_each(Ip::end);
         drop(ends);
         let (changes, took) = changing.join().expect("no panic");
-        (delays, changes, took)
+        (delays, rate, changes, took)
     });
     eventually("all are gone", || agent.ctl().status().interfaces.is_empty());
     ctl.post_rules(&text(3));
@@ -249,8 +288,8 @@ fn interfaces_come_and_go() {
     let (worst, median) = (sorted[sorted.len() - 1], sorted[sorted.len() / 2]);
     let p99 = sorted[sorted.len() * 99 / 100];
     eprintln!(
-        "{} interfaces, {changes} changes of {took} us; filtered after {median:?} (median), {p99:?} \
-         (p99), {worst:?} (worst)",
+        "{} interfaces, {rate:.1} a second, {changes} changes of {took} us; filtered after {median:?} \
+         (median), {p99:?} (p99), {worst:?} (worst)",
         delays.len()
     );
     eventually("it holds what it held", || {
@@ -263,8 +302,11 @@ fn interfaces_come_and_go() {
     eprintln!("before {before:?}\nafter  {after:?}");
     // What the state's largest size took is not all given back.
     assert!(after.rss < before.rss + 16 * 1024, "{before:?} {after:?}");
-    // Of the worst it says nothing on a machine that does other things, too.
-    assert!(median < Duration::from_millis(100), "{median:?}");
+    // Measured in full: 16, 112 and 355 ms on a busy machine, 13, 57 and 90 on one less so. With TCX for all of
+    // them it were 14 interfaces a second.
+    assert!(rate > 45.0, "{rate}");
+    let ms = Duration::from_millis;
+    assert!(median < ms(50) && p99 < ms(250) && worst < ms(1000), "{median:?} {p99:?} {worst:?}");
     let log = agent.log();
     assert!(!log.contains("NOT filtered"), "{log}");
 }

@@ -1,8 +1,16 @@
 //! Interfaces come, go and change their names.
 
+use std::{
+    net::{SocketAddr, UdpSocket},
+    process::Command,
+    thread,
+    time::Duration,
+};
+
+use nix::sys::socket::{setsockopt, sockopt::RcvBufForce};
 use sg_agent::api::InterfaceStatus;
 use sg_tests::{
-    Datapath, FAMILIES, Role, V4, V6, World, eventually, matrix,
+    Agent, Datapath, FAMILIES, NetNs, Ran, Role, V4, V6, World, eventually, matrix,
     probe::tcp,
     topology::{connect, number},
 };
@@ -163,4 +171,63 @@ fn xdp_that_cannot_be_had() {
     let status = find(&world, "bridge0").expect("it is filtered all the same");
     assert!(["tcx", "tc"].contains(&status.datapath.as_str()), "{status:?}");
     assert!(status.datapath_reason.to_lowercase().contains("xdp"), "{status:?}");
+}
+
+/// Of many that come at once most get clsact filters first, and TCX when it is over. Packets get what the
+/// rules say meanwhile, qdiscs that were made for it go, and what others have there stays.
+#[test]
+fn a_crowd() {
+    const CROWD: u16 = 12;
+    let (host, guest) = (NetNs::new("host"), NetNs::new("guest"));
+    let agent = Agent::start(&host, &[]);
+    let rule = "{ protocol = \"udp\", ports = 80, cidrs = [\"10.0.0.0/8\"] }";
+    let group = format!("name = \"web\"\ningress = [{rule}]\negress = []");
+    let entry = "[[interface]]\nname = \"c*\"\nrole = \"port\"\ngroups = [\"web\"]";
+    agent.ctl().apply(&format!("[[security_group]]\n{group}\n{entry}\n"), &[]);
+    for number in 0..CROWD {
+        connect(&host, &format!("c{number}"), &guest, &format!("far{number}"));
+    }
+    let shown = |path| {
+        let interfaces = agent.ctl().status().interfaces;
+        interfaces.iter().filter(|entry| entry.datapath == path).count()
+    };
+    eventually("all are filtered", || shown("tcx") + shown("tc") == usize::from(CROWD));
+    // The last one's turn comes after seconds.
+    let last = format!("c{}", CROWD - 1);
+    let theirs = format!("filter add dev {last} ingress pref 9 protocol ip u32 match u32 0 0");
+    let theirs: Vec<&str> = theirs.split(' ').collect();
+    assert!(host.succeeds("tc", &theirs), "{}", agent.log());
+    host.ip(&format!("address add 10.0.0.1/24 dev {last}"));
+    guest.ip(&format!("address add 10.0.0.2/24 dev far{}", CROWD - 1));
+    let at = |port| SocketAddr::from(([10, 0, 0, 2], port));
+    let servers = [80, 81].map(|port| {
+        let server = guest.run(|| UdpSocket::bind(at(port))).expect("a socket");
+        setsockopt(&server, RcvBufForce, &(32 << 20)).expect("a larger buffer");
+        server
+    });
+    let client = host.run(|| UdpSocket::bind("10.0.0.1:0")).expect("a socket");
+    let mut sent = 0;
+    eventually("all have TCX", || {
+        for _ in 0..50 {
+            for port in [80, 81] {
+                client.send_to(b"datagram", at(port)).expect("it is sent");
+            }
+            sent += 1;
+            thread::sleep(Duration::from_millis(1));
+        }
+        shown("tcx") == usize::from(CROWD)
+    });
+    let came = servers.map(|server| {
+        server.set_nonblocking(true).expect("a socket");
+        std::iter::from_fn(|| server.recv(&mut [0; 16]).ok()).count()
+    });
+    assert_eq!(came, [sent, 0]);
+    assert!(agent.log().contains("many came at once"), "{}", agent.log());
+    let of = |name: &str, what: &str| {
+        let args = ["netns", "exec", host.name(), "tc", what, "show", "dev", name];
+        Ran::of(Command::new("ip").args(args).args((what == "filter").then_some("ingress"))).stdout
+    };
+    assert!(of(&last, "filter").contains("u32"));
+    let before = format!("c{}", CROWD - 2);
+    assert!(!of(&before, "qdisc").contains("clsact"), "{}", of(&before, "qdisc"));
 }

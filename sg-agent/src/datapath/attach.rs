@@ -6,6 +6,11 @@
 //! | `<ifindex>_in` | TCX ingress link: the same |
 //! | `<ifindex>_out` | TCX egress link: what it sends |
 //! | `<ifindex>_tc` | a program: stands for clsact filters, which are no links |
+//!
+//! TCX is what an interface should have: no other tool takes a link away. But the kernel waits for a grace
+//! period with RTNL held whenever one comes or goes (tcx_entry_sync, include/net/tcx.h): 15 ms for each
+//! direction, in which no interface can come or go. clsact filters take 0.3 ms, so newcomers in a crowd get
+//! these first.
 
 use std::{
     collections::BTreeSet,
@@ -17,8 +22,9 @@ use std::{
 use sg_policy::model::DatapathChoice;
 
 use super::{
-    Attachment, Error, Hook, clsact, device,
+    Attachment, Error, Haste, Hook, clsact, device,
     object::{Programs, TC_IN, TC_OUT, Want},
+    others,
     sys::{self, AttachType},
 };
 
@@ -30,13 +36,15 @@ const CLSACT: &str = "tc";
 #[derive(Debug)]
 pub struct Links {
     dir: PathBuf,
+    /// Interfaces whose clsact qdisc is our doing.
+    qdiscs: BTreeSet<u32>,
 }
 
 impl Links {
     pub fn open(dir: PathBuf) -> Result<Self, Error> {
         fs::create_dir_all(&dir)
             .map_err(|error| Error::kernel(format!("creating {}", dir.display()), error))?;
-        Ok(Self { dir })
+        Ok(Self { dir, qdiscs: BTreeSet::new() })
     }
 
     fn pin(&self, ifindex: u32, kind: &str) -> PathBuf {
@@ -48,38 +56,52 @@ impl Links {
         pins(&self.dir).into_iter().filter_map(|(ifindex, _)| ifindex.parse().ok()).collect()
     }
 
-    /// Attaches both directions, or puts `programs` in the place of those that are attached.
+    /// Attaches both directions, or puts `programs` in the place of those that are attached. What has TCX
+    /// keeps it, whatever the haste.
     pub fn attach(
-        &self,
+        &mut self,
         programs: &Programs,
         ifindex: u32,
         name: &str,
         choice: DatapathChoice,
+        haste: Haste,
     ) -> Result<Attachment, Error> {
         let (want_xdp, mut reason) = device::wants_xdp(name, choice);
         if want_xdp {
             match self.attach_xdp(programs, ifindex) {
                 Ok(()) => {
-                    let sends = self.attach_sending(programs, ifindex)?;
+                    let (sends, for_now) = self.attach_sending(programs, ifindex, haste)?;
                     self.drop_others(ifindex, &[XDP, sends])?;
-                    return Ok(Attachment { hook: Hook::Xdp, reason });
+                    return Ok(Attachment { hook: Hook::Xdp, reason, for_now });
                 }
                 Err(error) => reason = device::why_not_xdp(&error),
             }
         }
         // TC sees everything before XDP is taken away.
+        let in_haste = haste == Haste::Now && !self.has(ifindex, &[IN, OUT]);
+        // A kernel may have TCX and not these.
+        if in_haste && self.attach_clsact(programs, ifindex).is_ok() {
+            self.drop_others(ifindex, &[CLSACT])?;
+            let reason = format!("{reason}; many came at once, TCX follows");
+            return Ok(Attachment { hook: Hook::Tc, reason, for_now: true });
+        }
         match self.attach_tcx(programs, ifindex) {
             Ok(()) => {
                 self.drop_others(ifindex, &[IN, OUT])?;
-                Ok(Attachment { hook: Hook::Tcx, reason })
+                Ok(Attachment { hook: Hook::Tcx, reason, for_now: false })
             }
             Err(error) if is_unsupported(&error) => {
                 self.attach_clsact(programs, ifindex)?;
                 self.drop_others(ifindex, &[CLSACT])?;
-                Ok(Attachment { hook: Hook::Tc, reason: format!("{reason}; kernel without TCX") })
+                let reason = format!("{reason}; kernel without TCX");
+                Ok(Attachment { hook: Hook::Tc, reason, for_now: false })
             }
             Err(error) => Err(Error::kernel(format!("attaching TCX to {name}"), error)),
         }
+    }
+
+    fn has(&self, ifindex: u32, kinds: &[&str]) -> bool {
+        kinds.iter().all(|kind| self.pin(ifindex, kind).exists())
     }
 
     fn attach_xdp(&self, programs: &Programs, ifindex: u32) -> io::Result<()> {
@@ -95,30 +117,47 @@ impl Links {
         self.ensure(ifindex, OUT, AttachType::TcxEgress, programs.tc_out()?)
     }
 
-    /// The sending side beside XDP, which only sees what is received.
-    fn attach_sending(&self, programs: &Programs, ifindex: u32) -> Result<&'static str, Error> {
+    /// The sending side beside XDP, which only sees what is received: its hook, and whether that is for now.
+    fn attach_sending(
+        &mut self,
+        programs: &Programs,
+        ifindex: u32,
+        haste: Haste,
+    ) -> Result<(&'static str, bool), Error> {
+        let sends = [clsact::Side::Sends];
+        let in_haste = haste == Haste::Now && !self.has(ifindex, &[OUT]);
+        if in_haste && self.attach_clsact_to(programs, ifindex, &sends).is_ok() {
+            return Ok((CLSACT, true));
+        }
         match self.attach_tcx_out(programs, ifindex) {
-            Ok(()) => Ok(OUT),
+            Ok(()) => Ok((OUT, false)),
             Err(error) if is_unsupported(&error) => {
-                self.attach_clsact_to(programs, ifindex, &[clsact::Side::Sends])?;
-                Ok(CLSACT)
+                self.attach_clsact_to(programs, ifindex, &sends)?;
+                Ok((CLSACT, false))
             }
             Err(error) => Err(Error::kernel(format!("attaching TCX egress to {ifindex}"), error)),
         }
     }
 
-    fn attach_clsact(&self, programs: &Programs, ifindex: u32) -> Result<(), Error> {
+    fn attach_clsact(&mut self, programs: &Programs, ifindex: u32) -> Result<(), Error> {
         self.attach_clsact_to(programs, ifindex, &[clsact::Side::Receives, clsact::Side::Sends])
     }
 
     fn attach_clsact_to(
-        &self,
+        &mut self,
         programs: &Programs,
         ifindex: u32,
         sides: &[clsact::Side],
     ) -> Result<(), Error> {
-        let attach = || {
-            clsact::ensure_qdisc(ifindex)?;
+        let mut attach = || {
+            for (kind, attach) in [(IN, AttachType::TcxIngress), (OUT, AttachType::TcxEgress)] {
+                if !self.has(ifindex, &[kind]) {
+                    refuse_beside_another_agent(ifindex, attach)?;
+                }
+            }
+            if clsact::ensure_qdisc(ifindex)? {
+                self.qdiscs.insert(ifindex);
+            }
             for side in sides {
                 let program = match side {
                     clsact::Side::Receives => programs.tc_in()?,
@@ -135,7 +174,7 @@ impl Links {
     }
 
     /// Changes an attached interface to `programs`, hook by hook.
-    pub fn update(&self, programs: &Programs, ifindex: u32) -> Result<(), Error> {
+    pub fn update(&mut self, programs: &Programs, ifindex: u32) -> Result<(), Error> {
         let failed = |error| Error::kernel(format!("updating interface {ifindex}"), error);
         let kinds: [(_, Want); 3] =
             [(XDP, Programs::xdp), (IN, Programs::tc_in), (OUT, Programs::tc_out)];
@@ -184,7 +223,7 @@ impl Links {
     }
 
     /// Takes everything but `kept` off an interface.
-    fn drop_others(&self, ifindex: u32, kept: &[&str]) -> Result<(), Error> {
+    fn drop_others(&mut self, ifindex: u32, kept: &[&str]) -> Result<(), Error> {
         for kind in [XDP, IN, OUT, CLSACT] {
             if !kept.contains(&kind) {
                 remove(&self.dir, ifindex, kind)?;
@@ -194,10 +233,16 @@ impl Links {
             clsact::remove_filter(ifindex, clsact::Side::Receives)
                 .map_err(|error| Error::kernel("removing a clsact filter", error))?;
         }
+        // Where a clsact qdisc is, others cannot add an "ingress" one. Those of theirs stay.
+        if !kept.contains(&CLSACT) && self.qdiscs.remove(&ifindex) && !others::has_filters(ifindex)
+        {
+            clsact::remove_qdisc(ifindex)
+                .map_err(|error| Error::kernel("removing a clsact qdisc", error))?;
+        }
         Ok(())
     }
 
-    pub fn detach(&self, ifindex: u32) -> Result<(), Error> {
+    pub fn detach(&mut self, ifindex: u32) -> Result<(), Error> {
         self.drop_others(ifindex, &[])
     }
 

@@ -14,6 +14,7 @@ const HANDLE: u32 = 0x7367;
 const ETH_P_ALL: u16 = 0x0003;
 
 const RTM_NEWQDISC: u16 = 36;
+const RTM_DELQDISC: u16 = 37;
 const RTM_NEWTFILTER: u16 = 44;
 const RTM_DELTFILTER: u16 = 45;
 const NLM_F_REQUEST: u16 = 1;
@@ -109,15 +110,21 @@ fn open() -> io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(socket) })
 }
 
-/// A clsact qdisc; one that is there already stays.
-pub fn ensure_qdisc(ifindex: u32) -> io::Result<()> {
+/// A clsact qdisc, and whether it is new: one that is there already stays.
+pub fn ensure_qdisc(ifindex: u32) -> io::Result<bool> {
     let flags = NLM_F_CREATE | NLM_F_EXCL;
     let message = Message::new(RTM_NEWQDISC, flags, ifindex, CLSACT_HANDLE, TC_H_CLSACT, 0)
         .attribute(TCA_KIND, b"clsact\0");
     match message.send() {
-        Err(error) if error.raw_os_error() == Some(libc::EEXIST) => Ok(()),
-        result => result,
+        Err(error) if error.raw_os_error() == Some(libc::EEXIST) => Ok(false),
+        result => result.map(|()| true),
     }
+}
+
+/// Removes a clsact qdisc with all that is in it.
+pub fn remove_qdisc(ifindex: u32) -> io::Result<()> {
+    let message = Message::new(RTM_DELQDISC, 0, ifindex, CLSACT_HANDLE, TC_H_CLSACT, 0);
+    or_gone(message.attribute(TCA_KIND, b"clsact\0").send())
 }
 
 /// Priority and protocol as a filter message has them.
@@ -142,7 +149,11 @@ pub fn replace_filter(ifindex: u32, side: Side, program: BorrowedFd<'_>) -> io::
 pub fn remove_filter(ifindex: u32, side: Side) -> io::Result<()> {
     let message = Message::new(RTM_DELTFILTER, 0, ifindex, HANDLE, side.parent(), info())
         .attribute(TCA_KIND, b"bpf\0");
-    match message.send() {
+    or_gone(message.send())
+}
+
+fn or_gone(removed: io::Result<()>) -> io::Result<()> {
+    match removed {
         Err(error)
             if matches!(
                 error.raw_os_error(),

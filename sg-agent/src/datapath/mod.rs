@@ -127,11 +127,22 @@ pub enum Hook {
     Tc,
 }
 
+/// How soon an interface has to be filtered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Haste {
+    /// By the hook that is best for it, which takes 30 ms.
+    Best,
+    /// At once, by what can be attached in less than one; see [`Attachment::for_now`].
+    Now,
+}
+
 /// How an interface is attached, and why so.
 #[derive(Clone, Debug)]
 pub struct Attachment {
     pub hook: Hook,
     pub reason: String,
+    /// There is a better hook, to be attached when there is time.
+    pub for_now: bool,
 }
 
 /// What an earlier agent left, read from the pinned maps.
@@ -365,7 +376,7 @@ impl Datapath {
     }
 
     /// Links that had changed already get the present programs again: both arenas say the same.
-    fn move_back(&self) {
+    fn move_back(&mut self) {
         for ifindex in self.links.attached() {
             if let Err(error) = self.links.update(&self.programs, ifindex) {
                 tracing::error!(ifindex, %error, "stays with the rules of now until the next agent");
@@ -380,8 +391,9 @@ impl Datapath {
         ifindex: u32,
         name: &str,
         choice: DatapathChoice,
+        haste: Haste,
     ) -> Result<Attachment, Error> {
-        self.links.attach(&self.programs, ifindex, name, choice)
+        self.links.attach(&self.programs, ifindex, name, choice, haste)
     }
 
     /// Takes programs off an interface; also right for one that is gone. No error if not attached.

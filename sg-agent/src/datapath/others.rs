@@ -36,6 +36,8 @@ const TCA_BPF_ID: u16 = 11;
 /// Our filters' priority; others' with it are beside us.
 const FIRST: u32 = 1;
 
+const PARENTS: [(&str, u32); 2] = [("ingress", 0xffff_fff2), ("egress", 0xffff_fff3)];
+
 /// What runs on interfaces besides us, in words, by ifindex. What cannot be read is left out.
 pub fn on(interfaces: &[u32], programs: &Programs) -> BTreeMap<u32, Vec<String>> {
     let ours = [programs.xdp(), programs.tc_in(), programs.tc_out()]
@@ -63,7 +65,7 @@ pub fn on(interfaces: &[u32], programs: &Programs) -> BTreeMap<u32, Vec<String>>
         if !with_filters.contains(&ifindex) {
             continue;
         }
-        for (hook, parent) in [("ingress", 0xffff_fff2), ("egress", 0xffff_fff3)] {
+        for (hook, parent) in PARENTS {
             for (what, priority, id) in filters(ifindex, parent).unwrap_or_default() {
                 if !ours.contains(&id) {
                     let order = if priority > FIRST { "after" } else { "beside" };
@@ -121,6 +123,11 @@ fn with_filters() -> BTreeSet<u32> {
         tracing::debug!(%error, "qdiscs cannot be listed");
     }
     found
+}
+
+/// Whether there is a clsact filter; what cannot be read counts as one.
+pub fn has_filters(ifindex: u32) -> bool {
+    PARENTS.iter().any(|(_, parent)| !filters(ifindex, *parent).is_ok_and(|found| found.is_empty()))
 }
 
 /// Filters of clsact: what they are, their priority, the program's id (0: no program).

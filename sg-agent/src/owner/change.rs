@@ -47,13 +47,7 @@ impl<D: Dataplane> Owner<D> {
         if plan::is_same(self.rules(), proposal.source.state()) {
             return Ok(self.applied(false, since));
         }
-        let Proposal { source, origin } = proposal;
-        let new = NewRevision {
-            file: self.store.stage(Text(Arc::clone(&source)))?,
-            origin: &origin,
-            rules: count_rules(source.state()),
-            groups: source.state().groups.len(),
-        };
+        let new = self.stage(self.store.next_revision(), &proposal)?;
         let outstanding = confirm.map(|seconds| Outstanding {
             previous: self.target.active.clone(),
             deadline: self.ticks().after(seconds),
@@ -65,13 +59,29 @@ impl<D: Dataplane> Owner<D> {
             boot_id: self.options.boot_id.clone(),
             until: outstanding.until,
         });
-        let active = Ruleset::new(self.store.next_revision(), Arc::clone(&source));
+        let Proposal { source, origin } = &proposal;
+        let active = Ruleset::new(self.store.next_revision(), Arc::clone(source));
         let revision = active.revision;
         self.enforce(Target { active, outstanding }, Cause::Apply, |store| {
-            store.record(new, pending).map(drop)
+            store.record(vec![new], pending)
         })?;
         info!(revision, origin, "applied");
         Ok(self.applied(true, since))
+    }
+
+    /// Begins to write a revision's file.
+    pub(super) fn stage<'a>(
+        &self,
+        revision: u64,
+        proposal: &'a Proposal,
+    ) -> Result<NewRevision<'a>, Error> {
+        let Proposal { source, origin } = proposal;
+        Ok(NewRevision {
+            file: self.store.stage(revision, Text(Arc::clone(source)))?,
+            origin,
+            rules: count_rules(source.state()),
+            groups: source.state().groups.len(),
+        })
     }
 
     /// The change that waits stays.
@@ -146,6 +156,8 @@ impl<D: Dataplane> Owner<D> {
     /// Tries again what could not be done, or what time has brought about.
     pub(super) fn wake(&mut self) {
         self.expire();
+        self.improve();
+        self.release_in_time();
         if self.unsettled {
             self.settle();
         }
@@ -159,7 +171,8 @@ impl<D: Dataplane> Owner<D> {
             // Past due: the rollback could not be recorded.
             if left.is_zero() { RETRY } else { left }
         });
-        retry.into_iter().chain(deadline).min()
+        let rest = [self.until_time_for_better(), self.until_release()].into_iter().flatten();
+        retry.into_iter().chain(deadline).chain(rest).min()
     }
 
     /// Takes in how the interfaces are now.
@@ -187,7 +200,7 @@ impl<D: Dataplane> Owner<D> {
         )))
     }
 
-    fn applied(&self, changed: bool, since: Instant) -> Applied {
+    pub(super) fn applied(&self, changed: bool, since: Instant) -> Applied {
         let filtered = self.filtered.values();
         Applied {
             revision: self.target.active.revision,
@@ -196,6 +209,7 @@ impl<D: Dataplane> Owner<D> {
                 .filter(|held| held.entry.is_some() && held.attachment.is_ok())
                 .count(),
             took_us: u64::try_from(since.elapsed().as_micros()).unwrap_or(u64::MAX),
+            superseded_by: None,
             confirm_until: self.target.outstanding.as_ref().map(|outstanding| outstanding.until),
         }
     }

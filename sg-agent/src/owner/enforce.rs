@@ -15,7 +15,7 @@ use super::{
     situation::Situation,
 };
 use crate::{
-    datapath::{self, Attachment},
+    datapath::{self, Attachment, Haste},
     dataplane::Dataplane,
     store::{self, Ledger, Store},
 };
@@ -77,6 +77,7 @@ impl<D: Dataplane> Owner<D> {
         commit: impl FnOnce(&mut Store) -> Result<(), store::Error>,
     ) -> Result<(), Error> {
         let began = Instant::now();
+        self.release_in_time();
         let situation = self.situation(&target, cause);
         if cause.is_strict() && !situation.left_out.is_empty() {
             return Err(Error::Refused(self.no_slot()));
@@ -229,14 +230,17 @@ impl<D: Dataplane> Owner<D> {
             // Links of an earlier interface of this number would pass for this one's.
             self.dataplane.detach(ifindex)?;
         }
-        self.dataplane.attach(ifindex, name, choice)
+        let haste = self.pace.take(Instant::now());
+        self.dataplane.attach(ifindex, name, choice, haste)
     }
 
     fn undo(&mut self, attempt: &Attempt) {
         for &(ifindex, choice) in attempt.undo.iter().rev() {
             let name = self.view.get(&ifindex).map(|link| link.name.clone()).unwrap_or_default();
             let undone = match choice {
-                Some(choice) => self.dataplane.attach(ifindex, &name, choice).map(drop),
+                Some(choice) => {
+                    self.dataplane.attach(ifindex, &name, choice, Haste::Best).map(drop)
+                }
                 None => self.dataplane.detach(ifindex),
             };
             if let Err(error) = undone {
@@ -270,7 +274,7 @@ impl<D: Dataplane> Owner<D> {
         self.unsettled = !situation.left_out.is_empty()
             || self.filtered.values().any(|held| held.attachment.is_err());
         self.detach_unwanted();
-        self.release(&before);
+        self.give_up(&before);
         self.note_left_out(situation);
     }
 
@@ -287,16 +291,6 @@ impl<D: Dataplane> Owner<D> {
                 self.unsettled = true;
             }
         }
-    }
-
-    /// Slots are free for others once no image in force names them.
-    fn release(&mut self, before: &BTreeMap<u32, Filtered>) {
-        let is_over = |(ifindex, held): &(&u32, &Filtered)| {
-            let still = self.filtered.get(*ifindex).is_some_and(|now| now.slot == held.slot);
-            !still && held.slot < self.options.max_interfaces
-        };
-        let over: Vec<u16> = before.iter().filter(is_over).map(|(_, held)| held.slot).collect();
-        self.dataplane.release(&over);
     }
 
     fn note_left_out(&mut self, situation: &Situation) {

@@ -25,13 +25,17 @@ use sg_policy::{
 };
 use tempfile::TempDir;
 
-use super::{Error, Options, Owner, Stored, change::Proposal};
+use super::{
+    Error, Options, Owner, Stored,
+    change::Proposal,
+    row::{Change, Request},
+};
 use crate::{
     api::Applied,
     clock,
     connections::{Sockets, Tracked},
     datapath::{
-        self, Attachment, FlowEntry, Hook, Inherited, InheritedInterface, Opening, Opens,
+        self, Attachment, FlowEntry, Haste, Hook, Inherited, InheritedInterface, Opening, Opens,
         ProbeAnswer, Seed,
     },
     dataplane::Dataplane,
@@ -147,15 +151,19 @@ impl Dataplane for Fake {
         ifindex: u32,
         _name: &str,
         choice: DatapathChoice,
+        haste: Haste,
     ) -> Result<Attachment, datapath::Error> {
         let mut kernel = self.kernel.borrow_mut();
-        kernel.diary.push(format!("attach {ifindex} {choice:?}"));
+        let for_now = haste == Haste::Now;
+        let said = if for_now { " for now" } else { "" };
+        kernel.diary.push(format!("attach {ifindex} {choice:?}{said}"));
         kernel.now += kernel.attaching_takes;
         if kernel.broken.contains(&ifindex) {
             return Err(no());
         }
         kernel.attached.insert(ifindex);
-        Ok(Attachment { hook: Hook::Tcx, reason: "fake".to_owned() })
+        let hook = if for_now { Hook::Tc } else { Hook::Tcx };
+        Ok(Attachment { hook, reason: "fake".to_owned(), for_now })
     }
 
     fn detach(&mut self, ifindex: u32) -> Result<(), datapath::Error> {
@@ -363,6 +371,20 @@ impl Fixture {
 
     pub fn apply_until(&mut self, text: &str, seconds: u32) -> Result<Applied, Error> {
         self.owner.apply(proposal(text), Some(seconds), Instant::now())
+    }
+
+    /// All at once, each with the seconds in which it is to be confirmed.
+    pub fn apply_all(&mut self, files: &[(&str, Option<u32>)]) -> Vec<Result<Applied, Error>> {
+        let (sender, answers) = std::sync::mpsc::channel();
+        let change = |&(text, confirm): &(&str, _)| {
+            let (proposal, sender) = (proposal(text), sender.clone());
+            let request =
+                Request { proposal, confirm, sessions: Vec::new(), since: Instant::now() };
+            let answer = Box::new(move |answer| sender.send(answer).expect("a receiver"));
+            Change { request, answer }
+        };
+        self.owner.apply_all(files.iter().map(change).collect());
+        answers.try_iter().collect()
     }
 
     /// Current revision and highest number, as a restart would read them.

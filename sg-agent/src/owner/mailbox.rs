@@ -8,13 +8,17 @@ use std::{
 
 use tokio::sync::oneshot;
 
-use super::Owner;
-use crate::{dataplane::Dataplane, links::View};
+use super::{
+    Error, Owner,
+    row::{Change, Request},
+};
+use crate::{api::Applied, dataplane::Dataplane, links::View};
 
 type Call<D> = Box<dyn FnOnce(&mut Owner<D>) + Send>;
 
 enum Message<D> {
     Call(Call<D>),
+    Apply(Change),
     Links(View),
     Stop(anyhow::Result<()>),
 }
@@ -47,6 +51,14 @@ impl<D: Dataplane> Mailbox<D> {
             let _ = answer.send(call(owner));
         };
         self.0.send(Message::Call(Box::new(call))).map_err(|_| Ending)?;
+        answered.await.map_err(|_| Ending)
+    }
+
+    /// Has new rules put in force.
+    pub async fn apply(&self, request: Request) -> Result<Result<Applied, Error>, Ending> {
+        let (answer, answered) = oneshot::channel();
+        let answer = Box::new(|result| drop(answer.send(result)));
+        self.0.send(Message::Apply(Change { request, answer })).map_err(|_| Ending)?;
         answered.await.map_err(|_| Ending)
     }
 
@@ -87,20 +99,27 @@ impl<D: Dataplane> Inbox<D> {
         Ok(())
     }
 
-    /// Of several views in a row only the last is looked at.
-    fn handle(&self, message: Message<D>, owner: &mut Owner<D>) -> ControlFlow<anyhow::Result<()>> {
-        let (mut message, mut latest) = (Some(message), None);
-        while let Some(Message::Links(view)) = message {
-            latest = Some(view);
-            message = self.0.try_recv().ok();
+    /// Takes in all that is there by now. Nobody of those who asked has an answer yet, so any order among
+    /// them is right: first the newest view, then all new rules together.
+    fn handle(&self, first: Message<D>, owner: &mut Owner<D>) -> ControlFlow<anyhow::Result<()>> {
+        let (mut newest, mut changes, mut rest) = (None, Vec::new(), Vec::new());
+        for message in std::iter::once(first).chain(self.0.try_iter()) {
+            match message {
+                Message::Links(view) => newest = Some(view),
+                Message::Apply(change) => changes.push(change),
+                other => rest.push(other),
+            }
         }
-        if let Some(view) = latest {
+        if let Some(view) = newest {
             owner.follow(view);
         }
-        match message {
-            Some(Message::Call(call)) => call(owner),
-            Some(Message::Stop(why)) => return ControlFlow::Break(why),
-            Some(Message::Links(_)) | None => {}
+        owner.apply_all(changes);
+        for message in rest {
+            match message {
+                Message::Call(call) if !owner.stopping => call(owner),
+                Message::Stop(why) => return ControlFlow::Break(why),
+                _ => {}
+            }
         }
         ControlFlow::Continue(())
     }

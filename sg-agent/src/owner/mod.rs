@@ -16,9 +16,12 @@ pub mod figures;
 mod flows;
 pub mod lockout;
 pub mod mailbox;
+mod pace;
 mod queries;
+pub mod row;
 mod seed;
 mod situation;
+mod slots;
 #[cfg(test)]
 mod tests;
 
@@ -32,7 +35,11 @@ use sg_policy::{
     rules::source::Source,
 };
 
-use self::figures::{ImageFigures, Publishing};
+use self::{
+    figures::{ImageFigures, Publishing},
+    pace::Pace,
+    slots::Used,
+};
 use crate::{
     clock::Ticks,
     datapath::{self, Attachment},
@@ -138,6 +145,8 @@ pub struct Owner<D> {
     live_fallback: Vec<LiveInterface>,
     /// Something is not as it should be and is tried again.
     unsettled: bool,
+    pace: Pace,
+    used: Used,
     stopping: bool,
     image: ImageFigures,
     publishing: Publishing,
@@ -203,6 +212,8 @@ impl<D: Dataplane> Owner<D> {
             live: Vec::new(),
             live_fallback: Vec::new(),
             unsettled: false,
+            pace: Pace::new(),
+            used: Used::default(),
             stopping: false,
             image: ImageFigures::default(),
             publishing: Publishing::default(),

@@ -71,7 +71,8 @@ impl<D: Dataplane> Owner<D> {
                 Some(kept) if cause.ends_pickup() => (kept.slot, 0),
                 Some(kept) => (kept.slot, kept.pickup_until),
                 None => {
-                    let free = (0..self.options.max_interfaces).find(|slot| !taken.contains(slot));
+                    let is_free = |slot: &u16| !taken.contains(slot) && !self.used.contains(*slot);
+                    let free = (0..self.options.max_interfaces).find(is_free);
                     let Some(slot) = free else {
                         situation.left_out.insert(ifindex);
                         continue;

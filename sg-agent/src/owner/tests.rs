@@ -5,14 +5,14 @@ use std::time::Instant;
 use sg_common::{Direction, flow::Timeout};
 
 use super::{
-    fake::{Fixture, link, view},
+    fake::{Fixture, TOO_LARGE, link, view},
     lockout::Origin,
     *,
 };
 use crate::connections::{Phase, Socket, Sockets, Tracked};
 use crate::links::{Link, View};
 use crate::{
-    api::{FlushRequest, Session},
+    api::{self, FlushRequest, Session},
     datapath::FlowEntry,
     session::Located,
 };
@@ -325,6 +325,129 @@ fn a_failed_attachment_is_shown_and_tried_again() {
     assert_eq!(host.diary(), ["attach 2 Auto"]);
     assert_eq!(host.owner.status().interfaces[0].datapath, "tcx");
     assert_eq!(host.owner.sleep(), None);
+}
+
+#[test]
+fn of_a_crowd_most_are_attached_for_now_and_better_when_it_is_over() {
+    let mut host = Fixture::new(View::new());
+    host.apply(&rules(&["tap*"])).unwrap();
+    host.diary();
+    let crowd = (2..8).map(|ifindex| link(ifindex, &format!("tap{ifindex}")));
+    host.owner.follow(crowd.collect());
+    let attached =
+        ["2 Auto", "3 Auto", "4 Auto", "5 Auto for now", "6 Auto for now", "7 Auto for now"];
+    assert_eq!(host.diary()[1..], attached.map(|which| format!("attach {which}")));
+    assert_eq!(host.owner.status().interfaces[3].datapath, "tc");
+    host.owner.wake();
+    assert_eq!(host.diary(), [""; 0]);
+    assert!(host.owner.sleep().is_some());
+    for ifindex in [5, 6] {
+        host.owner.pace = Pace::new();
+        host.owner.wake();
+        assert_eq!(host.diary(), [format!("attach {ifindex} Auto")]);
+    }
+    assert_eq!(host.owner.status().interfaces[3].datapath, "tcx");
+    // What cannot be had better is kept, or said.
+    host.kernel().broken.insert(7);
+    host.owner.pace = Pace::new();
+    host.owner.wake();
+    assert_eq!(host.diary()[..2], ["attach 7 Auto", "attach 7 Auto for now"]);
+    assert_eq!(host.owner.status().interfaces[5].datapath_reason, "NOT filtered: no");
+    host.kernel().broken.clear();
+    host.owner.pace = Pace::new();
+    host.owner.wake();
+    assert_eq!(host.owner.status().interfaces[5].datapath, "tcx");
+    assert_eq!(host.owner.sleep(), None);
+}
+
+#[test]
+fn slots_are_released_together_and_before_anybody_has_them() {
+    let mut host = Fixture::new(view([link(2, "tap2"), link(3, "tap3"), link(4, "tap4")]));
+    host.apply(&rules(&["tap*"])).unwrap();
+    host.owner.follow(view([link(3, "tap3"), link(4, "tap4")]));
+    host.diary();
+    // The next ones shortly after it wait.
+    host.owner.follow(view([link(4, "tap4")]));
+    assert_eq!(host.diary(), ["publish 1: 4=2", "detach 3"]);
+    assert!(host.owner.sleep().is_some());
+    let crowd = [link(4, "tap4"), link(7, "tap7"), link(8, "tap8")];
+    host.owner.follow(view(crowd.clone()));
+    assert_eq!(host.diary()[0], "publish 1: 4=2 7=0 8=3");
+    // An interface of the number that one of them is kept for.
+    let again = Link { generation: 99, ..link(3, "tap3").1 };
+    host.owner.follow(crowd.into_iter().chain([(3, again)]).collect());
+    assert_eq!(host.diary()[..2], ["release 1", "publish 1: 3=1 4=2 7=0 8=3"]);
+    // No slot but theirs.
+    host.owner.options.max_interfaces = 4;
+    host.owner.follow(view([link(4, "tap4"), link(9, "tap9")]));
+    let diary = host.diary();
+    assert_eq!(diary[diary.len() - 3..], ["release 0", "release 1", "release 3"]);
+}
+
+/// [`rules`] for tap0, and a port that is open.
+fn with_port(port: u16) -> String {
+    let rule =
+        format!("ingress = [{{ protocol = \"tcp\", ports = {port}, cidrs = [\"10.0.0.0/8\"] }}]");
+    rules(&["tap0"]).replace("name = \"web\"\n", &format!("name = \"web\"\n{rule}\n"))
+}
+
+/// Revision, whether it is a new one, and the one that was put in force instead; or what was said.
+fn answers(answers: Vec<Result<api::Applied, Error>>) -> Vec<String> {
+    let answer = |answer: Result<_, Error>| match answer {
+        Ok(api::Applied { revision, changed: false, .. }) => format!("{revision} as it was"),
+        Ok(api::Applied { revision, superseded_by: Some(newer), .. }) => {
+            format!("{revision} by {newer}")
+        }
+        Ok(api::Applied { revision, .. }) => revision.to_string(),
+        Err(error) => error.to_string(),
+    };
+    answers.into_iter().map(answer).collect()
+}
+
+#[test]
+fn of_applies_in_a_row_all_are_recorded_and_the_last_is_in_force() {
+    let mut host = Fixture::new(view([link(2, "tap0")]));
+    host.apply(&with_port(1)).unwrap();
+    host.diary();
+    let files = [2, 3, 4, 5].map(with_port);
+    let done = host.apply_all(&files.each_ref().map(|text| (text.as_str(), None)));
+    assert_eq!(answers(done), ["2 by 5", "3 by 5", "4 by 5", "5"]);
+    assert_eq!(host.diary(), ["publish 5: 2=0"]);
+    assert_eq!(host.stored(), (5, 5));
+    assert_eq!(host.owner.history().len(), 5);
+    for revision in 2..=5 {
+        assert_eq!(host.owner.store.text(revision).unwrap(), files[revision as usize - 2]);
+    }
+    assert_eq!(host.owner.rollback(Some(3), &[], Instant::now()).unwrap().revision, 6);
+}
+
+#[test]
+fn in_a_row_each_apply_hears_what_becomes_of_its_own() {
+    let mut host = Fixture::new(view([link(2, "tap0"), link(3, "tap1")]));
+    host.apply(&with_port(1)).unwrap();
+    host.diary();
+    let [two, three] = [2, 3].map(with_port);
+    let broken = rules(&[TOO_LARGE]);
+    // The same again, and one that is refused.
+    let said =
+        answers(host.apply_all(&[(&two, None), (&two, None), (&broken, None), (&three, None)]));
+    assert_eq!(said[..2], ["2", "2 as it was"]);
+    assert!(said[2].ends_with("nothing was changed"), "{}", said[2]);
+    assert_eq!(said[3], "3");
+    assert_eq!(host.diary(), ["publish 2: 2=0", "publish 3: 2=0"]);
+    // The last one is refused: the one before it is in force.
+    let said = answers(host.apply_all(&[(&two, None), (&broken, None)]));
+    assert_eq!((said[0].as_str(), host.stored().0), ("4", 4));
+    host.diary();
+    // What cuts, attaches or waits for its confirmation is in force, and be it for a moment.
+    let (cut, other) = (with_cut(&three), rules(&["tap1"]));
+    let done = host.apply_all(&[(&cut, None), (&other, None), (&two, Some(60)), (&three, None)]);
+    let said = answers(done);
+    assert_eq!(said[..3], ["5", "6", "7"]);
+    assert!(said[3].contains("waits to be confirmed"), "{}", said[3]);
+    let published = host.diary();
+    let published = published.iter().filter(|what| what.starts_with("publish")).count();
+    assert_eq!(published, 3);
 }
 
 #[test]

@@ -10,7 +10,7 @@ use crate::{
     api::{Applied, ApplyRequest, Change, MAX_FILE, Plan, Revision, RollbackRequest, RulesFile},
     dataplane::Dataplane,
     memory,
-    owner::{Owner, change::Proposal, lockout::Origin, mailbox::Mailbox},
+    owner::{Owner, change::Proposal, mailbox::Mailbox, row::Request},
     session,
 };
 
@@ -45,11 +45,7 @@ pub(super) async fn apply<D: Dataplane>(
     let source = Arc::new(blocking(move || parse(&present, rules)).await?);
     let proposal = Proposal { source, origin };
     let sessions = session::locate(sessions).await;
-    let apply = move |owner: &mut Owner<D>| {
-        owner.refuse_lock_out(&proposal.source, Origin::File, &sessions)?;
-        owner.apply(proposal, confirm, since)
-    };
-    let applied = agent.ask(apply).await??;
+    let applied = agent.apply(Request { proposal, confirm, sessions, since }).await??;
     memory::give_back_soon();
     Ok(Json(applied))
 }

@@ -117,31 +117,42 @@ impl Store {
         String::from_utf8(text).map_err(|error| Error::Corrupted { path, what: error.to_string() })
     }
 
-    /// Begins to write the rules file of the next revision. Nobody reads it before [`Self::record`].
+    /// Begins to write the rules file of a revision to come. Nobody reads it before [`Self::record`].
     ///
     /// # Errors
     /// No thread to be had.
-    pub fn stage(&self, text: impl AsRef<str> + Send + 'static) -> Result<Staged, Error> {
-        let revision = self.next_revision();
+    pub fn stage(
+        &self,
+        revision: u64,
+        text: impl AsRef<str> + Send + 'static,
+    ) -> Result<Staged, Error> {
         Staged::new(revision, self.directory.join(REVISIONS), text)
     }
 
-    /// Makes a new revision the current one, durably.
-    pub fn record(&mut self, new: NewRevision<'_>, pending: Option<Pending>) -> Result<u64, Error> {
-        let revision = new.file.revision;
-        debug_assert_eq!(revision, self.next_revision());
-        let sha256 = new.file.finish()?;
-        let entry = Entry {
-            revision,
-            applied_at: crate::clock::unix_now(),
-            rules: new.rules,
-            groups: new.groups,
-            origin: new.origin.to_owned(),
-            sha256,
-            rolled_back: false,
+    /// Makes new revisions, the last of them the current one, durably.
+    pub fn record(
+        &mut self,
+        new: Vec<NewRevision<'_>>,
+        pending: Option<Pending>,
+    ) -> Result<(), Error> {
+        debug_assert!(
+            (self.next_revision()..).zip(&new).all(|(next, new)| new.file.revision == next)
+        );
+        let entry = |new: NewRevision<'_>| {
+            Ok(Entry {
+                revision: new.file.revision,
+                applied_at: crate::clock::unix_now(),
+                rules: new.rules,
+                groups: new.groups,
+                origin: new.origin.to_owned(),
+                sha256: new.file.finish()?,
+                rolled_back: false,
+            })
         };
-        self.change(|ledger| ledger.record(entry, pending))?;
-        Ok(revision)
+        let entries = new.into_iter().map(entry).collect::<Result<Vec<_>, _>>()?;
+        self.change(|ledger| {
+            entries.into_iter().for_each(|entry| ledger.record(entry, pending.clone()));
+        })
     }
 
     /// The current revision needs no confirmation any more.

@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use sg_agent::datapath::{Hook, trial::Moved};
+use sg_agent::datapath::{Haste, Hook, trial::Moved};
 use sg_common::{Direction, counter};
 use sg_policy::{
     model::{DatapathChoice, Role},
@@ -43,7 +43,10 @@ pub fn over_a_wire(nic: Nic, datapath: Datapath, seed: u64, cases: u64) -> u64 {
             Datapath::Xdp => DatapathChoice::Xdp,
             Datapath::Tc => DatapathChoice::Tc,
         };
-        let attached = rig.datapath.attach(rig.ifindexes[0], "nic0", choice).expect("it attaches");
+        let attached = rig
+            .datapath
+            .attach(rig.ifindexes[0], "nic0", choice, Haste::Best)
+            .expect("it attaches");
         let natively = datapath == Datapath::Xdp && nic.has_xdp();
         assert_eq!(attached.hook == Hook::Xdp, natively, "{attached:?}");
         // Drivers take the link down to give or take a hook.

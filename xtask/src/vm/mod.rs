@@ -37,9 +37,9 @@ pub(crate) struct Args {
     /// Instead of the tests: the package on a Debian system, from its installation to its removal
     #[arg(long, conflicts_with_all = ["filter", "nextest"])]
     systemd: bool,
-    /// Seconds that a guest may take
-    #[arg(long, value_name = "SECONDS", default_value_t = 560)]
-    limit: u64,
+    /// Seconds that a guest may take [default: 560, with --systemd 900]
+    #[arg(long, value_name = "SECONDS")]
+    limit: Option<u64>,
     /// Only tests whose name contains this
     filter: Option<String>,
     /// Passed on to cargo-nextest in the guest
@@ -58,7 +58,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     setup::ensure_vm()?;
     if args.systemd {
         let kernel = kernels.last().context("a kernel")?;
-        return systemd::run(kernel, Duration::from_secs(args.limit));
+        return systemd::run(kernel, Duration::from_secs(args.limit.unwrap_or(900)));
     }
     let built = build::run(&build::Args::default())?;
     let payload = payload::build(&built)?;
@@ -106,7 +106,7 @@ fn boot(kernel: &Kernel, payload: Payload, args: &Args) -> Result<Vec<String>> {
     archive.write(&files)?;
     let name = kernel.version.to_owned();
     let guest = Guest { name, image: kernel.image()?, files, folder };
-    guest.run(Duration::from_secs(args.limit))
+    guest.run(Duration::from_secs(args.limit.unwrap_or(560)))
 }
 
 /// What the guest's process 1 does; see `tests/src/bin/init`.

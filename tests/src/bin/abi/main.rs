@@ -1,18 +1,32 @@
-//! `sg-agent` of another ABI, which `SG_ABI=NUMBER.TABLES` says; for tests of upgrades.
+//! `sg-agent` of another ABI, for tests of upgrades: of that which `SG_ABI=NUMBER.TABLES` says, or of the one
+//! after ours.
 
+use anyhow::Context as _;
 use clap::Parser as _;
 use sg_agent::{
     agent,
-    config::{Cli, Config},
+    config::{Cli, Command, Config},
     datapath::Abi,
     logging,
 };
 
 fn main() -> anyhow::Result<()> {
     logging::start();
-    let mut config = Config::load(&Cli::parse())?;
-    let numbers = std::env::var("SG_ABI")?;
-    let (number, tables) = numbers.split_once('.').ok_or(anyhow::anyhow!("NUMBER.TABLES"))?;
-    config.abi = Abi { number: number.parse()?, tables: tables.parse()? };
-    agent::run(&config)
+    let cli = Cli::parse();
+    let mut config = Config::load(&cli)?;
+    config.abi = abi()?;
+    match cli.command {
+        Some(Command::Detach) => agent::detach(&config),
+        Some(Command::Mount) => agent::mount(&config),
+        None => agent::run(&config),
+    }
+}
+
+fn abi() -> anyhow::Result<Abi> {
+    let Some(numbers) = std::env::var_os("SG_ABI") else {
+        return Ok(Abi { number: Abi::OURS.number + 1, ..Abi::OURS });
+    };
+    let numbers = numbers.to_str().and_then(|numbers| numbers.split_once('.'));
+    let (number, tables) = numbers.context("SG_ABI is NUMBER.TABLES")?;
+    Ok(Abi { number: number.parse()?, tables: tables.parse()? })
 }

@@ -11,6 +11,7 @@ use std::{
 };
 
 use clap::Parser;
+use sg_common::ABI;
 use sg_tests::{
     NetNs, eventually,
     probe::{SILENCE, tcp},
@@ -41,8 +42,8 @@ struct Args {
     /// Seconds that all may take
     #[arg(long)]
     limit: u64,
-    /// The package to install, and one of another version
-    #[arg(num_args = 2)]
+    /// The package to install, one of another version, and one of another ABI
+    #[arg(num_args = 3)]
     packages: Vec<PathBuf>,
 }
 
@@ -88,6 +89,11 @@ fn main() {
     let (status, _) = test.guest.run("journalctl -u sg-agent | grep -qi watchdog");
     assert_eq!(status, 0, "it was the watchdog");
     test.goes_on(&traffic, "an upgrade to another version", &install('c', &args.packages[1]));
+    test.is_of_abi(ABI);
+    test.goes_on(&traffic, "an upgrade to another ABI", &install('d', &args.packages[2]));
+    test.is_of_abi(ABI + 1);
+    test.goes_on(&traffic, "the way back", &install('c', &args.packages[1]));
+    test.is_of_abi(ABI);
     let connection = traffic.end();
     test.detaches();
     test.removes(connection);
@@ -228,6 +234,12 @@ impl Test<'_> {
             after.0 - before.0,
             echoed - echoes
         ));
+    }
+
+    /// What is pinned is of this ABI, and of no other.
+    #[track_caller]
+    fn is_of_abi(&mut self, number: u32) {
+        assert_eq!(self.guest.does("ls /sys/fs/bpf/sg"), format!("v{number}"));
     }
 
     /// Detached is detached, until somebody starts it again.

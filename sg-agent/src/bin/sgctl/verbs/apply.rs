@@ -40,7 +40,11 @@ impl Args {
 
 /// What `apply` and `rollback` say.
 pub(crate) fn text(applied: &Applied) -> String {
-    let Applied { revision, changed, interfaces, took_us, confirm_until } = applied;
+    let Applied { revision, changed, interfaces, took_us, superseded_by, confirm_until } = applied;
+    if let Some(newer) = superseded_by {
+        let newer = in_force(*newer, *interfaces);
+        return format!("revision {revision} is recorded, and superseded: {newer}\n");
+    }
     let in_force = in_force(*revision, *interfaces);
     let mut text = if *changed {
         let took = *took_us as f64 / 1000.0;

@@ -1,0 +1,102 @@
+//! How many interfaces get their best hook at once, which takes time that nobody else has meanwhile.
+
+use std::time::{Duration, Instant};
+
+use super::Owner;
+use crate::{
+    datapath::{Attachment, Haste},
+    dataplane::Dataplane,
+};
+
+/// As many do not keep the last of them waiting for more than 100 ms.
+const AT_ONCE: u32 = 3;
+/// And one more after this: an eighth of the time.
+const EACH: Duration = Duration::from_millis(250);
+
+/// A bucket that newcomers empty, those that get nothing from it, too: in a crowd nobody gets anything.
+#[derive(Debug)]
+pub(super) struct Pace {
+    full_at: Instant,
+}
+
+impl Pace {
+    pub(super) fn new() -> Self {
+        Self { full_at: Instant::now() }
+    }
+
+    /// For one more interface.
+    pub(super) fn take(&mut self, now: Instant) -> Haste {
+        let until_full = self.full_at.saturating_duration_since(now);
+        let haste = if until_full + EACH <= AT_ONCE * EACH { Haste::Best } else { Haste::Now };
+        self.full_at = now + (until_full + EACH).min(AT_ONCE * EACH);
+        haste
+    }
+
+    fn until_full(&self, now: Instant) -> Duration {
+        self.full_at.saturating_duration_since(now)
+    }
+}
+
+impl<D: Dataplane> Owner<D> {
+    /// When there is time for the next of [`Self::improve`].
+    pub(super) fn until_time_for_better(&self) -> Option<Duration> {
+        self.attached_for_now().map(|_| self.pace.until_full(Instant::now()))
+    }
+
+    fn attached_for_now(&self) -> Option<u32> {
+        let is_for_now = |(ifindex, held): (&u32, &super::Filtered)| {
+            held.attachment.as_ref().is_ok_and(|attachment| attachment.for_now).then_some(*ifindex)
+        };
+        self.filtered.iter().find_map(is_for_now)
+    }
+
+    /// Gives one interface that was attached in haste the hook that it should have.
+    pub(super) fn improve(&mut self) {
+        let now = Instant::now();
+        let Some(ifindex) = self.attached_for_now().filter(|_| self.pace.until_full(now).is_zero())
+        else {
+            return;
+        };
+        let haste = self.pace.take(now);
+        let Some(held) = self.filtered.get_mut(&ifindex) else { return };
+        match self.dataplane.attach(ifindex, &held.name, held.choice, haste) {
+            Ok(attachment) => held.attachment = Ok(attachment),
+            Err(error) => {
+                tracing::warn!(interface = %held.name, %error, "keeps the hook that it has");
+                let kept = self.dataplane.attach(ifindex, &held.name, held.choice, Haste::Now);
+                let kept = kept.map_err(|error| error.to_string());
+                self.unsettled |= kept.is_err();
+                held.attachment =
+                    kept.map(|attachment| Attachment { for_now: false, ..attachment });
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn given(pace: &mut Pace, from: Instant, gaps_in_ms: &[u64]) -> Vec<Haste> {
+        let mut now = from;
+        let take = |gap: &u64| {
+            now += Duration::from_millis(*gap);
+            pace.take(now)
+        };
+        gaps_in_ms.iter().map(take).collect()
+    }
+
+    #[test]
+    fn a_few_get_the_best_and_a_crowd_what_is_quick() {
+        use Haste::{Best, Now};
+        let mut pace = Pace::new();
+        let from = pace.full_at;
+        assert_eq!(given(&mut pace, from, &[0, 0, 0, 0, 0]), [Best, Best, Best, Now, Now]);
+        // Still a crowd: 20 ms apart, however long.
+        let from = from + Duration::from_millis(20);
+        assert_eq!(given(&mut pace, from, &[20; 1000]), [Now; 1000]);
+        // Four a second are none.
+        let from = pace.full_at;
+        assert_eq!(given(&mut pace, from, &[250; 1000]), [Best; 1000]);
+    }
+}
