@@ -88,7 +88,7 @@ impl<D: Dataplane> Owner<D> {
             && !self.unsettled
             && !ruleset.is_cut()
             && ruleset.rules.interfaces == self.rules().interfaces
-            && !plan::diff(present, &ruleset.rules).is_empty()
+            && !plan::is_same(present, &ruleset.rules)
             && self.image(&ruleset, &self.live, self.dataplane.now()).is_ok()
     }
 
@@ -96,7 +96,7 @@ impl<D: Dataplane> Owner<D> {
     fn apply_together(&mut self, row: &[Change]) -> Option<Vec<Applied>> {
         let [.., before, Change { request: last, .. }] = row else { return None };
         let is_plain = last.confirm.is_none() && self.target.outstanding.is_none();
-        if !is_plain || plan::diff(before.request.rules(), last.rules()).is_empty() {
+        if !is_plain || plan::is_same(before.request.rules(), last.rules()) {
             return None;
         }
         self.refuse_lock_out(&last.proposal.source, Origin::File, &last.sessions).ok()?;
