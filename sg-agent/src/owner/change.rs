@@ -35,7 +35,7 @@ impl<D: Dataplane> Owner<D> {
     /// for.
     pub fn apply(
         &mut self,
-        proposal: Proposal,
+        proposal: &Proposal,
         confirm: Option<u32>,
         since: Instant,
     ) -> Result<Applied, Error> {
@@ -47,7 +47,7 @@ impl<D: Dataplane> Owner<D> {
         if plan::is_same(self.rules(), proposal.source.state()) {
             return Ok(self.applied(false, since));
         }
-        let new = self.stage(self.store.next_revision(), &proposal)?;
+        let new = self.stage(self.store.next_revision(), proposal)?;
         let outstanding = confirm.map(|seconds| Outstanding {
             previous: self.target.active.clone(),
             deadline: self.ticks().after(seconds),
@@ -59,11 +59,11 @@ impl<D: Dataplane> Owner<D> {
             boot_id: self.options.boot_id.clone(),
             until: outstanding.until,
         });
-        let Proposal { source, origin } = &proposal;
+        let Proposal { source, origin } = proposal;
         let active = Ruleset::new(self.store.next_revision(), Arc::clone(source));
         let revision = active.revision;
         self.enforce(Target { active, outstanding }, Cause::Apply, |store| {
-            store.record(vec![new], pending)
+            store.record(vec![new], pending.as_ref())
         })?;
         info!(revision, origin, "applied");
         Ok(self.applied(true, since))
@@ -129,7 +129,7 @@ impl<D: Dataplane> Owner<D> {
         let source = ruleset.source;
         self.refuse_lock_out(&source, Origin::Revision(revision), sessions)?;
         let proposal = Proposal { source, origin: format!("rollback to {revision}") };
-        self.apply(proposal, None, since)
+        self.apply(&proposal, None, since)
     }
 
     /// Makes a rollback that the data path has done by itself a fact.

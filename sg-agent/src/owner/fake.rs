@@ -366,11 +366,11 @@ impl Fixture {
     }
 
     pub fn apply(&mut self, text: &str) -> Result<Applied, Error> {
-        self.owner.apply(proposal(text), None, Instant::now())
+        self.owner.apply(&proposal(text), None, Instant::now())
     }
 
     pub fn apply_until(&mut self, text: &str, seconds: u32) -> Result<Applied, Error> {
-        self.owner.apply(proposal(text), Some(seconds), Instant::now())
+        self.owner.apply(&proposal(text), Some(seconds), Instant::now())
     }
 
     /// All at once, each with the seconds in which it is to be confirmed.

@@ -73,7 +73,7 @@ impl<D: Dataplane> Owner<D> {
     fn apply_one(&mut self, request: Request) -> Result<Applied, Error> {
         let Request { proposal, confirm, sessions, since } = request;
         self.refuse_lock_out(&proposal.source, Origin::File, &sessions)?;
-        self.apply(proposal, confirm, since)
+        self.apply(&proposal, confirm, since)
     }
 
     /// Whether nobody could tell that it was not in force for a moment: it would be taken, no interface would

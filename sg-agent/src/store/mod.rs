@@ -133,7 +133,7 @@ impl Store {
     pub fn record(
         &mut self,
         new: Vec<NewRevision<'_>>,
-        pending: Option<Pending>,
+        pending: Option<&Pending>,
     ) -> Result<(), Error> {
         debug_assert!(
             (self.next_revision()..).zip(&new).all(|(next, new)| new.file.revision == next)
@@ -151,7 +151,7 @@ impl Store {
         };
         let entries = new.into_iter().map(entry).collect::<Result<Vec<_>, _>>()?;
         self.change(|ledger| {
-            entries.into_iter().for_each(|entry| ledger.record(entry, pending.clone()));
+            entries.into_iter().for_each(|entry| ledger.record(entry, pending.cloned()));
         })
     }
 

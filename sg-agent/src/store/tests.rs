@@ -3,7 +3,7 @@ use std::{fs, os::unix::fs::PermissionsExt as _, path::Path};
 use super::*;
 
 /// Records a revision with this text.
-fn record(store: &mut Store, text: &'static str, pending: Option<Pending>) -> Result<u64, Error> {
+fn record(store: &mut Store, text: &'static str, pending: Option<&Pending>) -> Result<u64, Error> {
     let revision = store.next_revision();
     let file = store.stage(revision, text)?;
     let new = NewRevision { file, origin: "rules.toml", rules: 1, groups: 1 };
@@ -24,7 +24,7 @@ fn what_was_recorded_is_there_after_a_restart() {
     let mut store = open(directory.path());
     assert_eq!(store.ledger().current, 0);
     assert_eq!(record(&mut store, "one", None).unwrap(), 1);
-    assert_eq!(record(&mut store, "two", Some(pending(1))).unwrap(), 2);
+    assert_eq!(record(&mut store, "two", Some(&pending(1))).unwrap(), 2);
     let again = open(directory.path());
     assert_eq!(again.ledger(), store.ledger());
     assert_eq!(again.ledger().pending, Some(pending(1)));
@@ -68,13 +68,13 @@ fn an_unconfirmed_change_goes_back_or_stays() {
     let directory = tempfile::tempdir().unwrap();
     let mut store = open(directory.path());
     record(&mut store, "one", None).unwrap();
-    record(&mut store, "two", Some(pending(1))).unwrap();
+    record(&mut store, "two", Some(&pending(1))).unwrap();
     store.roll_back().unwrap();
     let ledger = store.ledger();
     assert_eq!((ledger.current, ledger.last, &ledger.pending), (1, 2, &None));
     let undone: Vec<_> = ledger.revisions.iter().map(|entry| entry.rolled_back).collect();
     assert_eq!(undone, [false, true]);
-    record(&mut store, "three", Some(pending(1))).unwrap();
+    record(&mut store, "three", Some(&pending(1))).unwrap();
     assert_eq!(store.ledger().before_current(), Some(1));
     store.confirm().unwrap();
     assert_eq!((store.ledger().current, &store.ledger().pending), (3, &None));
@@ -116,7 +116,7 @@ fn old_revisions_go_but_never_the_one_to_fall_back_to() {
     let directory = tempfile::tempdir().unwrap();
     let mut store = open(directory.path());
     for _ in 0..ledger::KEPT + 5 {
-        record(&mut store, "x", Some(pending(1))).unwrap();
+        record(&mut store, "x", Some(&pending(1))).unwrap();
     }
     assert_eq!(store.ledger().revisions.len(), ledger::KEPT);
     assert_eq!(store.text(1).unwrap(), "x");
@@ -164,7 +164,7 @@ fn a_file_cut_short_at_any_byte_is_refused() {
     let directory = tempfile::tempdir().unwrap();
     let mut store = open(directory.path());
     record(&mut store, "[settings]\n", None).unwrap();
-    record(&mut store, "# another\n", Some(pending(1))).unwrap();
+    record(&mut store, "# another\n", Some(&pending(1))).unwrap();
     let (ledger, revision) =
         (directory.path().join("state.json"), directory.path().join("revisions/2.toml"));
     for path in [&ledger, &revision] {
