@@ -20,7 +20,7 @@ use nix::{
 use socket2::{Domain, Protocol, Socket, Type};
 
 use sg_tests::{
-    Agent, Counts, Datapath, NetNs,
+    Agent, Counts, Datapath, NetNs, eventually,
     probe::{
         Link, PATIENCE,
         craft::{self, Path, UDP},
@@ -244,6 +244,10 @@ fn alternating_rulesets(datapath: Datapath) {
     let agent = Agent::start(&host, &[]);
     let ctl = agent.ctl();
     assert_eq!(ctl.post_rules(&rules(0, datapath)).interfaces, INTERFACES);
+    // What comes in the moment in which one of a crowd gets its lasting hook is counted twice.
+    eventually("all have their hooks", || {
+        ctl.status().interfaces.iter().all(|interface| interface.datapath != "tc")
+    });
 
     let (clock, done) = (AtomicU64::new(0), AtomicBool::new(false));
     let links = (0..INTERFACES).map(|index| Link::open(&source, &format!("out{index}"))).collect();

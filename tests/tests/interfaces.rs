@@ -10,7 +10,7 @@ use std::{
 use nix::sys::socket::{setsockopt, sockopt::RcvBufForce};
 use sg_agent::api::InterfaceStatus;
 use sg_tests::{
-    Agent, Datapath, FAMILIES, NetNs, Ran, Role, V4, V6, World, eventually, matrix,
+    Agent, Counts, Datapath, FAMILIES, NetNs, Ran, Role, V4, V6, World, eventually, matrix,
     probe::tcp,
     topology::{connect, number},
 };
@@ -222,6 +222,14 @@ fn a_crowd() {
         std::iter::from_fn(|| server.recv(&mut [0; 16]).ok()).count()
     });
     assert_eq!(came, [sent, 0]);
+    // Judged once, but for what came in the moment between two hooks; an attachment takes 15 packets.
+    let counts = Counts::of(&agent.ctl().status(), &last).of_direction("ingress");
+    let counted: u64 = ["rule", "flow", "no_rule"]
+        .map(|reason| counts.get(&format!("ingress {reason}")))
+        .iter()
+        .sum();
+    let sent = 2 * sent as u64;
+    assert!((sent..sent + 8).contains(&counted), "{sent} sent, {counted} counted");
     assert!(agent.log().contains("many came at once"), "{}", agent.log());
     let of = |name: &str, what: &str| {
         let args = ["netns", "exec", host.name(), "tc", what, "show", "dev", name];

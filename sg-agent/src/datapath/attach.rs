@@ -33,6 +33,15 @@ const IN: &str = "in";
 const OUT: &str = "out";
 const CLSACT: &str = "tc";
 
+/// Pin, hook, and the program that belongs there.
+type TcxHook = (&'static str, AttachType, Want);
+
+const RECEIVES: TcxHook = (IN, AttachType::TcxIngress, Programs::tc_in);
+const SENDS: TcxHook = (OUT, AttachType::TcxEgress, Programs::tc_out);
+
+/// A program that leaves the verdict to whoever comes next: TCX_NEXT, include/uapi/linux/bpf.h.
+const PASS_ON: [u64; 2] = [0xb7 | 0xffff_ffff << 32, 0x95];
+
 #[derive(Debug)]
 pub struct Links {
     dir: PathBuf,
@@ -85,7 +94,7 @@ impl Links {
             let reason = format!("{reason}; many came at once, TCX follows");
             return Ok(Attachment { hook: Hook::Tc, reason, for_now: true });
         }
-        match self.attach_tcx(programs, ifindex) {
+        match self.attach_tcx(programs, ifindex, &[RECEIVES, SENDS]) {
             Ok(()) => {
                 self.drop_others(ifindex, &[IN, OUT])?;
                 Ok(Attachment { hook: Hook::Tcx, reason, for_now: false })
@@ -108,13 +117,19 @@ impl Links {
         self.ensure(ifindex, XDP, AttachType::Xdp, programs.xdp()?)
     }
 
-    fn attach_tcx(&self, programs: &Programs, ifindex: u32) -> io::Result<()> {
-        self.ensure(ifindex, IN, AttachType::TcxIngress, programs.tc_in()?)?;
-        self.attach_tcx_out(programs, ifindex)
-    }
-
-    fn attach_tcx_out(&self, programs: &Programs, ifindex: u32) -> io::Result<()> {
-        self.ensure(ifindex, OUT, AttachType::TcxEgress, programs.tc_out()?)
+    /// Attaches by TCX. The kernel takes its time for new links; where clsact filters of ours judge meanwhile,
+    /// they pass everything on until these are about to go, so that no packet is judged twice but in
+    /// the moment between.
+    fn attach_tcx(&self, programs: &Programs, ifindex: u32, hooks: &[TcxHook]) -> io::Result<()> {
+        if self.has(ifindex, &[CLSACT]) {
+            let idle = sys::load_program(sys::PROG_TYPE_SCHED_CLS, &PASS_ON)?;
+            for (kind, attach, _) in hooks.iter().filter(|hook| !self.has(ifindex, &[hook.0])) {
+                self.ensure(ifindex, kind, *attach, idle.as_fd())?;
+            }
+        }
+        hooks.iter().try_for_each(|(kind, attach, program)| {
+            self.ensure(ifindex, kind, *attach, program(programs)?)
+        })
     }
 
     /// The sending side beside XDP, which only sees what is received: its hook, and whether that is for now.
@@ -129,7 +144,7 @@ impl Links {
         if in_haste && self.attach_clsact_to(programs, ifindex, &sends).is_ok() {
             return Ok((CLSACT, true));
         }
-        match self.attach_tcx_out(programs, ifindex) {
+        match self.attach_tcx(programs, ifindex, &[SENDS]) {
             Ok(()) => Ok((OUT, false)),
             Err(error) if is_unsupported(&error) => {
                 self.attach_clsact_to(programs, ifindex, &sends)?;
@@ -155,6 +170,11 @@ impl Links {
                     refuse_beside_another_agent(ifindex, attach)?;
                 }
             }
+            // First: filters without it would be nobody's.
+            let marker = self.pin(ifindex, CLSACT);
+            if !marker.exists() {
+                sys::pin(programs.tc_out()?, &marker)?;
+            }
             if clsact::ensure_qdisc(ifindex)? {
                 self.qdiscs.insert(ifindex);
             }
@@ -165,8 +185,7 @@ impl Links {
                 };
                 clsact::replace_filter(ifindex, *side, program)?;
             }
-            let marker = self.pin(ifindex, CLSACT);
-            if marker.exists() { Ok(()) } else { sys::pin(programs.tc_out()?, &marker) }
+            Ok(())
         };
         attach().map_err(|error: io::Error| {
             Error::kernel(format!("attaching clsact filters to interface {ifindex}"), error)
