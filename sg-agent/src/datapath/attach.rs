@@ -165,7 +165,7 @@ impl Links {
         sides: &[clsact::Side],
     ) -> Result<(), Error> {
         let mut attach = || {
-            for (kind, attach) in [(IN, AttachType::TcxIngress), (OUT, AttachType::TcxEgress)] {
+            for (kind, attach, _) in [RECEIVES, SENDS] {
                 if !self.has(ifindex, &[kind]) {
                     refuse_beside_another_agent(ifindex, attach)?;
                 }
