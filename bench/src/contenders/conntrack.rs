@@ -1,6 +1,10 @@
 //! The kernel's connection tracking, whose table is one for the whole machine.
 
-use std::fs;
+use std::{
+    fs,
+    os::unix::process::CommandExt as _,
+    process::{Child, Command, Stdio},
+};
 
 use anyhow::{Context as _, Result};
 use sg_tests::NetNs;
@@ -15,19 +19,33 @@ pub fn flows(namespace: &NetNs) -> Result<u64> {
 }
 
 /// Room for so many flows, until it is dropped.
+///
+/// A process of its own, which sees that this one has gone, however that came about, sets back what
+/// was: a table that stays too large makes each namespace that ends, and each dump, slow.
 #[derive(Debug)]
 pub struct Conntrack {
-    before: [(&'static str, String); 2],
+    keeper: Child,
 }
 
 impl Conntrack {
     /// As its documentation advises, as many buckets as flows
     /// (Documentation/networking/nf_conntrack-sysctl.rst).
     pub fn with_room_for(flows: u32) -> Result<Self> {
-        let read = |path: &'static str| -> Result<_> {
-            Ok((path, fs::read_to_string(path).with_context(|| path.to_owned())?))
-        };
-        let room = Self { before: [read(MAX)?, read(BUCKETS)?] };
+        let read = |path: &'static str| fs::read_to_string(path).with_context(|| path.to_owned());
+        let script = format!(
+            "cat; echo {} > {BUCKETS} && echo {} > {MAX}",
+            read(BUCKETS)?.trim(),
+            read(MAX)?.trim()
+        );
+        let keeper = Command::new("sh")
+            .args(["-c", &script])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            // What a terminal sends to the bench is not for it.
+            .process_group(0)
+            .spawn()
+            .context("sh")?;
+        let room = Self { keeper };
         for path in [MAX, BUCKETS] {
             fs::write(path, flows.to_string()).with_context(|| path.to_owned())?;
         }
@@ -37,10 +55,10 @@ impl Conntrack {
 
 impl Drop for Conntrack {
     fn drop(&mut self) {
-        for (path, value) in &self.before {
-            if let Err(error) = fs::write(path, value) {
-                eprintln!("bench: {path} was {value}, and could not be set back: {error}");
-            }
+        // Waiting closes its standard input first.
+        match self.keeper.wait() {
+            Ok(status) if status.success() => {}
+            outcome => eprintln!("bench: {MAX} and {BUCKETS} may not be what they were: {outcome:?}"),
         }
     }
 }

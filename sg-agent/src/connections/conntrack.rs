@@ -51,12 +51,11 @@ pub struct Tracked {
 /// The kernel does not tell (no conntrack), or not in time.
 pub fn tracked(deadline: Deadline) -> io::Result<Vec<Tracked>> {
     let mut all = Vec::new();
-    for family in [libc::AF_INET, libc::AF_INET6] {
-        let request = [family as u8, 0, 0, 0];
-        dump::dump(SockProtocol::NetlinkNetFilter, GET, &request, deadline, |message| {
-            all.extend(parse(message));
-        })?;
-    }
+    // Both families at once: the kernel goes through all of its buckets for each dump.
+    let request = [libc::AF_UNSPEC as u8, 0, 0, 0];
+    dump::dump(SockProtocol::NetlinkNetFilter, GET, &request, deadline, |message| {
+        all.extend(parse(message));
+    })?;
     Ok(all)
 }
 
