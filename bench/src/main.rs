@@ -15,6 +15,7 @@ mod contenders;
 mod cpu;
 mod daemon;
 mod echo;
+mod far;
 mod lab;
 mod machine;
 mod packets;

@@ -21,6 +21,12 @@ pub struct CounterRow(pub [Counter; 2 * REASONS]);
 /// Where in a [`CounterRow`] a packet is counted.
 #[inline(always)]
 pub const fn index(direction: Direction, reason: Reason) -> usize {
+    index_of(direction, reason as u32)
+}
+
+/// The same for a reason's number.
+#[inline(always)]
+pub const fn index_of(direction: Direction, reason: u32) -> usize {
     direction as usize * REASONS + reason as usize
 }
 

@@ -9,7 +9,10 @@
 //! packets come, and a packet that finds no room costs a load and a comparison. It is counted
 //! ([`crate::counter::not_logged`]), so what the log lacks is known exactly.
 
-use crate::Reason;
+use crate::{
+    Reason,
+    reason::{ALLOWED, REASONS},
+};
 
 /// Bytes of a packet that an event keeps, from the IP header on: two full headers, mostly.
 pub const CAPTURE: usize = 112;
@@ -47,10 +50,10 @@ const _: () = assert!(size_of::<Event>() == 128 && size_of::<Head>() == 64);
 /// Rings of a CPU: of refused and of allowed packets.
 pub const RINGS: usize = 2;
 
-/// Which of a CPU's rings has packets of this reason.
+/// Which of a CPU's rings has packets of the reason with this number: refused, allowed.
 #[inline(always)]
-pub const fn ring_of(reason: Reason) -> u32 {
-    reason.allowed() as u32
+pub const fn ring_of(reason: u32) -> u32 {
+    ALLOWED >> (reason % REASONS as u32) & 1
 }
 
 /// Bytes of the heads of all rings.
@@ -77,23 +80,24 @@ const _: () = assert!(COPIED - CAPTURE <= size_of::<Event>());
 /// Reasons whose packets are always worth an event, as bits: all refusals, and what passes without a
 /// flow. Not what is never filtered, as in EC2.
 const LOGGED: u32 = {
-    let mut bits =
-        1 << Reason::Untracked as u32 | 1 << Reason::Related as u32 | 1 << Reason::Fragment as u32;
+    let mut refused = 0;
     let mut i = 0;
     while i < Reason::ALL.len() {
-        if !Reason::ALL[i].allowed() {
-            bits |= 1 << Reason::ALL[i] as u32;
-        }
+        refused |= 1 << Reason::ALL[i] as u32;
         i += 1;
     }
-    bits
+    refused & !ALLOWED
+        | 1 << Reason::Untracked as u32
+        | 1 << Reason::Related as u32
+        | 1 << Reason::Fragment as u32
 };
 
-/// Whether a packet is to be an event. `stateless`: it passed by a rule and opened no flow; all
+/// Whether a packet, of the reason with this number, is to be an event. `stateless`: it passed by a rule and opened no flow; all
 /// other packets of that reason are counted by their flows.
 #[inline(always)]
-pub const fn is_logged(reason: Reason, stateless: bool) -> bool {
-    LOGGED >> reason as u32 & 1 != 0 || stateless && matches!(reason, Reason::Rule)
+pub const fn is_logged(reason: u32, stateless: bool) -> bool {
+    let more = if stateless { 1 << Reason::Rule as u32 } else { 0 };
+    (LOGGED | more) >> (reason % REASONS as u32) & 1 != 0
 }
 
 #[cfg(test)]
@@ -104,10 +108,11 @@ mod tests {
     fn flows_count_their_packets_and_the_rest_are_events() {
         for &reason in Reason::ALL {
             let counted_elsewhere = matches!(reason, Reason::Rule | Reason::Flow | Reason::Exempt);
-            assert_eq!(is_logged(reason, false), !counted_elsewhere, "{reason:?}");
+            assert_eq!(is_logged(reason as u32, false), !counted_elsewhere, "{reason:?}");
+            assert_eq!(ring_of(reason as u32) == 1, reason.allowed(), "{reason:?}");
         }
-        assert!(is_logged(Reason::Rule, true));
-        assert!(!is_logged(Reason::Flow, true));
-        assert!(!is_logged(Reason::Exempt, true));
+        assert!(is_logged(Reason::Rule as u32, true));
+        assert!(!is_logged(Reason::Flow as u32, true));
+        assert!(!is_logged(Reason::Exempt as u32, true));
     }
 }

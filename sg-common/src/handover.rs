@@ -8,7 +8,7 @@ use crate::flow::{SEEDS, Tick};
 
 /// Number of the layout of flow tables, fragments' verdicts and counters, and of what their stamps and
 /// slots mean. Raise it with every change of these; sessions are picked up again then.
-pub const TABLES: u32 = 1;
+pub const TABLES: u32 = 2;
 
 /// "sg-h".
 pub const MAGIC: u32 = 0x7367_2d68;

@@ -21,7 +21,7 @@ pub use reason::Reason;
 ///
 /// Part of the pin path, so that an agent never reads maps of another layout. Raise it with every
 /// change of a layout in this crate.
-pub const ABI: u32 = 3;
+pub const ABI: u32 = 4;
 
 /// Which way a packet goes, seen from the instance, in both roles.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

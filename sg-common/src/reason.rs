@@ -67,6 +67,17 @@ reasons! {
     FlowCut = 25, "flow_cut", false;
 }
 
+/// Reasons whose packets pass, as bits by number.
+pub const ALLOWED: u32 = {
+    let mut bits = 0;
+    let mut i = 0;
+    while i < Reason::ALL.len() {
+        bits |= (Reason::ALL[i].allowed() as u32) << Reason::ALL[i] as u32;
+        i += 1;
+    }
+    bits
+};
+
 /// Reasons are numbered below this; counters are arrays of this length.
 pub const REASONS: usize = 32;
 

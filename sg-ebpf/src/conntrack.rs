@@ -59,7 +59,7 @@ impl<N: Net> Key<N> {
     /// The key of a packet that goes in `direction`.
     #[inline(always)]
     pub(crate) fn of(
-        context: &Context,
+        context: &Context<'_>,
         direction: Direction,
         packet: &Packet<N>,
         bytes: u32,
@@ -94,7 +94,7 @@ impl<N: Net> Key<N> {
 
     /// The key of a datagram's fragments, and the verdict on the first.
     #[inline(always)]
-    pub(crate) fn of_fragments(context: &Context, ip: &Ip<N::Address>) -> Self {
+    pub(crate) fn of_fragments(context: &Context<'_>, ip: &Ip<N::Address>) -> Self {
         let chain = &ip.chain;
         let (local, remote) = N::sides(context.direction, ip.source, ip.destination);
         // The direction is part of the key: each side counts its own identifications.
@@ -104,7 +104,13 @@ impl<N: Net> Key<N> {
     }
 
     #[inline(always)]
-    fn new(context: &Context, tag: Tag, addresses: N::Addresses, kind: u32, bytes: u32) -> Self {
+    fn new(
+        context: &Context<'_>,
+        tag: Tag,
+        addresses: N::Addresses,
+        kind: u32,
+        bytes: u32,
+    ) -> Self {
         let hash = addresses.hash(tag.0, &context.rules.image.control().seed);
         Self { tag, hash, bytes, kind, addresses }
     }
@@ -132,7 +138,7 @@ impl<N: Net> Key<N> {
     }
 
     #[inline(always)]
-    fn table(&self) -> Option<Table<N::Addresses>> {
+    fn table(&self) -> Table<N::Addresses> {
         if self.kind & kind::FRAGMENTS != 0 { N::fragments() } else { N::flows() }
     }
 
@@ -178,20 +184,20 @@ impl<A: Copy> Found<A> {
     #[inline(always)]
     pub(crate) fn seen(&self) -> Tick {
         // SAFETY: the bucket is map memory and the lane within it.
-        unsafe { ptr::read_volatile(&raw const (*self.bucket).seen[self.lane()]) }
+        unsafe { ptr::read_volatile(&raw const (*self.bucket).lanes[self.lane()].seen) }
     }
 
     #[inline(always)]
     fn set_seen(&self, tick: Tick) {
         // SAFETY: as above.
-        unsafe { ptr::write_volatile(&raw mut (*self.bucket).seen[self.lane()], tick) }
+        unsafe { ptr::write_volatile(&raw mut (*self.bucket).lanes[self.lane()].seen, tick) }
     }
 
     /// Gives the lane another state, unless another CPU has changed it meanwhile.
     #[inline(always)]
     pub(crate) fn exchange(&mut self, state: State) -> bool {
         // SAFETY: as above.
-        let tag = unsafe { &raw mut (*self.bucket).tag[self.lane()] };
+        let tag = unsafe { &raw mut (*self.bucket).lanes[self.lane()].tag };
         let new = self.tag.with_state(state);
         let done = compare_exchange(tag, self.tag.0, new.0);
         if done {
@@ -207,7 +213,7 @@ impl<A: Copy> Found<A> {
         let state = old.state().after(old.protocol(), direction, tcp_flags);
         if old.state() != state && !self.exchange(state) {
             // SAFETY: the bucket is map memory and the lane within it.
-            let at = unsafe { &raw mut (*self.bucket).tag[self.lane()] };
+            let at = unsafe { &raw mut (*self.bucket).lanes[self.lane()].tag };
             if advance(at, old.0, direction as u32, tcp_flags as u32) == 0 {
                 return;
             }
@@ -223,8 +229,8 @@ impl<A: Copy> Found<A> {
         let lane = self.lane();
         // SAFETY: as above.
         unsafe {
-            let packets = &raw mut (*self.bucket).packets[lane];
-            let volume = &raw mut (*self.bucket).body[lane].volume;
+            let packets = &raw mut (*self.bucket).lanes[lane].packets;
+            let volume = &raw mut (*self.bucket).lanes[lane].volume;
             *packets = (*packets).wrapping_add(1);
             let carry = if *packets == 0 { 1 << 48 } else { 0 };
             *volume = (*volume).wrapping_add(bytes as u64 | carry);
@@ -250,9 +256,12 @@ impl<A: Copy> Found<A> {
         self.set_seen(now);
         // SAFETY: as above; the lane is claimed.
         unsafe {
-            (*self.bucket).packets[lane] = 1;
-            (*self.bucket).body[lane].volume = bytes as u64;
-            ptr::write_volatile(&raw mut (*self.bucket).tag[lane], self.tag.with_state(state).0);
+            (*self.bucket).lanes[lane].packets = 1;
+            (*self.bucket).lanes[lane].volume = bytes as u64;
+            ptr::write_volatile(
+                &raw mut (*self.bucket).lanes[lane].tag,
+                self.tag.with_state(state).0,
+            );
         }
         true
     }
@@ -300,7 +309,7 @@ fn has_key<N: Net>(table: &Table<N::Addresses>, key: &Key<N>, choice: u64) -> bo
         return false;
     }
     // SAFETY: the bucket is map memory; other CPUs may write, so each word is read once.
-    let same = unsafe { memory::holds(&raw const (*bucket).body[lane].addresses, &key.addresses) };
+    let same = unsafe { memory::holds(&raw const (*bucket).lanes[lane].addresses, &key.addresses) };
     // The same tag again: the addresses were this flow's.
     same && tag_of(bucket, lane).identity() == tag.identity()
 }
@@ -311,7 +320,7 @@ fn has_key<N: Net>(table: &Table<N::Addresses>, key: &Key<N>, choice: u64) -> bo
 pub(crate) fn choose<N: Net>(key: *const Key<N>, mut marked: u64) -> u64 {
     // SAFETY: null, or a key of `find`.
     let Some(key) = (unsafe { key.as_ref() }) else { return 0 };
-    let Some(table) = key.table() else { return 0 };
+    let table = key.table();
     for _ in 0..not_unrolled(2 * LANES) {
         if marked == 0 {
             break;
@@ -328,14 +337,14 @@ pub(crate) fn choose<N: Net>(key: *const Key<N>, mut marked: u64) -> u64 {
 impl<A: Copy> Found<A> {
     /// Whether the flow has idled out.
     #[inline(always)]
-    pub(crate) fn is_over(&self, context: &Context, family: Family) -> bool {
+    pub(crate) fn is_over(&self, context: &Context<'_>, family: Family) -> bool {
         let timeout = self.tag.state().timeout(family, self.tag.protocol());
         self.is_older(context, timeout)
     }
 
     /// Whether the last packet came longer ago than a timeout of this interface.
     #[inline(always)]
-    pub(crate) fn is_older(&self, context: &Context, timeout: Timeout) -> bool {
+    pub(crate) fn is_older(&self, context: &Context<'_>, timeout: Timeout) -> bool {
         let field = (record::TIMEOUTS + timeout as u32).wrapping_add(context.rules.image.zero());
         let timeout = context.rules.image.word(context.rules.record + field);
         is_over(context.now, self.seen(), timeout)
@@ -372,9 +381,13 @@ const CLAIM_TRIES: usize = 2;
 /// Opens a flow, or keeps the verdict on a first fragment, in the state that the key has, in the
 /// lane that it had before: a key must not stand in two. 0 if there is none.
 #[inline(always)]
-pub(crate) fn reopen<N: Net>(context: &Context, _: &Packet<N>, key: &mut Key<N>, _: u32) -> u64 {
-    let Some(table) = key.table() else { return 0 };
-    let Some(mut found) = find::<N>(&table, key) else { return 0 };
+pub(crate) fn reopen<N: Net>(
+    context: &Context<'_>,
+    _: &Packet<N>,
+    key: &mut Key<N>,
+    _: u32,
+) -> u64 {
+    let Some(mut found) = find::<N>(&key.table(), key) else { return 0 };
     for _ in 0..not_unrolled(TOUCH_TRIES) {
         if found.restart(context.now, key.tag.state(), key.bytes) {
             return 1;
@@ -393,17 +406,31 @@ pub(crate) fn reopen<N: Net>(context: &Context, _: &Packet<N>, key: &mut Key<N>,
     0
 }
 
+/// Opens a flow where the key has a lane, or else where there is room; 0 if there is none.
+#[inline(always)]
+pub(crate) fn open<N: Net>(
+    context: &Context<'_>,
+    packet: &Packet<N>,
+    key: &mut Key<N>,
+    _: u32,
+) -> u64 {
+    match reopen(context, packet, key, 0) {
+        0 => claim(key) as u64,
+        opened => opened,
+    }
+}
+
 /// Opens what has no lane yet; 0 if there is no room. A free lane first, then one whose flow is
 /// over, then the oldest that has seen no reply, then the oldest half-open connection: if the rest
 /// are established, none.
 #[inline(always)]
-pub(crate) fn insert<N: Net>(_: &Context, _: &Packet<N>, key: &mut Key<N>, _: u32) -> u64 {
+pub(crate) fn insert<N: Net>(_: &Context<'_>, _: &Packet<N>, key: &mut Key<N>, _: u32) -> u64 {
     claim(key) as u64
 }
 
 #[inline(always)]
 fn claim<N: Net>(key: &Key<N>) -> u32 {
-    let (Some(table), Some(arena)) = (key.table(), Arena::open()) else { return 0 };
+    let (table, arena) = (key.table(), Arena::open());
     let of_fragments = key.kind & kind::FRAGMENTS;
     for _ in 0..not_unrolled(CLAIM_TRIES) {
         let [first, second] = key.choices();
@@ -418,7 +445,7 @@ fn claim<N: Net>(key: &Key<N>) -> u32 {
         let lane = room as usize & (LANES - 1);
         let tag = tag_of(bucket, lane);
         // SAFETY: the bucket is map memory and the lane within it.
-        let at = unsafe { &raw mut (*bucket).tag[lane] };
+        let at = unsafe { &raw mut (*bucket).lanes[lane].tag };
         // Once more, of the tag that is about to go: it may be another CPU's new flow by now.
         if idle::<N>(bucket, lane, tag, of_fragments) < (room >> 8) as u32
             || !compare_exchange(at, tag.0, State::CLAIMED.0 as u64)
@@ -428,10 +455,10 @@ fn claim<N: Net>(key: &Key<N>) -> u32 {
         // SAFETY: as above; the lane is claimed, and readers do not look past the tag.
         unsafe {
             ptr::write_volatile(&raw mut (*table.marks(hash))[lane], flow::mark(key.hash));
-            (*bucket).seen[lane] = arena.now();
-            (*bucket).packets[lane] = 1;
-            memory::copy(&raw mut (*bucket).body[lane].addresses, &key.addresses);
-            (*bucket).body[lane].volume = key.bytes as u64;
+            (*bucket).lanes[lane].seen = arena.now();
+            (*bucket).lanes[lane].packets = 1;
+            memory::copy(&raw mut (*bucket).lanes[lane].addresses, &key.addresses);
+            (*bucket).lanes[lane].volume = key.bytes as u64;
             ptr::write_volatile(at, key.tag.0);
         }
         return 1;
@@ -442,7 +469,7 @@ fn claim<N: Net>(key: &Key<N>) -> u32 {
 #[inline(always)]
 fn tag_of<A>(bucket: *const Bucket<A>, lane: usize) -> Tag {
     // SAFETY: the bucket is map memory; other CPUs may write, so the word is read once.
-    Tag(unsafe { ptr::read_volatile(&raw const (*bucket).tag[lane]) })
+    Tag(unsafe { ptr::read_volatile(&raw const (*bucket).lanes[lane].tag) })
 }
 
 /// See [`sg_idle`].
@@ -457,15 +484,14 @@ fn idle<N: Net>(
         return FREE;
     }
     // SAFETY: as above.
-    let seen = unsafe { ptr::read_volatile(&raw const (*bucket).seen[lane]) };
+    let seen = unsafe { ptr::read_volatile(&raw const (*bucket).lanes[lane].seen) };
     sg_idle(tag.0, seen, of_fragments, N::FAMILY as u32)
 }
 
 /// What a bucket has to offer to a new flow: the number of free lanes << 40, the idle time of the
 /// best lane << 8, that lane. Global functions, since every way through a bucket decides an address.
 #[inline(always)]
-fn room<N: Net>(table: Option<Table<N::Addresses>>, hash: u32, of_fragments: u32) -> u64 {
-    let Some(table) = table else { return 0 };
+fn room<N: Net>(table: &Table<N::Addresses>, hash: u32, of_fragments: u32) -> u64 {
     let bucket = table.bucket(hash);
     let (mut best, mut free) = (0, 0);
     for lane in 0..not_unrolled(LANES) {
@@ -481,14 +507,14 @@ fn room<N: Net>(table: Option<Table<N::Addresses>>, hash: u32, of_fragments: u32
 #[inline(never)]
 pub(crate) extern "C" fn sg_room4(hash: u32, of_fragments: u32) -> u64 {
     let table = if of_fragments == 0 { V4::flows() } else { V4::fragments() };
-    room::<V4>(table, hash, of_fragments)
+    room::<V4>(&table, hash, of_fragments)
 }
 
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub(crate) extern "C" fn sg_room6(hash: u32, of_fragments: u32) -> u64 {
     let table = if of_fragments == 0 { V6::flows() } else { V6::fragments() };
-    room::<V6>(table, hash, of_fragments)
+    room::<V6>(&table, hash, of_fragments)
 }
 
 /// The idle time of a lane that is free, or whose flow is over.
@@ -506,7 +532,7 @@ extern "C" fn sg_idle(tag: u64, seen: u32, of_fragments: u32, family: u32) -> u3
     if tag.state() == State::CLAIMED {
         return 0;
     }
-    let Some(arena) = Arena::open() else { return 0 };
+    let arena = Arena::open();
     let now = arena.now();
     let Some(image) = arena.image(now) else { return 0 };
     let timeout = if of_fragments != 0 {
@@ -550,7 +576,7 @@ pub(crate) fn not_unrolled(count: usize) -> usize {
 /// Whether a flow is over because a change of the rules ended it that it has not been seen since.
 #[inline(always)]
 pub(crate) fn is_to_be_cut<N: Net>(
-    context: &Context,
+    context: &Context<'_>,
     key: &Key<N>,
     found: &Found<N::Addresses>,
 ) -> bool {
@@ -561,41 +587,65 @@ pub(crate) fn is_to_be_cut<N: Net>(
 
 /// Whether the rules would allow the packet that opened a flow.
 #[inline(always)]
-fn is_still_allowed<N: Net>(context: &Context, key: &Key<N>, tag: Tag) -> bool {
+fn is_still_allowed<N: Net>(context: &Context<'_>, key: &Key<N>, tag: Tag) -> bool {
     let (opener, service) = opening(tag, N::FAMILY);
     context.rules.allow::<N>(opener, key.remote(), service)
 }
 
-/// What is known of a packet without asking its peer's rules: 0 if nothing, else a [`Reason`] below
-/// the number of its flow. `Untracked`: it passes; `Flow`: it passes and is counted; `FlowCut`: it
-/// is refused; `Rule`: a SYN on a five-tuple whose flow is ending or was cut, for the rules to say.
-/// Writes the packet's key.
+/// What a packet's flow says, or else the rules: the number of a [`Reason`], below that of its flow.
+/// `Flow`: it passes, counted; `FlowCut`: it is refused. `Rule`, `NoRule`: it has no flow,
+/// or is a SYN on a five-tuple whose flow is ending or was cut, and this is what the rules say. Writes
+/// the packet's key.
 #[inline(always)]
 pub(crate) fn known<N: Net>(
-    context: &Context,
+    context: &Context<'_>,
     packet: &Packet<N>,
     key: &mut Key<N>,
     bytes: u32,
 ) -> u64 {
-    if context.rules.untracked::<N>(packet, context.direction) {
-        return (NO_FLOW as u64) << 32 | Reason::Untracked as u64;
-    }
     *key = Key::of(context, context.direction, packet, bytes);
-    if !key.is_tracked() {
-        return 0;
+    let (flow, reason) =
+        if key.is_tracked() { tracked::<N>(context, packet, key) } else { (NO_FLOW, Reason::Rule) };
+    let reason = match reason {
+        // In place: the way of all that is denied has one call less.
+        Reason::Rule if !context.rules.allow_in_place::<N>(context.direction, packet, key) => {
+            Reason::NoRule
+        }
+        reason => reason,
+    };
+    if matches!(reason, Reason::Rule) && key.may_open() {
+        announce(&N::flows(), key);
     }
-    let Some(table) = N::flows() else { return 0 };
-    let Some(mut found) = find::<N>(&table, key) else { return 0 };
+    (flow as u64) << 32 | reason as u64
+}
+
+/// Loads what opening a flow will look at, all lanes of both buckets, and waits for none of it: the
+/// memory of a large table is far away, and so it is waited for once, not line by line.
+#[inline(always)]
+fn announce<N: Net>(table: &Table<N::Addresses>, key: &Key<N>) {
+    for hash in key.choices() {
+        let bucket = table.bucket(hash);
+        for lane in [0, 1, 2, 3] {
+            tag_of(bucket, lane);
+        }
+    }
+}
+
+/// The number of the packet's flow and what it says; `Rule`: the rules have to say.
+#[inline(always)]
+fn tracked<N: Net>(context: &Context<'_>, packet: &Packet<N>, key: &Key<N>) -> (u32, Reason) {
+    let none = (NO_FLOW, Reason::Rule);
+    let Some(mut found) = find::<N>(&N::flows(), key) else { return none };
     if found.is_over(context, N::FAMILY) {
-        return 0;
+        return none;
     }
     let reason = hit::<N>(context, packet, key, &mut found);
-    (found.number(N::FAMILY) as u64) << 32 | reason as u64
+    (found.number(N::FAMILY), reason)
 }
 
 #[inline(always)]
 fn hit<N: Net>(
-    context: &Context,
+    context: &Context<'_>,
     packet: &Packet<N>,
     key: &Key<N>,
     found: &mut Found<N::Addresses>,

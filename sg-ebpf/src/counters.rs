@@ -1,12 +1,12 @@
 //! Counting by interface, direction and reason.
 
 use sg_common::{
-    Direction, Reason,
+    Direction,
     counter::{self, Counter, CounterRow},
     reason::REASONS,
 };
 
-use crate::{frame::opaque, maps};
+use crate::{frame::opaque, judge::Outcome, maps};
 
 /// An interface's counters on this CPU, which nothing else writes.
 #[derive(Clone, Copy)]
@@ -14,13 +14,13 @@ pub(crate) struct Row(*mut u8);
 
 impl Row {
     #[inline(always)]
-    pub(crate) fn of(slot: u16) -> Option<Self> {
-        maps::counters(slot as u32 * size_of::<CounterRow>() as u32).map(Self)
+    pub(crate) fn of(slot: u16) -> Self {
+        Self(maps::counters(slot as u32 * size_of::<CounterRow>() as u32))
     }
 
     #[inline(always)]
-    pub(crate) fn count(self, direction: Direction, reason: Reason, bytes: u32) {
-        self.add(counter::index(direction, reason), bytes);
+    pub(crate) fn count(self, direction: Direction, outcome: Outcome, bytes: u32) {
+        self.add(counter::index_of(direction, outcome.0), bytes);
     }
 
     /// A packet that was to be an event, and there was no room for it.

@@ -2,21 +2,17 @@
 
 use core::ptr;
 
-use aya_ebpf::{btf_maps::Array, macros::btf_map};
-use sg_common::{
-    Reason,
-    event::{CAPTURE, COPIED, Event, Head, RINGS, is_logged, ring_of},
-};
+use sg_common::event::{CAPTURE, COPIED, Event, Head, RINGS, is_logged, ring_of};
 
 use crate::{
     frame::{Frame, opaque},
-    judge::{Facts, Notes, STATELESS},
-    maps::{constant, cpu, element},
+    judge::{Facts, Notes, Outcome, STATELESS},
+    maps::{Memory, constant, cpu},
 };
 
-/// Heads, then events. Real size: see below.
-#[btf_map]
-static EVENTS: Array<[u8; 8], 1> = Array::new();
+/// Heads, then events.
+#[unsafe(link_section = ".bss.EVENTS")]
+static EVENTS: Memory = Memory::new();
 
 /// Length of a ring; 0: nothing is logged, and the kernel leaves this code out.
 #[unsafe(no_mangle)]
@@ -31,13 +27,13 @@ static EVENTS_MASK: u32 = 0;
 
 /// Tells the agent of a packet that was judged, if that is to be told. False: there was no room.
 #[inline(always)]
-pub(crate) fn tell<F: Frame>(facts: &Facts, frame: &F, notes: &Notes, reason: Reason) -> bool {
+pub(crate) fn tell<F: Frame>(facts: &Facts, frame: &F, notes: &Notes, outcome: Outcome) -> bool {
     let slots = constant(&EVENTS_SLOTS);
-    if slots == 0 || !is_logged(reason, notes.flow == STATELESS) {
+    if slots == 0 || !is_logged(outcome.0, notes.flow == STATELESS) {
         return true;
     }
-    let ring = cpu() * RINGS as u32 + ring_of(reason);
-    let Some(base) = element(&EVENTS) else { return true };
+    let ring = cpu() * RINGS as u32 + ring_of(outcome.0);
+    let base = EVENTS.start();
     let at = ring.wrapping_mul(size_of::<Head>() as u32) & constant(&EVENTS_HEADS_MASK);
     // SAFETY: the mask is the offset of the last head.
     let head = unsafe { base.add(at as usize) }.cast::<Head>();
@@ -47,7 +43,7 @@ pub(crate) fn tell<F: Frame>(facts: &Facts, frame: &F, notes: &Notes, reason: Re
         return false;
     }
     let index = ring.wrapping_mul(slots).wrapping_add(written & (slots - 1));
-    write(frame, facts, notes.ip, (index as u64) << 8 | reason as u64);
+    write(frame, facts, notes.ip, (index as u64) << 8 | outcome.0 as u64);
     // SAFETY: as above. After the event: x86 keeps stores in order, and so does LLVM volatile ones.
     unsafe { ptr::write_volatile(&raw mut (*head).written, written.wrapping_add(1)) };
     true
@@ -57,7 +53,7 @@ pub(crate) fn tell<F: Frame>(facts: &Facts, frame: &F, notes: &Notes, reason: Re
 /// packets need it.
 #[inline(never)]
 fn write<F: Frame>(frame: &F, facts: &Facts, ip: u32, place: u64) {
-    let Some(base) = element(&EVENTS) else { return };
+    let base = EVENTS.start();
     let at = ((place >> 8) as u32).wrapping_mul(size_of::<Event>() as u32) & constant(&EVENTS_MASK);
     let length = frame.len();
     // SAFETY: the events follow the heads, and the mask is the offset of the last one.

@@ -17,14 +17,13 @@ const DENIED: u64 = 2;
 /// The verdict on the first fragment of a later one. Writes the key.
 #[inline(always)]
 pub(crate) fn verdict<N: Net>(
-    context: &Context,
+    context: &Context<'_>,
     packet: &Packet<N>,
     key: &mut Key<N>,
     _: u32,
 ) -> u64 {
     *key = Key::of_fragments(context, &packet.ip);
-    let Some(table) = N::fragments() else { return UNKNOWN };
-    match conntrack::find::<N>(&table, key) {
+    match conntrack::find::<N>(&N::fragments(), key) {
         Some(first) if !first.is_older(context, Timeout::Fragment) => {
             if first.tag.state().is_denied() { DENIED } else { ALLOWED }
         }
@@ -35,7 +34,7 @@ pub(crate) fn verdict<N: Net>(
 /// Keeps the verdict on a first fragment, if there is room.
 #[inline(always)]
 pub(crate) fn remember<N: Net>(
-    context: &Context,
+    context: &Context<'_>,
     packet: &Packet<N>,
     key: &mut Key<N>,
     allowed: u32,

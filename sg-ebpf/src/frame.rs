@@ -11,6 +11,8 @@ use aya_ebpf::{
     programs::{TcContext, XdpContext},
 };
 
+use crate::ip::{self, Chain};
+
 /// Furthest start of a header that is read in place; what lies beyond is copied out. Eight
 /// extension headers of full length end before it.
 const MAX_OFFSET: u32 = 0x7fff;
@@ -82,6 +84,8 @@ pub(crate) trait Frame {
     /// Whether this is several packets in one (GSO), whose length field may be 0.
     fn is_gso(&self) -> bool;
     fn copy(&self, offset: u32, to: *mut c_void, len: u32) -> bool;
+    /// Walks extension headers, see [`ip`].
+    fn walk(&self, chain: &mut Chain, end: u32) -> u32;
 
     /// The `N` bytes at `offset`, if they lie in the linear part.
     #[inline(always)]
@@ -168,6 +172,11 @@ impl Frame for XdpFrame {
         // SAFETY: the caller's buffer has `len` bytes.
         unsafe { bpf_xdp_load_bytes(self.0.ctx, offset, to, len) == 0 }
     }
+
+    #[inline(always)]
+    fn walk(&self, chain: &mut Chain, end: u32) -> u32 {
+        ip::walk_xdp(self.0.ctx, chain, end)
+    }
 }
 
 pub(crate) struct SkbFrame(TcContext);
@@ -229,5 +238,10 @@ impl Frame for SkbFrame {
     fn copy(&self, offset: u32, to: *mut c_void, len: u32) -> bool {
         // SAFETY: the caller's buffer has `len` bytes.
         unsafe { bpf_skb_load_bytes(self.0.as_ptr(), offset, to, len) == 0 }
+    }
+
+    #[inline(always)]
+    fn walk(&self, chain: &mut Chain, end: u32) -> u32 {
+        ip::walk_skb(self.0.skb.skb, chain, end)
     }
 }

@@ -1,10 +1,14 @@
 //! IPv4 and IPv6 headers, with options and extension headers (RFC 791, RFC 8200).
 
+use aya_ebpf::{
+    bindings::{__sk_buff, xdp_md},
+    programs::{TcContext, XdpContext},
+};
 use sg_common::{Reason, flow::TCP};
 
 use crate::{
     conntrack::not_unrolled,
-    frame::{Frame, Scratch, View},
+    frame::{Frame, Scratch, SkbFrame, View, XdpFrame},
     judge::{Notes, reason},
     net::{Net, V4, V6},
 };
@@ -277,16 +281,48 @@ fn extend<F: Frame>(frame: &F, ip: &mut Ip<(u64, u64)>) -> Result<(), Reason> {
     if !is_extension(ip.chain.protocol) {
         return Ok(());
     }
-    match walk(frame, &mut ip.chain, ip.end) {
+    match frame.walk(&mut ip.chain, ip.end) {
         0 => Ok(()),
         refused => Err(reason(refused)),
     }
 }
 
-/// Walks extension headers; 0, or the number of the reason to drop. A function of its own, since
-/// few packets come here and three callers would else carry the loop.
+/// What the verifier sees of a [`Chain`].
+type ChainWords = [u32; 3];
+
+const _: () = assert!(size_of::<Chain>() == size_of::<ChainWords>());
+
+/// [`walk`] by a program's context. Global functions: few packets come here, and for the verifier each
+/// of three callers would else walk the loop in each state that it comes in.
+#[unsafe(no_mangle)]
 #[inline(never)]
-fn walk<F: Frame>(frame: &F, chain: &mut Chain, end: u32) -> u32 {
+extern "C" fn sg_walk_xdp(ctx: *mut xdp_md, chain: *mut ChainWords, end: u32) -> u32 {
+    walk(&XdpFrame::new(&XdpContext::new(ctx)), chain, end)
+}
+
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn sg_walk_skb(ctx: *mut __sk_buff, chain: *mut ChainWords, end: u32) -> u32 {
+    walk(&SkbFrame::new(&TcContext::new(ctx)), chain, end)
+}
+
+#[inline(always)]
+pub(crate) fn walk_xdp(ctx: *mut xdp_md, chain: &mut Chain, end: u32) -> u32 {
+    sg_walk_xdp(ctx, (&raw mut *chain).cast(), end)
+}
+
+#[inline(always)]
+pub(crate) fn walk_skb(ctx: *mut __sk_buff, chain: &mut Chain, end: u32) -> u32 {
+    sg_walk_skb(ctx, (&raw mut *chain).cast(), end)
+}
+
+/// Walks extension headers; 0, or the number of the reason to drop.
+#[inline(always)]
+fn walk<F: Frame>(frame: &F, chain: *mut ChainWords, end: u32) -> u32 {
+    // SAFETY: null, or a chain of `extend`.
+    let Some(chain) = (unsafe { chain.cast::<Chain>().as_mut() }) else {
+        return Reason::Malformed as u32;
+    };
     for _ in 0..not_unrolled(MAX_EXTENSIONS as usize) {
         if !is_extension(chain.protocol) {
             return 0;

@@ -9,6 +9,7 @@ use sg_common::{
     image::{self, flags, header, record},
     interval::Words,
     probe::NO_FLOW,
+    reason::{ALLOWED, REASONS},
 };
 
 use crate::{
@@ -60,7 +61,7 @@ impl Facts {
         direction: impl Fn(u32) -> Direction,
         traces: bool,
     ) -> Option<Self> {
-        let arena = Arena::open()?;
+        let arena = Arena::open();
         let now = arena.now();
         let image = arena.image(now)?;
         let slot = image::slot_of(&image, ifindex)?;
@@ -85,28 +86,28 @@ impl Facts {
     }
 
     #[inline(always)]
-    pub(crate) fn open(&self) -> Option<Context> {
-        let image = Arena::open()?.image_at(self.image);
-        Some(Context { facts: *self, rules: Rules { image, record: self.record } })
+    pub(crate) fn open(&self) -> Context<'_> {
+        let image = Arena::open().image_at(self.image);
+        Context { facts: self, rules: Rules { image, record: self.record } }
     }
 }
 
 /// [`Facts`] with the rules at hand.
-pub(crate) struct Context {
-    facts: Facts,
+pub(crate) struct Context<'a> {
+    facts: &'a Facts,
     pub(crate) rules: Rules,
 }
 
-impl Deref for Context {
+impl Deref for Context<'_> {
     type Target = Facts;
 
     #[inline(always)]
     fn deref(&self) -> &Facts {
-        &self.facts
+        self.facts
     }
 }
 
-impl Context {
+impl Context<'_> {
     /// When the change came that flows are to be held against.
     #[inline(always)]
     pub(crate) fn cut_since(&self) -> Tick {
@@ -154,15 +155,31 @@ pub(crate) fn enforce<F: Frame>(frame: &F, hook: Hook) -> Verdict {
     };
     let Some(facts) = Facts::of(frame.ifindex(), direction, true) else { return Verdict::Pass };
     let mut notes = Notes::on(frame);
-    let reason = judge(&facts, frame, &mut notes);
-    let told = events::tell(&facts, frame, &notes, reason);
-    if let Some(row) = Row::of(facts.slot) {
-        row.count(facts.direction, reason, notes.length);
-        if !told {
-            row.not_logged(facts.direction, notes.length);
-        }
+    let outcome = judge(&facts, frame, &mut notes);
+    let told = events::tell(&facts, frame, &notes, outcome);
+    let row = Row::of(facts.slot);
+    row.count(facts.direction, outcome, notes.length);
+    if !told {
+        row.not_logged(facts.direction, notes.length);
     }
-    if reason.allowed() { Verdict::Pass } else { Verdict::Drop }
+    if outcome.passes() { Verdict::Pass } else { Verdict::Drop }
+}
+
+/// The number of a [`Reason`], which the verifier does not know: what is done with it is one way, not
+/// one for each reason.
+#[derive(Clone, Copy)]
+pub(crate) struct Outcome(pub(crate) u32);
+
+impl Outcome {
+    #[inline(always)]
+    fn of(reason: u32) -> Self {
+        Self(reason.wrapping_add(maps::zero()))
+    }
+
+    #[inline(always)]
+    fn passes(self) -> bool {
+        ALLOWED >> (self.0 % REASONS as u32) & 1 != 0
+    }
 }
 
 const IPV4: u16 = 0x0800;
@@ -228,21 +245,21 @@ impl Link {
     }
 }
 
-/// Judges a frame. The reason says both verdict and cause.
+/// Judges a frame.
 #[inline(always)]
-pub(crate) fn judge<F: Frame>(facts: &Facts, frame: &F, notes: &mut Notes) -> Reason {
+pub(crate) fn judge<F: Frame>(facts: &Facts, frame: &F, notes: &mut Notes) -> Outcome {
     let link = Link::plain(frame, facts.interface).unwrap_or_else(|| link(facts, frame));
     // A zero that the verifier does not know: the rest is checked once, not for every place where
     // an IP header can begin.
     notes.ip = (link & LINK_OFFSET).wrapping_add(maps::zero());
-    if link & LINK_V4 != 0 {
-        return packet::<V4, F>(facts, frame, notes);
-    }
-    if link & LINK_V6 != 0 {
-        return packet::<V6, F>(facts, frame, notes);
-    }
-    notes.ip = NO_IP;
-    reason(link)
+    Outcome::of(if link & LINK_V4 != 0 {
+        packet::<V4, F>(facts, frame, notes)
+    } else if link & LINK_V6 != 0 {
+        packet::<V6, F>(facts, frame, notes)
+    } else {
+        notes.ip = NO_IP;
+        link
+    })
 }
 
 const LINK_OFFSET: u32 = 0xffff;
@@ -261,7 +278,7 @@ pub(crate) fn reason(number: u32) -> Reason {
 /// Where the IP header is, with its family; or the number of the reason for a frame without one.
 #[inline(never)]
 fn link<F: Frame>(facts: &Facts, frame: &F) -> u32 {
-    let Some(context) = facts.open() else { return Reason::Malformed as u32 };
+    let context = facts.open();
     match Link::read(frame, context.interface) {
         Err(reason) => reason as u32,
         Ok(Link { ethertype: IPV4, payload }) => LINK_V4 | payload,
@@ -273,7 +290,7 @@ fn link<F: Frame>(facts: &Facts, frame: &F) -> u32 {
 }
 
 #[inline(always)]
-fn not_ip<F: Frame>(context: &Context, frame: &F, link: &Link) -> Judgement {
+fn not_ip<F: Frame>(context: &Context<'_>, frame: &F, link: &Link) -> Judgement {
     let is_arp = link.ethertype == ARP;
     if context.checks_source() {
         source::ethernet(&context.rules, context.interface, frame)?;

@@ -1,14 +1,10 @@
-//! Map memory. All maps are arrays with one large element, created by the agent, so that a look-up
-//! is inlined to a constant address and what follows is plain memory under a mask that the verifier
-//! knows: sizes are powers of two, and the masks are constants set when the programs are loaded.
+//! Map memory. All maps are arrays with one large element, created by the agent, whose address is a
+//! constant in the programs; what follows is plain memory under a mask that the verifier knows: sizes
+//! are powers of two, and the masks are constants set when the programs are loaded.
 
-use core::{arch::asm, ptr};
+use core::{arch::asm, cell::UnsafeCell, ptr};
 
-use aya_ebpf::{
-    btf_maps::Array,
-    helpers::{bpf_get_smp_processor_id, bpf_jiffies64},
-    macros::btf_map,
-};
+use aya_ebpf::helpers::{bpf_get_smp_processor_id, bpf_jiffies64};
 use sg_common::{
     control::{Control, IMAGE_ALIGN, Root},
     flow::{Bucket, LANES, Tick},
@@ -16,19 +12,41 @@ use sg_common::{
     interval::{self, SMALL_ORDER, Words},
 };
 
-/// Control page, then images. Real size: see `ARENA_MASK`.
-#[btf_map]
-static ARENA: Array<[u8; 8], 1> = Array::new();
-#[btf_map]
-static FLOWS4: Array<[u8; 8], 1> = Array::new();
-#[btf_map]
-static FLOWS6: Array<[u8; 8], 1> = Array::new();
-#[btf_map]
-static FRAGMENTS4: Array<[u8; 8], 1> = Array::new();
-#[btf_map]
-static FRAGMENTS6: Array<[u8; 8], 1> = Array::new();
-#[btf_map]
-static COUNTERS: Array<[u8; 8], 1> = Array::new();
+use crate::frame::opaque;
+
+/// Where a map's memory begins. To compiler and aya this is a small variable in a section of its own,
+/// `.bss.` and the map's name; the agent has the map in its place when the kernel takes the program.
+#[repr(transparent)]
+pub(crate) struct Memory(UnsafeCell<u64>);
+
+// SAFETY: only its address is used.
+unsafe impl Sync for Memory {}
+
+impl Memory {
+    pub(crate) const fn new() -> Self {
+        Self(UnsafeCell::new(0))
+    }
+
+    #[inline(always)]
+    pub(crate) fn start(&'static self) -> *mut u8 {
+        // LLVM must not know what is there, nor how much.
+        opaque(self.0.get() as usize) as *mut u8
+    }
+}
+
+/// Control page, then images.
+#[unsafe(link_section = ".bss.ARENA")]
+static ARENA: Memory = Memory::new();
+#[unsafe(link_section = ".bss.FLOWS4")]
+static FLOWS4: Memory = Memory::new();
+#[unsafe(link_section = ".bss.FLOWS6")]
+static FLOWS6: Memory = Memory::new();
+#[unsafe(link_section = ".bss.FRAGMENTS4")]
+static FRAGMENTS4: Memory = Memory::new();
+#[unsafe(link_section = ".bss.FRAGMENTS6")]
+static FRAGMENTS6: Memory = Memory::new();
+#[unsafe(link_section = ".bss.COUNTERS")]
+static COUNTERS: Memory = Memory::new();
 
 /// Size of the arena less 4: the offset of its last word.
 #[unsafe(no_mangle)]
@@ -67,11 +85,6 @@ pub(crate) fn constant(of: &u32) -> u32 {
     unsafe { ptr::read_volatile(of) }
 }
 
-#[inline(always)]
-pub(crate) fn element(map: &Array<[u8; 8], 1>) -> Option<*mut u8> {
-    map.get_ptr_mut(0).map(<*mut [u8; 8]>::cast)
-}
-
 /// The control page and the images.
 #[derive(Clone, Copy)]
 pub(crate) struct Arena {
@@ -81,8 +94,8 @@ pub(crate) struct Arena {
 
 impl Arena {
     #[inline(always)]
-    pub(crate) fn open() -> Option<Self> {
-        Some(Self { base: element(&ARENA)?, mask: constant(&ARENA_MASK) })
+    pub(crate) fn open() -> Self {
+        Self { base: ARENA.start(), mask: constant(&ARENA_MASK) }
     }
 
     #[inline(always)]
@@ -131,7 +144,7 @@ pub(crate) struct Image {
 /// [`Image::zero`] where there is no image at hand.
 #[inline(always)]
 pub(crate) fn zero() -> u32 {
-    Arena::open().map_or(0, |arena| volatile(&arena.control()._reserved))
+    volatile(&Arena::open().control()._reserved)
 }
 
 impl Image {
@@ -214,16 +227,14 @@ impl Words for Image {
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn sg_rank32(start: u32, keys: u32, order: u32, key: u32) -> u32 {
-    let Some(arena) = Arena::open() else { return 0 };
-    interval::rank(&Image { arena, start }, keys, order, key)
+    interval::rank(&Image { arena: Arena::open(), start }, keys, order, key)
 }
 
 /// [`sg_rank32`] for 64-bit keys.
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn sg_rank64(start: u32, keys: u32, order: u32, key: u64) -> u32 {
-    let Some(arena) = Arena::open() else { return 0 };
-    interval::rank(&Image { arena, start }, keys, order, key)
+    interval::rank(&Image { arena: Arena::open(), start }, keys, order, key)
 }
 
 /// A table of buckets.
@@ -260,11 +271,11 @@ impl<A> Table<A> {
 macro_rules! tables {
     ($($name:ident: $map:ident, $buckets:ident, $mask:ident;)+) => {$(
         #[inline(always)]
-        pub(crate) fn $name<A>() -> Option<Table<A>> {
-            let marks = element(&$map)?;
+        pub(crate) fn $name<A>() -> Table<A> {
+            let marks = $map.start();
             // SAFETY: the buckets follow the marks.
             let buckets = unsafe { marks.add(constant(&$buckets) as usize).cast() };
-            Some(Table { marks, buckets, mask: constant(&$mask) })
+            Table { marks, buckets, mask: constant(&$mask) }
         }
     )+};
 }
@@ -285,9 +296,9 @@ pub(crate) fn cpu() -> u32 {
 
 /// The row of counters at byte `offset` in this CPU's.
 #[inline(always)]
-pub(crate) fn counters(offset: u32) -> Option<*mut u8> {
+pub(crate) fn counters(offset: u32) -> *mut u8 {
     let at = cpu().wrapping_mul(constant(&COUNTERS_CPU_SIZE)).wrapping_add(offset);
     let at = at & constant(&COUNTERS_MASK);
     // SAFETY: the mask is the offset of the last row.
-    Some(unsafe { element(&COUNTERS)?.add(at as usize) })
+    unsafe { COUNTERS.start().add(at as usize) }
 }

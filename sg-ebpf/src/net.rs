@@ -28,8 +28,8 @@ pub(crate) trait Net {
     fn find(image: &Image, map: Ref, address: Self::Address) -> u32;
     /// Link-local cloud services that are never filtered.
     fn is_exempt_service(address: Self::Address) -> bool;
-    fn flows() -> Option<Table<Self::Addresses>>;
-    fn fragments() -> Option<Table<Self::Addresses>>;
+    fn flows() -> Table<Self::Addresses>;
+    fn fragments() -> Table<Self::Addresses>;
     /// See `choose` in [`crate::conntrack`].
     fn choose(key: &Key<Self>, marked: u64) -> u64
     where
@@ -107,12 +107,12 @@ impl Net for V4 {
     }
 
     #[inline(always)]
-    fn flows() -> Option<Table<Addresses4>> {
+    fn flows() -> Table<Addresses4> {
         maps::flows4()
     }
 
     #[inline(always)]
-    fn fragments() -> Option<Table<Addresses4>> {
+    fn fragments() -> Table<Addresses4> {
         maps::fragments4()
     }
 
@@ -191,12 +191,12 @@ impl Net for V6 {
     }
 
     #[inline(always)]
-    fn flows() -> Option<Table<Addresses6>> {
+    fn flows() -> Table<Addresses6> {
         maps::flows6()
     }
 
     #[inline(always)]
-    fn fragments() -> Option<Table<Addresses6>> {
+    fn fragments() -> Table<Addresses6> {
         maps::fragments6()
     }
 

@@ -38,13 +38,13 @@ pub(crate) struct Packet<N: Net> {
     pub(crate) transport: Transport,
 }
 
-/// Judges the packet whose IP header is at `notes.ip`.
-#[inline(never)]
+/// Judges the packet whose IP header is at `notes.ip`; the number of a [`Reason`].
+#[inline(always)]
 pub(crate) fn packet<N: SourceCheck + Steps, F: Frame>(
     facts: &Facts,
     frame: &F,
     notes: &mut Notes,
-) -> Reason {
+) -> u32 {
     let mut place = MaybeUninit::uninit();
     let packet = Packet::<N>::empty(&mut place);
     let mut refused = packet.read(frame, notes);
@@ -52,10 +52,10 @@ pub(crate) fn packet<N: SourceCheck + Steps, F: Frame>(
         refused = source::check::<N, F>(facts, frame, packet);
     }
     if refused != 0 {
-        return reason(refused);
+        return refused;
     }
     match packet.judge(facts, frame, notes) {
-        Ok(reason) | Err(reason) => reason,
+        Ok(reason) | Err(reason) => reason as u32,
     }
 }
 
@@ -134,19 +134,18 @@ impl<N: Steps + Header> Packet<N> {
         notes: &mut Notes,
         key: &mut Key<N>,
     ) -> Judgement {
-        let known = N::known(facts, self, key, notes.length);
-        if known != 0 {
-            notes.flow = (known >> 32) as u32;
-            match reason(known as u32) {
-                // The rules have to say whether it starts over.
-                Reason::Rule => {}
-                Reason::FlowCut => return Err(Reason::FlowCut),
-                passes => return Ok(passes),
-            }
+        // In place, because it is all that these services' packets need.
+        if facts.open().rules.untracked(self, facts.direction) {
+            return Ok(Reason::Untracked);
         }
-        let allowed = facts.open().is_some_and(|context| {
-            context.rules.allow::<N>(facts.direction, key.remote(), self.service())
-        });
+        let known = N::known(facts, self, key, notes.length);
+        notes.flow = (known >> 32) as u32;
+        let allowed = match reason(known as u32) {
+            Reason::Rule => true,
+            Reason::NoRule => false,
+            reason if reason.allowed() => return Ok(reason),
+            reason => return Err(reason),
+        };
         // Other ICMP than queries, and replies to queries, leave no state.
         let stateless = !key.may_open();
         if stateless && self.may_be_related(facts) && related::quoted::<N, F>(frame, self) {
@@ -166,10 +165,7 @@ impl<N: Steps + Header> Packet<N> {
             return Ok(Reason::Rule);
         }
         let (protocol, tcp_flags) = (self.ip.chain.protocol, self.transport.tcp_flags);
-        if protocol == TCP
-            && !tcp::opens(tcp_flags)
-            && !facts.open().is_some_and(|context| context.picks_up())
-        {
+        if protocol == TCP && !tcp::opens(tcp_flags) && !facts.open().picks_up() {
             return Err(Reason::NotSyn);
         }
         if !facts.leaves_traces {
@@ -180,7 +176,7 @@ impl<N: Steps + Header> Packet<N> {
         } else {
             State::first(protocol, facts.direction, tcp_flags)
         });
-        if N::reopen(facts, self, key, 0) != 0 || N::insert(facts, self, key, 0) != 0 {
+        if N::open(facts, self, key, 0) != 0 {
             Ok(Reason::Rule)
         } else {
             Err(Reason::AllowanceExceeded)
@@ -195,10 +191,12 @@ impl<N: Steps + Header> Packet<N> {
             && self.ip.chain.part == Part::Whole
             && N::is_error(self.transport.icmp_type())
     }
+}
 
+impl<N: Net> Packet<N> {
     /// The service that the packet goes to, as rules name it.
     #[inline(always)]
-    fn service(&self) -> u32 {
+    pub(crate) fn service(&self) -> u32 {
         let (source, destination) = self.transport.loaded();
         let protocol = self.ip.chain.protocol;
         image::service(protocol, if protocol == N::ICMP { source } else { destination })

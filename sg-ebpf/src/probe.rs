@@ -27,7 +27,7 @@ pub(crate) fn answer(ctx: &XdpContext) {
     if let Some(facts) = Facts::of(ifindex, direction, false) {
         let frame = XdpFrame::new(ctx);
         let mut notes = Notes::on(&frame);
-        reason = judge(&facts, &frame, &mut notes) as u32;
+        reason = judge(&facts, &frame, &mut notes).0;
         flow = notes.flow;
     }
     let (data, end) = (ctx.data(), ctx.data_end());

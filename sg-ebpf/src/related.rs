@@ -62,7 +62,7 @@ fn first_bytes<N: Header, F: Frame>(frame: &F, chain: &Chain, end: u32) -> Optio
 /// The flow's number plus one, or [`NO_FLOW`] plus one for a service; 0 if there is none.
 #[inline(always)]
 pub(crate) fn flow<N: Steps>(
-    context: &Context,
+    context: &Context<'_>,
     packet: &Packet<N>,
     key: &mut Key<N>,
     _: u32,
@@ -75,8 +75,7 @@ pub(crate) fn flow<N: Steps>(
     if !key.is_tracked() {
         return 0;
     }
-    let Some(table) = N::flows() else { return 0 };
-    match conntrack::find::<N>(&table, key) {
+    match conntrack::find::<N>(&N::flows(), key) {
         Some(flow)
             if flow.tag.state().is_live()
                 && !flow.is_over(context, N::FAMILY)

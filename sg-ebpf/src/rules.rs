@@ -50,6 +50,22 @@ impl Rules {
         N::allow(self.image.start, self.row::<N>(direction), service, peer) != 0
     }
 
+    /// The same of a packet and its key, without a call.
+    #[inline(always)]
+    pub(crate) fn allow_in_place<N: Net>(
+        &self,
+        direction: Direction,
+        packet: &Packet<N>,
+        key: &Key<N>,
+    ) -> bool {
+        let row = self.row::<N>(direction);
+        interval::contains(
+            &self.image,
+            services::<N>(&self.image, row, key.remote()),
+            packet.service(),
+        )
+    }
+
     /// Whether a packet that goes in `direction` belongs to a service that is open to all and so not
     /// tracked: it goes to one or comes back from one.
     #[inline(always)]
@@ -83,8 +99,7 @@ pub(crate) extern "C" fn sg_allow6(start: u32, row: u32, service: u32, high: u64
 
 #[inline(always)]
 fn allow<N: Net>(start: u32, row: u32, service: u32, peer: N::Address) -> u32 {
-    let Some(arena) = Arena::open() else { return 0 };
-    let image = arena.image_at(start);
+    let image = Arena::open().image_at(start);
     interval::contains(&image, services::<N>(&image, Ref(row), peer), service) as u32
 }
 
@@ -97,7 +112,7 @@ fn services<N: Net>(image: &Image, row: Ref, peer: N::Address) -> Ref {
 /// Whether the rules allow the key's peer all of the packet's protocol.
 #[inline(always)]
 pub(crate) fn allow_all<N: Net>(
-    context: &Context,
+    context: &Context<'_>,
     packet: &Packet<N>,
     key: &mut Key<N>,
     _: u32,

@@ -74,7 +74,7 @@ extern "C" fn sg_own6(start: u32, map: u32, high: u64, low: u64) -> u32 {
 
 #[inline(always)]
 fn own<N: Net>(start: u32, map: u32, address: N::Address) -> u32 {
-    let Some(arena) = Arena::open() else { return 0 };
+    let arena = Arena::open();
     N::find(&arena.image_at(start), Ref(map), address)
 }
 
@@ -109,7 +109,7 @@ pub(crate) trait SourceCheck: Header {
 /// Ethernet source and IP; 0, or the number of the reason to drop.
 #[inline(never)]
 pub(crate) fn check<N: SourceCheck, F: Frame>(facts: &Facts, frame: &F, packet: &Packet<N>) -> u32 {
-    let Some(context) = facts.open() else { return Reason::SourceCheck as u32 };
+    let context = facts.open();
     let Packet { ip, transport } = packet;
     let (rules, interface) = (&context.rules, context.interface);
     let checked = ethernet(rules, interface, frame)

@@ -71,7 +71,7 @@ macro_rules! steps {
                     )
                 };
                 let (Some(facts), Some(packet), Some(key)) = (facts, packet, key) else { return 0 };
-                let Some(context) = facts.open() else { return 0 };
+                let context = facts.open();
                 $module::$step::<$net>(&context, packet, key, number)
             }
         )+
@@ -96,8 +96,8 @@ steps! {
     known, sg_known4, sg_known6 = conntrack;
     /// See [`rules::allow_all`].
     allow_all, sg_allow_all4, sg_allow_all6 = rules;
-    /// See [`conntrack::reopen`].
-    reopen, sg_reopen4, sg_reopen6 = conntrack;
+    /// See [`conntrack::open`].
+    open, sg_open4, sg_open6 = conntrack;
     /// See [`conntrack::insert`].
     insert, sg_insert4, sg_insert6 = conntrack;
     /// See [`related::flow`].

@@ -3,10 +3,15 @@
 
 use anyhow::{Context as _, Result};
 use sg_agent::datapath::trial::Program;
-use sg_common::Family;
+use sg_common::{
+    Family,
+    flow::{Addresses4, Addresses6, LANES, table_size},
+};
 
 use super::{Case, Effort};
 use crate::{
+    cpu,
+    far::Far,
     lab::{Lab, Path},
     packets::name,
     report::{Row, Target},
@@ -23,6 +28,8 @@ struct Axis {
     path: fn(u32) -> Path,
     /// Nanoseconds from the least number to the most.
     most: Option<f64>,
+    /// Bytes of the table that one entry of is looked at.
+    table: Option<fn(u32, Family) -> usize>,
 }
 
 const AXES: [Axis; 4] = [
@@ -31,26 +38,38 @@ const AXES: [Axis; 4] = [
         numbers: &[10, 100, 1000, 10_000, 100_000],
         path: Path::denied,
         most: Some(100.0),
+        table: None,
     },
     Axis {
         name: "flows",
         numbers: &[1, 100, 1000, 10_000, 100_000, 1_000_000],
         path: Path::established,
         most: Some(150.0),
+        table: Some(flow_table),
     },
     Axis {
         name: "interfaces",
         numbers: &[1, 10, 100, 1000],
         path: |interfaces| Path { interfaces, ..Path::denied(10) },
         most: Some(20.0),
+        table: None,
     },
     Axis {
         name: "policies",
         numbers: &[1, 10, 100, 1000],
         path: |policies| Path { interfaces: policies, policies, ..Path::denied(10) },
         most: None,
+        table: None,
     },
 ];
+
+fn flow_table(flows: u32, family: Family) -> usize {
+    let buckets = (Path::established(flows).max_flows() as usize / LANES).next_power_of_two();
+    match family {
+        Family::V4 => table_size::<Addresses4>(buckets),
+        Family::V6 => table_size::<Addresses6>(buckets),
+    }
+}
 
 impl Case for Growth {
     fn name(&self) -> &'static str {
@@ -84,9 +103,26 @@ fn grow(axis: &Axis, family: Family, effort: &Effort, rows: &mut Vec<Row>) -> Re
     for (number, samples) in numbers.iter().zip(&found) {
         rows.push(Row::new(&group, u64::from(*number), "sg, TC", "ns", samples));
     }
-    let more = found[found.len() - 1].zip(&found[0], |most, least| most - least);
-    let row = Row::new(&group, 0, "from least to most", "ns", &more);
+    let row = Row::new(&group, 0, "from least to most", "ns", &growth(&found));
     let row = row.target(axis.most.map(Target::AtMost));
     rows.push(row.guard(effort, Target::AtMost(300.0)));
+    let Some(table) = axis.table else { return Ok(()) };
+    let mut found: Vec<Samples> = Vec::new();
+    for number in numbers {
+        let mut far = Far::new(table(*number, family), *number as usize)?;
+        far.time(*number);
+        let turn = |_| cpu::undisturbed(|| far.time(effort.packets));
+        let samples: Samples = (0..effort.rounds).map(turn).collect();
+        rows.push(Row::new(&group, u64::from(*number), BOUND, "ns", &samples));
+        found.push(samples);
+    }
+    rows.push(Row::new(&group, 0, "from least to most of that", "ns", &growth(&found)));
     Ok(())
+}
+
+/// Nobody who looks an entry up, and waits for what it says, is faster.
+const BOUND: &str = "one line of the table, waited for";
+
+fn growth(found: &[Samples]) -> Samples {
+    found[found.len() - 1].zip(&found[0], |most, least| most - least)
 }

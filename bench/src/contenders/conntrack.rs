@@ -58,7 +58,9 @@ impl Drop for Conntrack {
         // Waiting closes its standard input first.
         match self.keeper.wait() {
             Ok(status) if status.success() => {}
-            outcome => eprintln!("bench: {MAX} and {BUCKETS} may not be what they were: {outcome:?}"),
+            outcome => {
+                eprintln!("bench: {MAX} and {BUCKETS} may not be what they were: {outcome:?}");
+            }
         }
     }
 }

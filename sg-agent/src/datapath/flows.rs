@@ -115,7 +115,7 @@ impl<A: Shown> Lane<A> {
 
     fn word(&self) -> &AtomicU64 {
         // SAFETY: aligned shared memory within a mapping that outlives the lane.
-        unsafe { AtomicU64::from_ptr(&raw mut (*self.bucket).tag[self.index]) }
+        unsafe { AtomicU64::from_ptr(&raw mut (*self.bucket).lanes[self.index].tag) }
     }
 
     pub(super) fn tag(&self) -> Tag {
@@ -124,12 +124,12 @@ impl<A: Shown> Lane<A> {
 
     pub(super) fn seen(&self) -> Tick {
         // SAFETY: within the mapping; programs write concurrently, so it is read once.
-        unsafe { (&raw const (*self.bucket).seen[self.index]).read_volatile() }
+        unsafe { (&raw const (*self.bucket).lanes[self.index].seen).read_volatile() }
     }
 
     pub(super) fn addresses(&self) -> A {
         // SAFETY: as above.
-        unsafe { (&raw const (*self.bucket).body[self.index].addresses).read_volatile() }
+        unsafe { (&raw const (*self.bucket).lanes[self.index].addresses).read_volatile() }
     }
 
     /// Gives the lane another state unless a program was faster; whether it did.
@@ -140,7 +140,7 @@ impl<A: Shown> Lane<A> {
 
     pub(super) fn set_seen(&self, tick: Tick) {
         // SAFETY: as above.
-        unsafe { (&raw mut (*self.bucket).seen[self.index]).write_volatile(tick) }
+        unsafe { (&raw mut (*self.bucket).lanes[self.index].seen).write_volatile(tick) }
     }
 
     pub(super) fn read(&self) -> Option<(Tag, FlowEntry)> {
@@ -158,8 +158,8 @@ impl<A: Shown> Lane<A> {
         // SAFETY: within the mapping; programs write concurrently, so each field is read once.
         let (packets, volume) = unsafe {
             (
-                (&raw const (*bucket).packets[self.index]).read_volatile(),
-                (&raw const (*bucket).body[self.index].volume).read_volatile(),
+                (&raw const (*bucket).lanes[self.index].packets).read_volatile(),
+                (&raw const (*bucket).lanes[self.index].volume).read_volatile(),
             )
         };
         let (addresses, seen) = (self.addresses(), self.seen());
@@ -195,10 +195,10 @@ impl<A: Shown> Lane<A> {
         let bucket = self.bucket;
         // SAFETY: within the mapping, and the lane is claimed, so that nobody else writes to it.
         unsafe {
-            (&raw mut (*bucket).seen[self.index]).write_volatile(contents.seen);
-            (&raw mut (*bucket).packets[self.index]).write_volatile(contents.packets);
-            (&raw mut (*bucket).body[self.index].addresses).write_volatile(contents.addresses);
-            (&raw mut (*bucket).body[self.index].volume).write_volatile(contents.volume);
+            (&raw mut (*bucket).lanes[self.index].seen).write_volatile(contents.seen);
+            (&raw mut (*bucket).lanes[self.index].packets).write_volatile(contents.packets);
+            (&raw mut (*bucket).lanes[self.index].addresses).write_volatile(contents.addresses);
+            (&raw mut (*bucket).lanes[self.index].volume).write_volatile(contents.volume);
         }
         self.word().store(tag.0, Ordering::Release);
     }

@@ -2,15 +2,17 @@
 
 use std::{
     io,
-    os::fd::{AsFd, BorrowedFd},
+    os::fd::{AsFd, AsRawFd as _, BorrowedFd, IntoRawFd as _},
     sync::{Arc, Mutex, OnceLock, PoisonError},
     time::{Duration, Instant},
 };
 
 use aya::{
     Ebpf, EbpfLoader,
+    maps::Map,
     programs::{Program, ProgramFd, ProgramInfo},
 };
+use nix::fcntl::OFlag;
 use sg_common::{
     counter::CounterRow,
     event::{Event, Head, events_size, heads_size},
@@ -123,20 +125,19 @@ impl Programs {
         Ok(programs)
     }
 
-    /// Reads the object, and opens the maps by their pins.
+    /// Reads the object, and has its programs use `maps`.
     fn prepare(loader: Loader, maps: &Maps, tick_shift: u32) -> io::Result<Self> {
         let constants = constants(maps, tick_shift);
         let mut loader: EbpfLoader<'_> = loader.0;
         for (name, value) in &constants {
             loader.override_global(name, value, true);
         }
-        for (name, region) in maps.named() {
-            loader.map_pin_path(name, &region.pin);
-        }
         let mut slot = |name| {
             let object = loader.load(OBJECT);
-            let object = object.map_err(|error| io::Error::other(failed("the BPF object", &error)));
-            Ok::<Slot, io::Error>(Slot::new(name, object?))
+            let object =
+                object.map_err(|error| io::Error::other(failed("the BPF object", &error)))?;
+            put_in_place(&object, maps)?;
+            Ok::<Slot, io::Error>(Slot::new(name, object))
         };
         let (xdp, tc_in) = (slot("sg_xdp")?, slot(TC_IN)?);
         let (tc_out, probe) = (slot(TC_OUT)?, slot("sg_probe")?);
@@ -229,6 +230,24 @@ impl Slot {
         tracing::debug!(?cost, "program loaded");
         Ok(Loaded { fd, cost })
     }
+}
+
+/// Has the programs of an object use the agent's maps. To aya these are sections of data, which makes
+/// their addresses constants in the programs, where a map would be looked up in each time. It has made a
+/// small map for each, whose descriptor's number the instructions have: the number becomes that of ours.
+fn put_in_place(object: &Ebpf, maps: &Maps) -> io::Result<()> {
+    for (name, region) in maps.named() {
+        let section = format!(".bss.{name}");
+        let Some(Map::Array(standin)) = object.map(&section) else {
+            return Err(io::Error::other(format!("the BPF object has no section {section}")));
+        };
+        let (ours, standin) = (region.fd.as_fd(), standin.fd().as_fd().as_raw_fd());
+        // SAFETY: the number stays open, and stays aya's to close.
+        let same = unsafe { nix::unistd::dup3_raw(ours, standin, OFlag::O_CLOEXEC)? };
+        // The number is not to be closed here.
+        let _ = same.into_raw_fd();
+    }
+    Ok(())
 }
 
 fn constants(maps: &Maps, tick_shift: u32) -> [(&'static str, u32); 16] {

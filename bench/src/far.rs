@@ -1,0 +1,92 @@
+//! What memory costs whoever looks into it: the least that a table of so many entries can add to a
+//! packet, on the machine at hand.
+
+use std::{num::NonZeroUsize, ptr::NonNull, time::Instant};
+
+use anyhow::{Context as _, Result};
+use nix::sys::mman::{MapFlags, MmapAdvise, ProtFlags, madvise, mmap_anonymous, munmap};
+
+/// Bytes of a cache line.
+const LINE: usize = 64;
+
+/// Cache lines spread over memory in pages of 4 KiB, which is what maps are made of. Each says which is
+/// the next, in random order.
+#[derive(Debug)]
+pub struct Far {
+    memory: NonNull<u64>,
+    bytes: NonZeroUsize,
+    at: usize,
+}
+
+impl Far {
+    /// So many `lines` anywhere in so many `bytes`.
+    pub fn new(bytes: usize, lines: usize) -> Result<Self> {
+        let bytes = NonZeroUsize::new(bytes).context("no memory at all")?;
+        let (access, flags) = (ProtFlags::PROT_READ | ProtFlags::PROT_WRITE, MapFlags::MAP_PRIVATE);
+        // SAFETY: a mapping of its own.
+        let memory = unsafe { mmap_anonymous(None, bytes, access, flags) }.context("memory")?;
+        // SAFETY: the whole of that mapping.
+        unsafe { madvise(memory, bytes.get(), MmapAdvise::MADV_NOHUGEPAGE) }
+            .context("4 KiB pages")?;
+        let mut order: Vec<usize> = (0..bytes.get() / LINE).collect();
+        shuffle(&mut order);
+        order.truncate(lines);
+        let far = Self { memory: memory.cast(), bytes, at: order[0] };
+        for (from, to) in order.iter().zip(order.iter().cycle().skip(1)) {
+            // SAFETY: each is the number of a line in the mapping.
+            unsafe { far.line(*from).write(*to as u64) };
+        }
+        Ok(far)
+    }
+
+    fn line(&self, number: usize) -> NonNull<u64> {
+        // SAFETY: callers have the numbers of `new`, all within the mapping.
+        unsafe { self.memory.byte_add(number * LINE) }
+    }
+
+    /// Nanoseconds of a load that waits for the one before, by so many of them.
+    pub fn time(&mut self, loads: u32) -> f64 {
+        let began = Instant::now();
+        for _ in 0..loads {
+            // SAFETY: `new` has written the number of another line there.
+            self.at = unsafe { self.line(self.at).read_volatile() } as usize;
+        }
+        began.elapsed().as_nanos() as f64 / f64::from(loads)
+    }
+}
+
+impl Drop for Far {
+    fn drop(&mut self) {
+        // SAFETY: the mapping of `new`, which nothing else points into.
+        let _ = unsafe { munmap(self.memory.cast(), self.bytes.get()) };
+    }
+}
+
+/// Fisher and Yates, by SplitMix64.
+fn shuffle(numbers: &mut [usize]) {
+    let mut state = 1_u64;
+    for last in (1..numbers.len()).rev() {
+        state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut random = (state ^ state >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        random = (random ^ random >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+        numbers.swap(last, ((random ^ random >> 31) % (last as u64 + 1)) as usize);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_lines_are_visited_before_one_comes_again() {
+        let mut far = Far::new(1 << 20, 1000).unwrap();
+        let start = far.at;
+        far.time(1);
+        let mut visited = 1;
+        while far.at != start {
+            far.time(1);
+            visited += 1;
+        }
+        assert_eq!(visited, 1000);
+    }
+}
