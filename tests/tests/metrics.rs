@@ -182,13 +182,15 @@ fn prometheus_answers_every_query_of_the_dashboard() {
         assert_eq!(status, 200, "{query}: {body}");
         serde_json::from_str(&body).expect("JSON")
     };
+    // It listens before it answers.
     let listens = || world.host().run(|| TcpStream::connect(PROMETHEUS).is_ok());
+    let is_ready = || listens() && get(world.host(), PROMETHEUS, "/-/ready").0 == 200;
     let deadline = Instant::now() + PATIENCE;
-    while !listens() {
+    while !is_ready() {
         let ended = prometheus.child().try_wait().expect("our child");
         assert!(
             ended.is_none() && Instant::now() < deadline,
-            "Prometheus does not listen\n{}",
+            "Prometheus does not get ready\n{}",
             log()
         );
         thread::sleep(Duration::from_millis(100));
