@@ -12,9 +12,11 @@ use crate::{
     },
 };
 
-/// A start or an apply waits this long at most for what the kernel knows: a conntrack of 8 million
-/// buckets, all empty, takes 0.4 s, and systemd's watchdog bites after 30.
-const READING: Duration = Duration::from_secs(5);
+/// Each look at the host's sockets takes this long at most. A start or an apply takes two of both kinds,
+/// and systemd's watchdog bites after 30 s.
+const SOCKETS: Duration = Duration::from_millis(500);
+/// Each look at conntrack: 8 million buckets, all empty, take 0.4 s.
+const CONNTRACK: Duration = Duration::from_secs(3);
 
 /// See [`Datapath`] for what each does. An interface that is attached but has no record in the
 /// image in force passes everything.
@@ -147,11 +149,11 @@ impl Dataplane for Datapath {
     }
 
     fn sockets(&self) -> io::Result<Sockets> {
-        connections::sockets(Deadline::after(READING))
+        connections::sockets(Deadline::after(SOCKETS))
     }
 
     fn tracked(&self) -> io::Result<Vec<Tracked>> {
-        connections::tracked(Deadline::after(READING))
+        connections::tracked(Deadline::after(CONNTRACK))
     }
 
     fn probe(

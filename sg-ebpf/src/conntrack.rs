@@ -613,7 +613,11 @@ pub(crate) fn known<N: Net>(
         }
         reason => reason,
     };
-    if matches!(reason, Reason::Rule) && key.may_open() {
+    let tcp = packet.ip.chain.protocol == TCP;
+    if matches!(reason, Reason::Rule)
+        && key.may_open()
+        && (!tcp || tcp::opens(packet.transport.tcp_flags))
+    {
         announce(&N::flows(), key);
     }
     (flow as u64) << 32 | reason as u64

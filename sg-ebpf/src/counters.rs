@@ -31,7 +31,7 @@ impl Row {
 
     #[inline(always)]
     fn add(self, index: usize, bytes: u32) {
-        // LLVM knows that it is within a row, the verifier does not.
+        // It is within a row, which the verifier does not know.
         let column = (opaque(index) & (2 * REASONS - 1)) * size_of::<Counter>();
         // SAFETY: a row has as many counters.
         unsafe {

@@ -7,8 +7,8 @@
 //! | `sg_tc_out` | TCX or clsact egress | what an interface sends |
 //! | `sg_probe` | nothing; BPF_PROG_TEST_RUN | a question of `sgctl explain` |
 //!
-//! No program knows rules or names, logs, allocates, or calls a map helper: map memory is reached
-//! by inlined array look-ups, time is jiffies.
+//! No program knows rules or names, logs, allocates, or calls a map helper: map memory is at constant
+//! addresses, time is jiffies.
 #![no_std]
 #![no_main]
 #![feature(core_intrinsics, asm_experimental_arch)]

@@ -33,7 +33,7 @@ impl Conntrack {
     pub fn with_room_for(flows: u32) -> Result<Self> {
         let read = |path: &'static str| fs::read_to_string(path).with_context(|| path.to_owned());
         let script = format!(
-            "cat; echo {} > {BUCKETS} && echo {} > {MAX}",
+            "cat; echo {} > {BUCKETS}; buckets=$?; echo {} > {MAX} && exit $buckets",
             read(BUCKETS)?.trim(),
             read(MAX)?.trim()
         );
