@@ -5,6 +5,7 @@ use std::{num::NonZeroUsize, ptr::NonNull, time::Instant};
 
 use anyhow::{Context as _, Result};
 use nix::sys::mman::{MapFlags, MmapAdvise, ProtFlags, madvise, mmap_anonymous, munmap};
+use rand::{SeedableRng as _, rngs::SmallRng, seq::SliceRandom as _};
 
 /// Bytes of a cache line.
 const LINE: usize = 64;
@@ -29,7 +30,7 @@ impl Far {
         unsafe { madvise(memory, bytes.get(), MmapAdvise::MADV_NOHUGEPAGE) }
             .context("4 KiB pages")?;
         let mut order: Vec<usize> = (0..bytes.get() / LINE).collect();
-        shuffle(&mut order);
+        order.shuffle(&mut SmallRng::seed_from_u64(1));
         order.truncate(lines);
         let far = Self { memory: memory.cast(), bytes, at: order[0] };
         for (from, to) in order.iter().zip(order.iter().cycle().skip(1)) {
@@ -59,17 +60,6 @@ impl Drop for Far {
     fn drop(&mut self) {
         // SAFETY: the mapping of `new`, which nothing else points into.
         let _ = unsafe { munmap(self.memory.cast(), self.bytes.get()) };
-    }
-}
-
-/// Fisher and Yates, by SplitMix64.
-fn shuffle(numbers: &mut [usize]) {
-    let mut state = 1_u64;
-    for last in (1..numbers.len()).rev() {
-        state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut random = (state ^ state >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        random = (random ^ random >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-        numbers.swap(last, ((random ^ random >> 31) % (last as u64 + 1)) as usize);
     }
 }
 

@@ -33,7 +33,7 @@ pub const fn index_of(direction: Direction, reason: u32) -> usize {
 /// Where packets are counted that were to be logged and were not: no reason has number 0.
 #[inline(always)]
 pub const fn not_logged(direction: Direction) -> usize {
-    direction as usize * REASONS
+    index_of(direction, 0)
 }
 
 const _: () = assert!(size_of::<CounterRow>() == 1024);

@@ -11,7 +11,7 @@
 
 use crate::{
     Reason,
-    reason::{ALLOWED, REASONS},
+    reason::{REASONS, REFUSED, is_allowed},
 };
 
 /// Bytes of a packet that an event keeps, from the IP header on: two full headers, mostly.
@@ -53,7 +53,7 @@ pub const RINGS: usize = 2;
 /// Which of a CPU's rings has packets of the reason with this number: refused, allowed.
 #[inline(always)]
 pub const fn ring_of(reason: u32) -> u32 {
-    ALLOWED >> (reason % REASONS as u32) & 1
+    is_allowed(reason) as u32
 }
 
 /// Bytes of the heads of all rings.
@@ -79,21 +79,13 @@ const _: () = assert!(COPIED - CAPTURE <= size_of::<Event>());
 
 /// Reasons whose packets are always worth an event, as bits: all refusals, and what passes without a
 /// flow. Not what is never filtered, as in EC2.
-const LOGGED: u32 = {
-    let mut refused = 0;
-    let mut i = 0;
-    while i < Reason::ALL.len() {
-        refused |= 1 << Reason::ALL[i] as u32;
-        i += 1;
-    }
-    refused & !ALLOWED
-        | 1 << Reason::Untracked as u32
-        | 1 << Reason::Related as u32
-        | 1 << Reason::Fragment as u32
-};
+const LOGGED: u32 = REFUSED
+    | 1 << Reason::Untracked as u32
+    | 1 << Reason::Related as u32
+    | 1 << Reason::Fragment as u32;
 
-/// Whether a packet, of the reason with this number, is to be an event. `stateless`: it passed by a rule and opened no flow; all
-/// other packets of that reason are counted by their flows.
+/// Whether a packet, of the reason with this number, is to be an event. `stateless`: it passed by a
+/// rule and opened no flow; all other packets of that reason are counted by their flows.
 #[inline(always)]
 pub const fn is_logged(reason: u32, stateless: bool) -> bool {
     let more = if stateless { 1 << Reason::Rule as u32 } else { 0 };

@@ -64,6 +64,11 @@ const _: () = assert!(size_of::<Bucket4>() == 128 && size_of::<Bucket6>() == 256
 /// The smallest table has this many.
 pub const MIN_BUCKETS: usize = 64;
 
+/// Buckets of a table with room for so many flows.
+pub fn buckets_for(flows: usize) -> usize {
+    flows.div_ceil(LANES).next_power_of_two().max(MIN_BUCKETS)
+}
+
 /// Bytes of marks before the buckets of a table; whole pages, for those who map what follows.
 pub const fn marks_size(buckets: usize) -> usize {
     const PAGE: usize = 4096;

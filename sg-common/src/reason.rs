@@ -28,6 +28,10 @@ macro_rules! reasons {
                 match number { $($number => Some(Self::$variant),)+ _ => None }
             }
         }
+
+        /// Reasons whose packets pass, and those whose packets do not, as bits by number.
+        const ALLOWED: u32 = 0 $(| ($allowed as u32) << $number)+;
+        pub(crate) const REFUSED: u32 = 0 $(| (!$allowed as u32) << $number)+;
     };
 }
 
@@ -67,16 +71,11 @@ reasons! {
     FlowCut = 25, "flow_cut", false;
 }
 
-/// Reasons whose packets pass, as bits by number.
-pub const ALLOWED: u32 = {
-    let mut bits = 0;
-    let mut i = 0;
-    while i < Reason::ALL.len() {
-        bits |= (Reason::ALL[i].allowed() as u32) << Reason::ALL[i] as u32;
-        i += 1;
-    }
-    bits
-};
+/// [`Reason::allowed`] by number.
+#[inline(always)]
+pub const fn is_allowed(number: u32) -> bool {
+    ALLOWED >> (number % REASONS as u32) & 1 != 0
+}
 
 /// Reasons are numbered below this; counters are arrays of this length.
 pub const REASONS: usize = 32;

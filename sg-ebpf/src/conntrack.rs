@@ -378,15 +378,9 @@ fn advance(at: *mut u64, old: u64, direction: u32, tcp_flags: u32) -> u32 {
 /// Times that a claim is tried again when another CPU took the lane first.
 const CLAIM_TRIES: usize = 2;
 
-/// Opens a flow, or keeps the verdict on a first fragment, in the state that the key has, in the
-/// lane that it had before: a key must not stand in two. 0 if there is none.
+/// Does so in the lane that the key had before, which must not stand in two. 0 if there is none.
 #[inline(always)]
-pub(crate) fn reopen<N: Net>(
-    context: &Context<'_>,
-    _: &Packet<N>,
-    key: &mut Key<N>,
-    _: u32,
-) -> u64 {
+fn reopen<N: Net>(context: &Context<'_>, key: &Key<N>) -> u64 {
     let Some(mut found) = find::<N>(&key.table(), key) else { return 0 };
     for _ in 0..not_unrolled(TOUCH_TRIES) {
         if found.restart(context.now, key.tag.state(), key.bytes) {
@@ -406,15 +400,11 @@ pub(crate) fn reopen<N: Net>(
     0
 }
 
-/// Opens a flow where the key has a lane, or else where there is room; 0 if there is none.
+/// Opens a flow, or keeps the verdict on a first fragment, in the state that the key has: where the key
+/// has a lane, or else where there is room; 0 if there is none.
 #[inline(always)]
-pub(crate) fn open<N: Net>(
-    context: &Context<'_>,
-    packet: &Packet<N>,
-    key: &mut Key<N>,
-    _: u32,
-) -> u64 {
-    match reopen(context, packet, key, 0) {
+pub(crate) fn open<N: Net>(context: &Context<'_>, _: &Packet<N>, key: &mut Key<N>, _: u32) -> u64 {
+    match reopen(context, key) {
         0 => claim(key) as u64,
         opened => opened,
     }
@@ -423,11 +413,6 @@ pub(crate) fn open<N: Net>(
 /// Opens what has no lane yet; 0 if there is no room. A free lane first, then one whose flow is
 /// over, then the oldest that has seen no reply, then the oldest half-open connection: if the rest
 /// are established, none.
-#[inline(always)]
-pub(crate) fn insert<N: Net>(_: &Context<'_>, _: &Packet<N>, key: &mut Key<N>, _: u32) -> u64 {
-    claim(key) as u64
-}
-
 #[inline(always)]
 fn claim<N: Net>(key: &Key<N>) -> u32 {
     let (table, arena) = (key.table(), Arena::open());
@@ -613,11 +598,7 @@ pub(crate) fn known<N: Net>(
         }
         reason => reason,
     };
-    let tcp = packet.ip.chain.protocol == TCP;
-    if matches!(reason, Reason::Rule)
-        && key.may_open()
-        && (!tcp || tcp::opens(packet.transport.tcp_flags))
-    {
+    if matches!(reason, Reason::Rule) && key.may_open() && !packet.is_mid_stream() {
         announce(&N::flows(), key);
     }
     (flow as u64) << 32 | reason as u64

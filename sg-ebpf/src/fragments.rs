@@ -41,5 +41,5 @@ pub(crate) fn remember<N: Net>(
 ) -> u64 {
     *key = Key::of_fragments(context, &packet.ip);
     key.set_state(State::first_fragment(allowed != 0));
-    conntrack::reopen::<N>(context, packet, key, 0)
+    conntrack::open::<N>(context, packet, key, 0)
 }

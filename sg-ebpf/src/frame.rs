@@ -175,7 +175,7 @@ impl Frame for XdpFrame {
 
     #[inline(always)]
     fn walk(&self, chain: &mut Chain, end: u32) -> u32 {
-        ip::walk_xdp(self.0.ctx, chain, end)
+        ip::sg_walk_xdp(self.0.ctx, (&raw mut *chain).cast(), end)
     }
 }
 
@@ -242,6 +242,6 @@ impl Frame for SkbFrame {
 
     #[inline(always)]
     fn walk(&self, chain: &mut Chain, end: u32) -> u32 {
-        ip::walk_skb(self.0.skb.skb, chain, end)
+        ip::sg_walk_skb(self.0.skb.skb, (&raw mut *chain).cast(), end)
     }
 }

@@ -288,7 +288,7 @@ fn extend<F: Frame>(frame: &F, ip: &mut Ip<(u64, u64)>) -> Result<(), Reason> {
 }
 
 /// What the verifier sees of a [`Chain`].
-type ChainWords = [u32; 3];
+pub(crate) type ChainWords = [u32; 3];
 
 const _: () = assert!(size_of::<Chain>() == size_of::<ChainWords>());
 
@@ -296,24 +296,14 @@ const _: () = assert!(size_of::<Chain>() == size_of::<ChainWords>());
 /// of three callers would else walk the loop in each state that it comes in.
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn sg_walk_xdp(ctx: *mut xdp_md, chain: *mut ChainWords, end: u32) -> u32 {
+pub(crate) extern "C" fn sg_walk_xdp(ctx: *mut xdp_md, chain: *mut ChainWords, end: u32) -> u32 {
     walk(&XdpFrame::new(&XdpContext::new(ctx)), chain, end)
 }
 
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn sg_walk_skb(ctx: *mut __sk_buff, chain: *mut ChainWords, end: u32) -> u32 {
+pub(crate) extern "C" fn sg_walk_skb(ctx: *mut __sk_buff, chain: *mut ChainWords, end: u32) -> u32 {
     walk(&SkbFrame::new(&TcContext::new(ctx)), chain, end)
-}
-
-#[inline(always)]
-pub(crate) fn walk_xdp(ctx: *mut xdp_md, chain: &mut Chain, end: u32) -> u32 {
-    sg_walk_xdp(ctx, (&raw mut *chain).cast(), end)
-}
-
-#[inline(always)]
-pub(crate) fn walk_skb(ctx: *mut __sk_buff, chain: &mut Chain, end: u32) -> u32 {
-    sg_walk_skb(ctx, (&raw mut *chain).cast(), end)
 }
 
 /// Walks extension headers; 0, or the number of the reason to drop.

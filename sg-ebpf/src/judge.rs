@@ -9,7 +9,7 @@ use sg_common::{
     image::{self, flags, header, record},
     interval::Words,
     probe::NO_FLOW,
-    reason::{ALLOWED, REASONS},
+    reason::is_allowed,
 };
 
 use crate::{
@@ -178,7 +178,7 @@ impl Outcome {
 
     #[inline(always)]
     fn passes(self) -> bool {
-        ALLOWED >> (self.0 % REASONS as u32) & 1 != 0
+        is_allowed(self.0)
     }
 }
 

@@ -117,10 +117,9 @@ impl<N: Steps + Header> Packet<N> {
                 judgement,
                 Err(Reason::NotSyn | Reason::AllowanceExceeded | Reason::FlowCut)
             );
-            if (judgement.is_ok() || refused) && N::remember(facts, self, key, !refused as u32) == 0
-            {
+            if judgement.is_ok() || refused {
                 // Without room, later fragments are judged by the rules.
-                N::insert(facts, self, key, 0);
+                N::remember(facts, self, key, !refused as u32);
             }
         }
         judgement
@@ -165,7 +164,7 @@ impl<N: Steps + Header> Packet<N> {
             return Ok(Reason::Rule);
         }
         let (protocol, tcp_flags) = (self.ip.chain.protocol, self.transport.tcp_flags);
-        if protocol == TCP && !tcp::opens(tcp_flags) && !facts.open().picks_up() {
+        if self.is_mid_stream() && !facts.open().picks_up() {
             return Err(Reason::NotSyn);
         }
         if !facts.leaves_traces {
@@ -194,6 +193,12 @@ impl<N: Steps + Header> Packet<N> {
 }
 
 impl<N: Net> Packet<N> {
+    /// Whether it is TCP that opens nothing.
+    #[inline(always)]
+    pub(crate) fn is_mid_stream(&self) -> bool {
+        self.ip.chain.protocol == TCP && !tcp::opens(self.transport.tcp_flags)
+    }
+
     /// The service that the packet goes to, as rules name it.
     #[inline(always)]
     pub(crate) fn service(&self) -> u32 {

@@ -59,11 +59,7 @@ impl Rules {
         key: &Key<N>,
     ) -> bool {
         let row = self.row::<N>(direction);
-        interval::contains(
-            &self.image,
-            services::<N>(&self.image, row, key.remote()),
-            packet.service(),
-        )
+        gives::<N>(&self.image, row, packet.service(), key.remote())
     }
 
     /// Whether a packet that goes in `direction` belongs to a service that is open to all and so not
@@ -99,8 +95,12 @@ pub(crate) extern "C" fn sg_allow6(start: u32, row: u32, service: u32, high: u64
 
 #[inline(always)]
 fn allow<N: Net>(start: u32, row: u32, service: u32, peer: N::Address) -> u32 {
-    let image = Arena::open().image_at(start);
-    interval::contains(&image, services::<N>(&image, Ref(row), peer), service) as u32
+    gives::<N>(&Arena::open().image_at(start), Ref(row), service, peer) as u32
+}
+
+#[inline(always)]
+fn gives<N: Net>(image: &Image, row: Ref, service: u32, peer: N::Address) -> bool {
+    interval::contains(image, services::<N>(image, row, peer), service)
 }
 
 /// The set of services that a row gives to a peer.

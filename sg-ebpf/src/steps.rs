@@ -98,8 +98,6 @@ steps! {
     allow_all, sg_allow_all4, sg_allow_all6 = rules;
     /// See [`conntrack::open`].
     open, sg_open4, sg_open6 = conntrack;
-    /// See [`conntrack::insert`].
-    insert, sg_insert4, sg_insert6 = conntrack;
     /// See [`related::flow`].
     flow, sg_flow4, sg_flow6 = related;
     /// See [`fragments::verdict`].

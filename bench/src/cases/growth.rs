@@ -5,7 +5,7 @@ use anyhow::{Context as _, Result};
 use sg_agent::datapath::trial::Program;
 use sg_common::{
     Family,
-    flow::{Addresses4, Addresses6, LANES, table_size},
+    flow::{Addresses4, Addresses6, buckets_for, table_size},
 };
 
 use super::{Case, Effort};
@@ -64,7 +64,7 @@ const AXES: [Axis; 4] = [
 ];
 
 fn flow_table(flows: u32, family: Family) -> usize {
-    let buckets = (Path::established(flows).max_flows() as usize / LANES).next_power_of_two();
+    let buckets = buckets_for(Path::established(flows).max_flows() as usize);
     match family {
         Family::V4 => table_size::<Addresses4>(buckets),
         Family::V6 => table_size::<Addresses6>(buckets),

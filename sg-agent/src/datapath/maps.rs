@@ -14,7 +14,7 @@ use sg_common::{
     control::IMAGE_ALIGN,
     counter::CounterRow,
     event,
-    flow::{Addresses4, Addresses6, Bucket6, LANES, MIN_BUCKETS, buckets_in, table_size},
+    flow::{Addresses4, Addresses6, Bucket6, LANES, buckets_for, buckets_in, table_size},
 };
 
 use super::{
@@ -173,9 +173,8 @@ impl Maps {
             }
             _ => {}
         }
-        let buckets = |flows: usize| flows.div_ceil(LANES).next_power_of_two().max(MIN_BUCKETS);
-        let flows = buckets(options.max_flows.max(1) as usize);
-        let fragments = buckets(MAX_FRAGMENTED);
+        let flows = buckets_for(options.max_flows.max(1) as usize);
+        let fragments = buckets_for(MAX_FRAGMENTED);
         let slots = usize::from(options.max_interfaces.max(1)).next_power_of_two();
         let cpus = possible_cpus()?;
         let row = size_of::<CounterRow>();
