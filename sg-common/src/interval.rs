@@ -85,8 +85,8 @@ pub const SMALL_ORDER: u32 = 4;
 /// Words per unit of a ref's offset.
 pub const UNIT: u32 = 4;
 
-/// Names an interval map; see the module's text.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+/// Names an interval map; see the module's text. [`Self::NONE`] by default.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[repr(transparent)]
 pub struct Ref(pub u32);
 

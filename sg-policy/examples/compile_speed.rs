@@ -4,15 +4,15 @@
 
 use std::{
     fmt::Write,
-    net::Ipv4Addr,
+    net::{IpAddr, Ipv4Addr},
     process::Command,
     time::{Duration, Instant},
 };
 
 use sg_policy::{
     DesiredState,
-    compile::{Parameters, compile},
-    model::LiveInterface,
+    compile::{Compiler, Parameters, compile},
+    model::{LiveInterface, Peer, Rule},
     parse,
 };
 
@@ -41,6 +41,9 @@ const CASES: [Case; 8] = [
 const QUOTAS: &str = "[settings.quotas]\nrules_per_group = 1000000\ngroups_per_interface = 1\n\
                       rules_per_interface = 1000000\n";
 
+const PARAMETERS: Parameters =
+    Parameters { ticks_per_1000s: 20_000, revision: 1, recheck_since: None };
+
 fn main() {
     let given: Vec<String> = std::env::args().skip(1).collect();
     match given.first() {
@@ -63,16 +66,37 @@ fn time((name, text): &Case) {
     let (first, bytes) = run(&state, &live);
     let memory = peak() - before;
     let best = (0..9).map(|_| run(&state, &live).0).fold(first, Duration::min);
+    let next = next(state, &live);
     println!(
-        "{name:26} best {best:>9.1?}, first {first:>9.1?}, image {:>6} KiB, peak RSS +{memory} KiB",
+        "{name:26} best {best:>9.1?}, first {first:>9.1?}, one address more or less {next:>9.1?}, \
+         image {:>6} KiB, peak RSS +{memory} KiB",
         bytes >> 10
     );
 }
 
+/// The best time after a first state, with a rule for one address that comes and goes.
+fn next(mut state: DesiredState, live: &[LiveInterface]) -> Duration {
+    let mut compiler = Compiler::default();
+    let mut times = Vec::new();
+    for at in 0..20u8 {
+        let rules = &mut state.groups[0].ingress;
+        if at % 2 == 1 {
+            rules.pop();
+        } else {
+            let address = IpAddr::from([10, 1, at, 77]);
+            let rule = rules[0].clone();
+            rules.push(Rule { peer: Peer::Cidr(address.into()), ..rule });
+        }
+        let start = Instant::now();
+        compiler.compile(&state, live, &PARAMETERS).unwrap_or_else(|error| panic!("{error}"));
+        times.push(start.elapsed());
+    }
+    times[1..].iter().min().copied().unwrap_or_default()
+}
+
 fn run(state: &DesiredState, live: &[LiveInterface]) -> (Duration, usize) {
-    let parameters = Parameters { ticks_per_1000s: 20_000, revision: 1, recheck_since: None };
     let start = Instant::now();
-    let image = compile(state, live, &parameters).unwrap_or_else(|error| panic!("{error}"));
+    let image = compile(state, live, &PARAMETERS).unwrap_or_else(|error| panic!("{error}"));
     (start.elapsed(), image.words.len() * 4)
 }
 

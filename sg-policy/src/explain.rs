@@ -9,7 +9,7 @@ use sg_common::{
 };
 
 use crate::model::{
-    DesiredState, IcmpMatch, LiveInterface, Peer, PortRange, Rule, SecurityGroup, Services, members,
+    DesiredState, IcmpMatch, LiveInterface, Members, Peer, PortRange, Rule, SecurityGroup, Services,
 };
 
 /// A packet as a rule sees it.
@@ -43,11 +43,12 @@ pub fn rules_allowing<'s>(
     traffic: &Traffic,
 ) -> Vec<(&'s SecurityGroup, &'s Rule)> {
     let Some(entry) = state.interfaces.get(entry) else { return Vec::new() };
+    let members = Members::of(state, live);
     let groups = entry.groups.iter().filter_map(|name| state.group(name));
     let rules = groups
         .flat_map(|group| group.rules(traffic.direction).iter().map(move |rule| (group, rule)));
     let allowing = rules.filter(|(_, rule)| {
-        covers(rule.services, traffic) && is_peer(state, live, &rule.peer, traffic.peer)
+        covers(rule.services, traffic) && is_peer(state, &members, &rule.peer, traffic.peer)
     });
     allowing.collect()
 }
@@ -74,10 +75,10 @@ fn icmp(matched: IcmpMatch, detail: Detail) -> bool {
     matched.kind.is_none_or(|only| only == kind) && matched.code.is_none_or(|only| only == code)
 }
 
-fn is_peer(state: &DesiredState, live: &[LiveInterface], peer: &Peer, address: IpAddr) -> bool {
+fn is_peer(state: &DesiredState, members: &Members<'_>, peer: &Peer, address: IpAddr) -> bool {
     match peer {
         Peer::Cidr(net) => net.contains(&address),
-        Peer::Group(name) => members(state, live, name).contains(&address),
+        Peer::Group(name) => members.of_group(name).contains(&address),
         Peer::PrefixList(name) => state
             .prefix_list(name)
             .is_some_and(|list| list.entries.iter().any(|entry| entry.cidr.contains(&address))),

@@ -4,8 +4,13 @@
 //! semantics.md demands: names are unique ignoring case and refer to something, prefixes have their
 //! host bits zeroed and fit their rule's family, no rule stands twice in a group, quotas hold.
 
-use std::{fmt, net::IpAddr};
+use std::{
+    fmt,
+    hash::{Hash, Hasher},
+    net::IpAddr,
+};
 
+use foldhash::{HashMap, HashMapExt as _};
 use ipnet::IpNet;
 use sg_common::{Direction, Family};
 
@@ -175,13 +180,29 @@ pub struct IcmpMatch {
 }
 
 /// Whom a rule is about: the source of ingress, the destination of egress.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Peer {
     Cidr(IpNet),
     /// Name of a group, spelt as its definition spells it.
     Group(String),
     /// Name of a prefix list, spelt as its definition spells it.
     PrefixList(String),
+}
+
+/// In one go, where [`IpNet`] gives a hasher byte after byte.
+impl Hash for Peer {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        match self {
+            Self::Cidr(IpNet::V4(net)) => {
+                state.write_u64(u64::from(net.network().to_bits()) << 8 | u64::from(net.prefix_len()));
+            }
+            Self::Cidr(IpNet::V6(net)) => {
+                state.write_u128(net.network().to_bits());
+                state.write_u8(net.prefix_len());
+            }
+            Self::Group(name) | Self::PrefixList(name) => name.hash(state),
+        }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -259,21 +280,36 @@ pub struct LiveInterface {
     pub pickup_until: u32,
 }
 
-/// Addresses of a group's members: of every entry that carries the group, there now or not.
-pub fn members(state: &DesiredState, live: &[LiveInterface], group: &str) -> Vec<IpAddr> {
-    let mut members = Vec::new();
-    for (index, entry) in state.interfaces.iter().enumerate() {
-        if !entry.groups.iter().any(|name| name == group) {
-            continue;
+/// Addresses of each group's members: of every entry that carries the group, there now or not.
+#[derive(Debug)]
+pub struct Members<'a>(HashMap<&'a str, Vec<IpAddr>>);
+
+impl<'a> Members<'a> {
+    pub fn of(state: &'a DesiredState, live: &[LiveInterface]) -> Self {
+        let mut own: HashMap<usize, Vec<IpAddr>> = HashMap::new();
+        for interface in live {
+            own.entry(interface.entry).or_default().extend(&interface.addresses);
         }
-        if !entry.addresses.is_empty() {
-            members.extend(&entry.addresses);
-        } else if entry.role == Role::Host {
-            let own = live.iter().filter(|interface| interface.entry == index);
-            members.extend(own.flat_map(|interface| &interface.addresses));
+        let mut members: HashMap<&str, Vec<IpAddr>> = HashMap::new();
+        for (index, entry) in state.interfaces.iter().enumerate() {
+            let addresses: &[IpAddr] = match own.get(&index) {
+                _ if !entry.addresses.is_empty() => &entry.addresses,
+                Some(own) if entry.role == Role::Host => own,
+                _ => continue,
+            };
+            for group in &entry.groups {
+                members.entry(group).or_default().extend(addresses);
+            }
         }
+        for addresses in members.values_mut() {
+            addresses.sort_unstable();
+            addresses.dedup();
+        }
+        Self(members)
     }
-    members.sort_unstable();
-    members.dedup();
-    members
+
+    /// Sorted; none of a group that nobody carries.
+    pub fn of_group(&self, group: &str) -> &[IpAddr] {
+        self.0.get(group).map_or(&[], |members| members)
+    }
 }

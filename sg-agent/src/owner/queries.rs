@@ -8,7 +8,7 @@ use sg_common::{
 };
 use sg_policy::{
     DesiredState, describe,
-    model::{DatapathChoice, Interface, Role, Rule, members},
+    model::{DatapathChoice, Interface, Members, Role, Rule},
     rules::source::Source,
 };
 
@@ -95,6 +95,7 @@ impl<D: Dataplane> Owner<D> {
 
     pub fn show(&self) -> Shown {
         let rules = self.rules();
+        let members = Members::of(rules, &self.live);
         Shown {
             groups: rules
                 .groups
@@ -104,7 +105,7 @@ impl<D: Dataplane> Owner<D> {
                     description: group.description.clone(),
                     ingress_rules: group.ingress.len(),
                     egress_rules: group.egress.len(),
-                    members: members(rules, &self.live, &group.name),
+                    members: members.of_group(&group.name).to_vec(),
                 })
                 .collect(),
             rules: rules

@@ -1,36 +1,41 @@
 //! Address classes: addresses that the same peers contain are one class.
 
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::Bound,
+};
+
 use indexmap::IndexSet;
 use ipnet::IpNet;
-use sg_common::{Family, interval::Ref};
+use sg_common::Family;
 use smallvec::SmallVec;
 
-use super::{
-    layout::{Layout, Width},
-    peers::Peers,
-};
+use super::addresses::Stretch;
 
 /// Number of a peer (CIDR, prefix list or group) among all that rules name.
 pub(super) type PeerId = u32;
 
 /// A prefix as first address and length, with a peer that contains it.
-type Entry = (u128, u8, PeerId);
+pub(super) type Entry = (u128, u8, PeerId);
+
+/// From one state to the next. No entry is in both.
+#[derive(Debug, Default)]
+pub(super) struct Edits {
+    pub(super) removed: Vec<Entry>,
+    pub(super) added: Vec<Entry>,
+}
 
 /// The classes of a family. Class 0 is what no peer contains.
 #[derive(Debug)]
 pub(super) struct Classes {
-    /// Peers by class.
-    peers: Interner,
-    /// Where the class changes; class 0 before the first.
-    changes: Vec<(u128, u32)>,
     family: Family,
-}
-
-fn bits(family: Family) -> u8 {
-    match family {
-        Family::V4 => 32,
-        Family::V6 => 128,
-    }
+    /// Peers by class; of classes that no address is in any more, too.
+    sets: Interner,
+    entries: BTreeSet<Entry>,
+    /// Entries by their prefix's length.
+    lengths: [usize; 129],
+    /// Where the class changes; class 0 before the first.
+    changes: BTreeMap<u128, u32>,
 }
 
 pub(super) fn family_of(net: &IpNet) -> Family {
@@ -51,39 +56,103 @@ pub(super) fn first_address(net: &IpNet) -> u128 {
 type PeerSet = SmallVec<[PeerId; 4]>;
 
 /// Sets of peers; a class's number is the place of its own.
-#[derive(Debug)]
-struct Interner(IndexSet<PeerSet, foldhash::fast::RandomState>);
+#[derive(Debug, Default)]
+struct Interner {
+    sets: IndexSet<PeerSet, foldhash::fast::RandomState>,
+    /// By peer: those of the sets that it is in.
+    of_peers: Vec<SmallVec<[u32; 2]>>,
+}
 
 impl Interner {
-    fn with_capacity(capacity: usize) -> Self {
-        Self(IndexSet::with_capacity_and_hasher(capacity, <_>::default()))
-    }
-
     fn number(&mut self, mut set: PeerSet) -> u32 {
         set.sort_unstable();
         set.dedup();
-        self.0.insert_full(set).0 as u32
+        let (number, is_new) = self.sets.insert_full(set);
+        if is_new {
+            for peer in &self.sets[number] {
+                let peer = *peer as usize;
+                if peer >= self.of_peers.len() {
+                    self.of_peers.resize(peer + 1, SmallVec::new());
+                }
+                self.of_peers[peer].push(number as u32);
+            }
+        }
+        number as u32
     }
 }
 
 impl Classes {
-    /// Classes of a family's prefixes; those of length 0 are for the caller, since they are in
-    /// every class.
-    pub(super) fn new(family: Family, peers: &Peers) -> Self {
-        let mut entries: Vec<Entry> = peers
-            .prefixes()
-            .filter(|(net, _)| family_of(net) == family && net.prefix_len() > 0)
-            .map(|(net, peer)| (first_address(&net), net.prefix_len(), peer))
-            .collect();
-        entries.sort_unstable();
-        entries.dedup();
-        // Most peers have a class of their own.
-        let mut interner = Interner::with_capacity(entries.len().min(peers.len()) + 1);
-        interner.number(PeerSet::new());
-        let mut changes: Vec<(u128, u32)> = Vec::with_capacity(entries.len() * 2);
+    pub(super) fn new(family: Family) -> Self {
+        let mut sets = Interner::default();
+        sets.number(PeerSet::new());
+        let (entries, changes) = (BTreeSet::new(), BTreeMap::new());
+        Self { family, sets, entries, lengths: [0; 129], changes }
+    }
+
+    /// Takes entries out and in; gives the stretches in which addresses have other classes now. Prefixes
+    /// of length 0 are for the caller, since they are in every class.
+    pub(super) fn update(&mut self, Edits { removed, added }: &Edits) -> Vec<Stretch> {
+        let edits = || removed.iter().chain(added);
+        let mut prefixes: Vec<(u128, u8)> = if self.entries.is_empty() && !added.is_empty() {
+            vec![(0, 0)]
+        } else {
+            edits().map(|(start, length, _)| (*start, *length)).collect()
+        };
+        prefixes.sort_unstable();
+        for entry in removed {
+            self.entries.remove(entry);
+            self.lengths[usize::from(entry.1)] -= 1;
+        }
+        added.iter().for_each(|(_, length, _)| self.lengths[usize::from(*length)] += 1);
+        if self.entries.is_empty() {
+            // Sorts, which is faster than one after the other.
+            self.entries = added.iter().copied().collect();
+        } else {
+            self.entries.extend(added);
+        }
+        let mut stretches: Vec<Stretch> = Vec::new();
+        for (start, length) in prefixes {
+            let is_within = |(_, end): &Stretch| end.is_none_or(|end| start < end);
+            if !stretches.last().is_some_and(is_within) {
+                self.sort_out(start, length);
+                stretches.push((start, self.end(start, length)));
+            }
+        }
+        stretches
+    }
+
+    /// One past the prefix's last address, if there is any behind it.
+    fn end(&self, start: u128, length: u8) -> Option<u128> {
+        let bits = if self.family == Family::V4 { 32 } else { 128 };
+        let end = start.checked_add(1u128.checked_shl(bits - u32::from(length))?)?;
+        (self.family == Family::V6 || end < 1 << 32).then_some(end)
+    }
+
+    /// The peers of shorter prefixes that hold this one.
+    fn around(&self, start: u128, length: u8) -> PeerSet {
+        let bits = if self.family == Family::V4 { 32 } else { 128 };
+        let shorter = (1..length).filter(|length| self.lengths[usize::from(*length)] > 0);
+        let holding = shorter.flat_map(|length| {
+            let first = start >> (bits - length) << (bits - length);
+            self.entries.range((first, length, 0)..=(first, length, PeerId::MAX))
+        });
+        holding.map(|(_, _, peer)| *peer).collect()
+    }
+
+    /// Finds the classes within a prefix anew.
+    fn sort_out(&mut self, start: u128, length: u8) {
+        let end = self.end(start, length);
+        let bound = end.map_or(Bound::Unbounded, |end| Bound::Excluded((end, 0, 0)));
+        let within: Vec<Entry> =
+            self.entries.range((Bound::Included((start, length, 0)), bound)).copied().collect();
+        let outer = self.around(start, length);
+        let outer = self.sets.number(outer);
+
+        let mut changes: Vec<(u128, u32)> = Vec::with_capacity(within.len() * 2 + 1);
+        changes.push((start, outer));
         // Prefixes around the present address: where each ends (None: nowhere), and its class.
         let mut around: Vec<(Option<u128>, u32)> = Vec::new();
-        let class_in = |around: &[(Option<u128>, u32)]| around.last().map_or(0, |top| top.1);
+        let class_in = |around: &[(Option<u128>, u32)]| around.last().map_or(outer, |top| top.1);
         let close = |around: &mut Vec<(Option<u128>, u32)>, changes: &mut Vec<_>, to: u128| {
             while let Some((Some(end), _)) = around.last().copied()
                 && end <= to
@@ -92,78 +161,54 @@ impl Classes {
                 changes.push((end, class_in(around)));
             }
         };
-        for same in entries.chunk_by(|a, b| (a.0, a.1) == (b.0, b.1)) {
+        for same in within.chunk_by(|a, b| (a.0, a.1) == (b.0, b.1)) {
             let (start, length, _) = same[0];
             close(&mut around, &mut changes, start);
-            let mut set = interner.0[class_in(&around) as usize].clone();
+            let mut set = self.sets.sets[class_in(&around) as usize].clone();
             set.extend(same.iter().map(|entry| entry.2));
-            let class = interner.number(set);
-            let size_bits = u32::from(bits(family) - length);
-            let end = start
-                .checked_add(1u128 << size_bits)
-                .filter(|end| family == Family::V6 || *end < 1 << 32);
-            around.push((end, class));
+            let class = self.sets.number(set);
+            around.push((self.end(start, length), class));
             changes.push((start, class));
         }
         close(&mut around, &mut changes, u128::MAX);
-        Self { peers: interner, changes: last_of_each(&changes), family }
+        self.replace(start, end, &changes);
+    }
+
+    /// Puts changes, of several at one address the last, in the place of those of a stretch.
+    fn replace(&mut self, start: u128, end: Option<u128>, changes: &[(u128, u32)]) {
+        let bound = end.map_or(Bound::Unbounded, Bound::Excluded);
+        let stale = self.changes.range((Bound::Included(start), bound));
+        let stale: Vec<u128> = stale.map(|(at, _)| *at).collect();
+        for at in stale {
+            self.changes.remove(&at);
+        }
+        let within = changes.iter().copied().filter(|(at, _)| end.is_none_or(|end| *at < end));
+        if self.changes.is_empty() {
+            self.changes = within.collect();
+        } else {
+            self.changes.extend(within);
+        }
+        if let Some(end) = end {
+            // Nothing began or ended there, so it is as it was in front of this stretch.
+            self.changes.entry(end).or_insert(changes[0].1);
+        }
     }
 
     pub(super) fn count(&self) -> usize {
-        self.peers.0.len()
+        self.sets.sets.len()
     }
 
-    /// Each class's peers.
-    pub(super) fn peers(&self) -> impl Iterator<Item = &[PeerId]> {
-        self.peers.0.iter().map(|set| &set[..])
+    /// A class's peers, sorted.
+    pub(super) fn peers(&self, class: u32) -> &[PeerId] {
+        &self.sets.sets[class as usize]
     }
 
-    /// Writes the map address -> class.
-    pub(super) fn write(&self, layout: &mut Layout) -> Ref {
-        write_map(layout, self.family, &self.changes)
+    /// The classes that contain a peer.
+    pub(super) fn of_peer(&self, peer: PeerId) -> &[u32] {
+        self.sets.of_peers.get(peer as usize).map_or(&[], |classes| classes)
     }
-}
 
-/// Of several changes at one address only the last counts.
-fn last_of_each(changes: &[(u128, u32)]) -> Vec<(u128, u32)> {
-    changes.chunk_by(|a, b| a.0 == b.0).map(|same| same[same.len() - 1]).collect()
-}
-
-/// Writes a map from addresses to numbers that is 0 before the first change.
-pub(super) fn write_map(layout: &mut Layout, family: Family, changes: &[(u128, u32)]) -> Ref {
-    match family {
-        Family::V4 => {
-            let boundaries: Vec<_> =
-                changes.iter().map(|(at, value)| (*at as u64, Ref::leaf(*value))).collect();
-            layout.map(Width::Narrow, Ref::leaf(0), &boundaries)
-        }
-        Family::V6 => write_halves(layout, changes),
+    pub(super) fn changes(&self) -> &BTreeMap<u128, u32> {
+        &self.changes
     }
-}
-
-/// The map of the high halves, which leads to maps of the low halves where those differ.
-fn write_halves(layout: &mut Layout, changes: &[(u128, u32)]) -> Ref {
-    let mut high_boundaries = Vec::new();
-    let mut value = 0;
-    for same in changes.chunk_by(|a, b| a.0 >> 64 == b.0 >> 64) {
-        let high = (same[0].0 >> 64) as u64;
-        let last = same[same.len() - 1].1;
-        let mut low: Vec<_> =
-            same.iter().map(|(at, value)| (*at as u64, Ref::leaf(*value))).collect();
-        if low[0].0 == 0 {
-            value = low.remove(0).1.value();
-        }
-        let map = layout.map(Width::Wide, Ref::leaf(value), &low);
-        high_boundaries.push((high, map));
-        if !map.is_leaf()
-            && let Some(next) = high.checked_add(1)
-        {
-            high_boundaries.push((next, Ref::leaf(last)));
-        }
-        value = last;
-    }
-    // A map of low halves and the next one's start may fall on one key: the later one counts.
-    let high_boundaries: Vec<_> =
-        high_boundaries.chunk_by(|a, b| a.0 == b.0).map(|same| same[same.len() - 1]).collect();
-    layout.map(Width::Wide, Ref::leaf(0), &high_boundaries)
 }

@@ -1,6 +1,6 @@
 //! Words of an image under construction, and interval maps in them.
 
-use foldhash::{HashMap, HashMapExt as _};
+use foldhash::HashMap;
 use sg_common::interval::{Kind, MAX_TABLES, Ref, SMALL_ORDER, UNIT};
 
 use smallvec::SmallVec;
@@ -46,8 +46,9 @@ pub(super) struct Layout {
 }
 
 impl Layout {
-    pub(super) fn with_room_for(blocks: usize, words: usize) -> Self {
-        Self { words: Vec::with_capacity(words), blocks: HashMap::with_capacity(blocks) }
+    pub(super) fn make_room(&mut self, blocks: usize, words: usize) {
+        self.blocks.reserve(blocks);
+        self.words.reserve(words);
     }
 
     /// Stores a block and gives its unit. Blocks that fit a cache line do not straddle two.
@@ -58,6 +59,13 @@ impl Layout {
         {
             return (at / UNIT as usize) as u32;
         }
+        let unit = self.own_block(block);
+        self.blocks.insert(hash, unit as usize * UNIT as usize);
+        unit
+    }
+
+    /// As [`Self::block`], for one that may change: nothing else refers to it.
+    pub(super) fn own_block(&mut self, block: &[u32]) -> u32 {
         let mut at = self.words.len().next_multiple_of(UNIT as usize);
         let room = LINE - at % LINE;
         if block.len() > room {
@@ -65,7 +73,6 @@ impl Layout {
         }
         self.words.resize(at, 0);
         self.words.extend_from_slice(block);
-        self.blocks.insert(hash, at);
         (at / UNIT as usize) as u32
     }
 
@@ -95,15 +102,41 @@ impl Layout {
 
     /// The map that has `base` below the first boundary. Keys rise; equal neighbours are merged.
     pub(super) fn map(&mut self, width: Width, base: Ref, boundaries: &[Boundary]) -> Ref {
-        let mut merged: Vec<Boundary> = Vec::with_capacity(boundaries.len());
-        let mut value = base;
-        for boundary in boundaries {
-            if boundary.1 != value {
-                value = boundary.1;
-                merged.push(*boundary);
-            }
+        self.part(width, base, &merged(base, boundaries), MAX_TABLES)
+    }
+
+    /// As [`Self::map`], for one whose [`Parts`] may be written anew.
+    pub(super) fn open_map(&mut self, width: Width, base: Ref, boundaries: &[Boundary]) -> Ref {
+        let boundaries = merged(base, boundaries);
+        if order_for(boundaries.len()) <= SMALL_ORDER {
+            return self.run(width, base, &boundaries);
         }
-        self.part(width, base, &merged, MAX_TABLES)
+        let table = self.table(width, base, &boundaries, MAX_TABLES);
+        Ref::at(Kind::Table, 0, self.own_block(&table))
+    }
+
+    /// Those of a map that [`Self::open_map`] wrote; none if it is no table.
+    pub(super) fn parts(&self, width: Width, map: Ref) -> Option<Parts> {
+        if !map.is_table() {
+            return None;
+        }
+        let at = map.offset() as usize;
+        let high = if width == Width::Wide { u64::from(self.words[at + 1]) << 32 } else { 0 };
+        let low = u64::from(self.words[at]) | high;
+        let (last, shift) = (self.words[at + 2], self.words[at + 3]);
+        Some(Parts { width, low, shift, count: u64::from(last) - 1, refs: at + 5 })
+    }
+
+    /// Writes a part anew: `base` below its first boundary.
+    pub(super) fn rewrite(&mut self, parts: &Parts, part: u64, base: Ref, within: &[Boundary]) {
+        let (mut base, mut rest) = (base, &within[..]);
+        if let [(key, value), behind @ ..] = rest
+            && *key == parts.start(part)
+        {
+            (base, rest) = (*value, behind);
+        }
+        let part_ref = self.part(parts.width, base, &merged(base, rest), MAX_TABLES - 1);
+        self.words[parts.refs + part as usize] = part_ref.0;
     }
 
     fn part(&mut self, width: Width, base: Ref, boundaries: &[Boundary], tables: u32) -> Ref {
@@ -113,7 +146,8 @@ impl Layout {
         if tables == 0 || order_for(boundaries.len()) <= SMALL_ORDER {
             return self.run(width, base, boundaries);
         }
-        self.table(width, base, boundaries, tables)
+        let table = self.table(width, base, boundaries, tables);
+        Ref::at(Kind::Table, 0, self.block(&table))
     }
 
     fn run(&mut self, width: Width, base: Ref, boundaries: &[Boundary]) -> Ref {
@@ -132,7 +166,13 @@ impl Layout {
     }
 
     /// About half as many equal parts as there are boundaries, over the range that they span.
-    fn table(&mut self, width: Width, base: Ref, boundaries: &[Boundary], tables: u32) -> Ref {
+    fn table(
+        &mut self,
+        width: Width,
+        base: Ref,
+        boundaries: &[Boundary],
+        tables: u32,
+    ) -> Vec<u32> {
         let low = boundaries[0].0;
         let range = boundaries[boundaries.len() - 1].0 - low;
         let bits = order_for(boundaries.len()) - 1;
@@ -160,7 +200,49 @@ impl Layout {
             at = end;
         }
         block.push(self.part(width, value, &[], 0).0);
-        Ref::at(Kind::Table, 0, self.block(&block))
+        block
+    }
+}
+
+/// Without boundaries at which nothing changes.
+fn merged(base: Ref, boundaries: &[Boundary]) -> Vec<Boundary> {
+    let mut merged: Vec<Boundary> = Vec::with_capacity(boundaries.len());
+    let mut value = base;
+    for boundary in boundaries {
+        if boundary.1 != value {
+            value = boundary.1;
+            merged.push(*boundary);
+        }
+    }
+    merged
+}
+
+/// The equal parts of the keys that a table covers.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Parts {
+    width: Width,
+    low: u64,
+    shift: u32,
+    pub(super) count: u64,
+    /// Word offset of the first one's ref.
+    refs: usize,
+}
+
+impl Parts {
+    /// The one that holds a key.
+    pub(super) fn holding(&self, key: u64) -> Option<u64> {
+        let part = key.checked_sub(self.low)? >> self.shift;
+        (part < self.count).then_some(part)
+    }
+
+    pub(super) fn start(&self, part: u64) -> u64 {
+        self.low + (part << self.shift)
+    }
+
+    /// One past the last key, if there is any behind it.
+    pub(super) fn end(&self, part: u64) -> Option<u64> {
+        let end = self.start(part).checked_add(1 << self.shift)?;
+        (end <= self.width.last_key()).then_some(end)
     }
 }
 

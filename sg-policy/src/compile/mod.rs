@@ -6,8 +6,11 @@
 
 #[cfg(any(test, feature = "generate"))]
 pub mod check;
+mod addresses;
 mod classes;
+mod front;
 mod layout;
+mod memory;
 mod peers;
 mod policy;
 mod rows;
@@ -21,15 +24,12 @@ use sg_common::{
     Direction, Family,
     control::IMAGE_ALIGN,
     flow::TIMEOUTS,
-    image::{self, MAX_PROBES, flags, header, record, settings},
+    image::{self, flags, header, record, settings},
     interval::Ref,
 };
 
 use self::{
-    classes::{Classes, write_map},
-    layout::Layout,
-    peers::Peers,
-    policy::{Policies, PolicyRefs},
+    addresses::write_map, front::Front, layout::Layout, memory::Memory, policy::PolicyRefs,
 };
 use crate::model::{DesiredState, Interface, LiveInterface, Role, Tracking};
 
@@ -80,88 +80,49 @@ pub fn compile(
     live: &[LiveInterface],
     parameters: &Parameters,
 ) -> Result<Image, CompileError> {
-    let peers = Peers::of(state, live);
-    // About what a peer takes: a class in a run, services, an entry in a page.
-    let mut layout = Layout::with_room_for(peers.len(), 10 * peers.len());
-    layout.words.resize(header::LEN as usize, 0);
-    let slots = live.iter().map(|interface| usize::from(interface.slot) + 1).max().unwrap_or(0);
-    let hash = Hash::of(live)?;
-    let hash_at = layout.reserve(hash.entries.len() * 2, 1);
-    let records = layout.reserve(slots * record::LEN as usize, record::LEN as usize);
-
-    let classes = Family::BOTH.map(|family| Classes::new(family, &peers));
-    let maps = [classes[0].write(&mut layout), classes[1].write(&mut layout)];
-    let mut policies = Policies::new(state, &peers, &classes);
-    for interface in live {
-        let entry = &state.interfaces[interface.entry];
-        let policy = policies.write(&mut layout, &entry.groups)?;
-        let own = write_own(&mut layout, entry);
-        let at = records + usize::from(interface.slot) * record::LEN as usize;
-        let record = &mut layout.words[at..at + record::LEN as usize];
-        write_record(record, interface, entry, &policy, own, parameters);
-    }
-
-    layout.check_size()?;
-    let words = &mut layout.words;
-    for (index, (ifindex, slot)) in hash.entries.iter().enumerate() {
-        words[hash_at + index * 2] = *ifindex;
-        words[hash_at + index * 2 + 1] = *slot;
-    }
-    let mut set = |at: u32, value: u32| words[at as usize] = value;
-    set(header::MAGIC, image::MAGIC);
-    set(header::SETTINGS, settings_bits(state, parameters));
-    set(header::CUT_SINCE, parameters.recheck_since.unwrap_or(0));
-    set(header::HASH_MASK, hash.mask);
-    set(header::SLOTS, slots as u32);
-    set(header::RECORDS, records as u32);
-    set(header::CLASSES, maps[0].0);
-    set(header::CLASSES + 1, maps[1].0);
-    for family in Family::BOTH {
-        set(header::CLASS_COUNTS + family as u32, classes[family as usize].count() as u32);
-    }
-    set(header::REVISION, parameters.revision as u32);
-    set(header::REVISION + 1, (parameters.revision >> 32) as u32);
-    let len = words.len();
-    words[header::WORDS as usize] = len as u32;
-    Ok(Image { words: layout.words })
+    Compiler::default().compile(state, live, parameters)
 }
 
+/// Compiles one state after the other, with less work where little has changed since the last one.
+///
+/// A class is a set of peers and keeps its number, so that one more only adds to what there is: to the
+/// map of addresses where they are of the class, and to the rows of policies that allow it something.
+/// What nobody needs any more stays, until it is too much and all is compiled from scratch.
+#[derive(Debug, Default)]
+pub struct Compiler {
+    memory: Option<Memory>,
+}
+
+impl Compiler {
+    /// Compiles `state` for the interfaces that are there. `live` has one entry per slot, any order.
+    pub fn compile(
+        &mut self,
+        state: &DesiredState,
+        live: &[LiveInterface],
+        parameters: &Parameters,
+    ) -> Result<Image, CompileError> {
+        let front = Front::of(live)?;
+        if let Some(mut memory) = self.memory.take()
+            && memory.suits(&front)
+            && memory.learn(state, live).is_some()
+            // What has gathered may be what does not fit.
+            && let Ok(image) = memory.image(state, live, parameters, &front)
+        {
+            self.memory = Some(memory);
+            return Ok(image);
+        }
+        let mut memory = Memory::new(&front);
+        memory.learn_all(state, live);
+        let image = memory.image(state, live, parameters, &front)?;
+        self.memory = Some(memory);
+        Ok(image)
+    }
+}
 fn settings_bits(state: &DesiredState, parameters: &Parameters) -> u32 {
     let bit = |on: bool, bit: u32| if on { bit } else { 0 };
     bit(state.settings.related_icmp, settings::RELATED_ICMP)
         | bit(state.settings.exempt_services, settings::EXEMPT_SERVICES)
         | bit(parameters.recheck_since.is_some(), settings::RECHECK)
-}
-
-/// ifindex -> slot, with every interface within [`MAX_PROBES`] of its home.
-struct Hash {
-    mask: u32,
-    entries: Vec<(u32, u32)>,
-}
-
-impl Hash {
-    fn of(live: &[LiveInterface]) -> Result<Self, CompileError> {
-        let mut size = (live.len() * 2).next_power_of_two().max(4);
-        loop {
-            if let Some(hash) = Self::with_size(live, size) {
-                return Ok(hash);
-            }
-            size *= 2;
-            // Someone chose the interfaces' indexes so that they collide.
-            check_size(size * 2)?;
-        }
-    }
-
-    fn with_size(live: &[LiveInterface], size: usize) -> Option<Self> {
-        let mask = size as u32 - 1;
-        let mut entries = vec![(0, 0); size + MAX_PROBES as usize];
-        for interface in live {
-            let home = image::hash_ifindex(interface.ifindex, mask) as usize;
-            let free = (home..home + MAX_PROBES as usize).find(|at| entries[*at].0 == 0)?;
-            entries[free] = (interface.ifindex, u32::from(interface.slot));
-        }
-        Some(Self { mask, entries })
-    }
 }
 
 /// Maps of the addresses that a port's instance may speak for, by family.
@@ -222,7 +183,7 @@ fn write_record(
     set(record::PICKUP_UNTIL, live.pickup_until);
     for family in Family::BOTH {
         let at = record::FAMILIES + family as u32 * 4;
-        let refs = &policy.families[family as usize];
+        let refs = &policy[family as usize];
         set(at + record::UNTRACKED_IN, refs.untracked[0].0);
         set(at + record::UNTRACKED_OUT, refs.untracked[1].0);
         for direction in Direction::BOTH {

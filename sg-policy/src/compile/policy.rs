@@ -1,6 +1,6 @@
 //! Policies: what a set of groups allows, as rows from class to services.
 
-use foldhash::{HashMap, HashMapExt as _, HashSet, HashSetExt as _};
+use foldhash::HashMap;
 use sg_common::{Direction, Family, interval::Ref};
 
 use super::{
@@ -8,18 +8,15 @@ use super::{
     classes::{Classes, PeerId, family_of},
     layout::Layout,
     peers::Peers,
-    rows::write_row,
+    rows::Row,
     services::ServiceSet,
 };
 use crate::model::{DesiredState, Peer, Rule, SecurityGroup, Services};
 
-/// What an interface record names of a policy.
-#[derive(Clone, Debug)]
-pub(super) struct PolicyRefs {
-    pub(super) families: [FamilyRefs; 2],
-}
+/// What an interface record names of a policy, by family.
+pub(super) type PolicyRefs = [FamilyRefs; 2];
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(super) struct FamilyRefs {
     /// Services open to all, on the instance's side and on the peers'.
     pub(super) untracked: [Ref; 2],
@@ -27,72 +24,27 @@ pub(super) struct FamilyRefs {
     pub(super) rows: [Ref; 2],
 }
 
-/// Compiles each policy once.
-pub(super) struct Policies<'a> {
+/// Services by peer, sorted.
+pub(super) type Allowed = Vec<(PeerId, ServiceSet)>;
+
+/// What policies are made of.
+pub(super) struct Source<'a> {
     peers: &'a Peers,
+    /// By family.
     classes: &'a [Classes; 2],
     /// With their places in the state.
     groups: HashMap<&'a str, (usize, &'a SecurityGroup)>,
-    /// Peers that stand for a whole family: by family.
-    everyone: [HashSet<PeerId>; 2],
-    /// By family.
-    classes_of: [ClassesOf; 2],
-    done: HashMap<Vec<String>, PolicyRefs>,
 }
 
-/// Services by peer.
-type Allowed = Vec<(PeerId, ServiceSet)>;
-
-impl<'a> Policies<'a> {
+impl<'a> Source<'a> {
     pub(super) fn new(
         state: &'a DesiredState,
         peers: &'a Peers,
         classes: &'a [Classes; 2],
     ) -> Self {
-        let mut everyone = [HashSet::new(), HashSet::new()];
-        for (net, peer) in peers.prefixes().filter(|(net, _)| net.prefix_len() == 0) {
-            everyone[family_of(&net) as usize].insert(peer);
-        }
-        let classes_of = [0, 1].map(|family: usize| ClassesOf::new(&classes[family], peers.len()));
         let groups = state.groups.iter().enumerate();
         let groups = groups.map(|(at, group)| (group.name.as_str(), (at, group))).collect();
-        Self { peers, classes, groups, everyone, classes_of, done: HashMap::new() }
-    }
-
-    pub(super) fn write(
-        &mut self,
-        layout: &mut Layout,
-        groups: &[String],
-    ) -> Result<PolicyRefs, CompileError> {
-        let mut key = groups.to_vec();
-        key.sort_unstable();
-        if let Some(refs) = self.done.get(&key) {
-            return Ok(refs.clone());
-        }
-        let [v4, v6] = Family::BOTH.map(|family| self.write_family(layout, groups, family));
-        let refs = PolicyRefs { families: [v4?, v6?] };
-        self.done.insert(key, refs.clone());
-        Ok(refs)
-    }
-
-    fn write_family(
-        &self,
-        layout: &mut Layout,
-        groups: &[String],
-        family: Family,
-    ) -> Result<FamilyRefs, CompileError> {
-        let sides = Direction::BOTH.map(|direction| self.side(groups, direction, family));
-        let open = |own: usize, other: usize| sides[own].0.open_where_all(&sides[other].0);
-        let untracked = [open(0, 1), open(1, 0)];
-        let untracked = untracked.map(|services| layout.set(services.boundaries()));
-        let rows = [0, 1].map(|side: usize| {
-            let (everyone, allowed) = &sides[side];
-            let classes_of = &self.classes_of[family as usize];
-            let allowed = allowed.iter().map(|(peer, services)| (services, classes_of.of(*peer)));
-            write_row(layout, self.classes[family as usize].count(), everyone, allowed)
-        });
-        let [ingress, egress] = rows;
-        Ok(FamilyRefs { untracked, rows: [ingress?, egress?] })
+        Self { peers, classes, groups }
     }
 
     /// What a direction's rules allow everyone, and what they allow each peer.
@@ -110,7 +62,7 @@ impl<'a> Policies<'a> {
             group.rules(direction).iter().zip(self.peers.of_rules(*at, direction))
         });
         for (rule, &peer) in rules.filter(|(rule, _)| is_of(rule, family)) {
-            if self.everyone[family as usize].contains(&peer) {
+            if self.peers.is_everyone(peer, family) {
                 everyone.add(rule.services, family);
             } else {
                 single.push((peer, rule.services));
@@ -127,44 +79,121 @@ impl<'a> Policies<'a> {
     }
 }
 
-/// Which classes contain a peer.
-struct ClassesOf {
-    /// Where each peer's classes begin; the last one's end behind it.
-    starts: Vec<u32>,
-    classes: Vec<u32>,
-}
-
-impl ClassesOf {
-    fn new(classes: &Classes, peers: usize) -> Self {
-        let mut starts = vec![0; peers + 1];
-        for peer in classes.peers().flatten() {
-            starts[*peer as usize + 1] += 1;
-        }
-        for peer in 0..peers {
-            starts[peer + 1] += starts[peer];
-        }
-        let mut next = starts.clone();
-        let mut sorted = vec![0; starts[peers] as usize];
-        for (class, set) in classes.peers().enumerate() {
-            for peer in set {
-                let at = &mut next[*peer as usize];
-                sorted[*at as usize] = class as u32;
-                *at += 1;
-            }
-        }
-        Self { starts, classes: sorted }
-    }
-
-    fn of(&self, peer: PeerId) -> &[u32] {
-        let peer = peer as usize;
-        &self.classes[self.starts[peer] as usize..self.starts[peer + 1] as usize]
-    }
-}
-
 /// Whether a rule can match packets of a family at all.
 fn is_of(rule: &Rule, family: Family) -> bool {
     match &rule.peer {
         Peer::Cidr(net) => family_of(net) == family,
         Peer::Group(_) | Peer::PrefixList(_) => true,
     }
+}
+
+/// Each policy as the last image that had it has it.
+#[derive(Debug, Default)]
+pub(super) struct Policies {
+    /// By their groups, sorted.
+    known: HashMap<Vec<String>, Policy>,
+    /// Counts images.
+    present: u32,
+}
+
+#[derive(Debug, Default)]
+struct Policy {
+    /// The last image that had it.
+    seen: u32,
+    /// By family and [`Direction`].
+    sides: [[Side; 2]; 2],
+    refs: PolicyRefs,
+}
+
+/// What a direction's rules allow.
+#[derive(Debug, Default)]
+struct Side {
+    everyone: ServiceSet,
+    allowed: Allowed,
+    row: Row,
+}
+
+impl Policies {
+    /// Another image begins.
+    pub(super) fn begin(&mut self) {
+        self.present += 1;
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.known.len()
+    }
+
+    pub(super) fn write(
+        &mut self,
+        layout: &mut Layout,
+        source: &Source<'_>,
+        groups: &[String],
+    ) -> Result<PolicyRefs, CompileError> {
+        let mut key = groups.to_vec();
+        key.sort_unstable();
+        let policy = self.known.entry(key).or_default();
+        if policy.seen != self.present {
+            policy.seen = self.present;
+            for family in Family::BOTH {
+                policy.update(layout, source, groups, family)?;
+            }
+        }
+        Ok(policy.refs)
+    }
+}
+
+impl Policy {
+    fn update(
+        &mut self,
+        layout: &mut Layout,
+        source: &Source<'_>,
+        groups: &[String],
+        family: Family,
+    ) -> Result<(), CompileError> {
+        let sides = &mut self.sides[family as usize];
+        let refs = &mut self.refs[family as usize];
+        for direction in Direction::BOTH {
+            let (everyone, allowed) = source.side(groups, direction, family);
+            let side = &mut sides[direction as usize];
+            side.update(layout, &source.classes[family as usize], everyone, allowed)?;
+            refs.rows[direction as usize] = side.row.root();
+        }
+        let open = |own: usize, other: usize| sides[own].everyone.open_where_all(&sides[other].everyone);
+        refs.untracked = [open(0, 1), open(1, 0)].map(|services| layout.set(services.boundaries()));
+        Ok(())
+    }
+}
+
+impl Side {
+    fn update(
+        &mut self,
+        layout: &mut Layout,
+        classes: &Classes,
+        everyone: ServiceSet,
+        allowed: Allowed,
+    ) -> Result<(), CompileError> {
+        let changed = changed(&self.allowed, &allowed);
+        let is_alike = everyone == self.everyone;
+        (self.everyone, self.allowed) = (everyone, allowed);
+        let Self { everyone, allowed, row } = self;
+        if is_alike && row.patch(layout, classes, everyone, allowed, &changed)? {
+            return Ok(());
+        }
+        row.write(layout, classes, everyone, allowed)
+    }
+}
+
+/// Peers that are not allowed the same in both.
+fn changed(before: &Allowed, after: &Allowed) -> Vec<PeerId> {
+    let (mut before, mut after) = (&before[..], &after[..]);
+    let mut changed = Vec::new();
+    while let (Some(old), Some(new)) = (before.first(), after.first()) {
+        if old != new {
+            changed.push(old.0.min(new.0));
+        }
+        before = &before[usize::from(old.0 <= new.0)..];
+        after = &after[usize::from(new.0 <= old.0)..];
+    }
+    changed.extend(before.iter().chain(after).map(|(peer, _)| *peer));
+    changed
 }

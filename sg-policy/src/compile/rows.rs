@@ -3,49 +3,129 @@
 use foldhash::{HashMap, HashMapExt as _};
 use sg_common::{
     image::PAGE_CLASSES,
-    interval::{Kind, Ref},
+    interval::{Kind, Ref, UNIT},
 };
 
-use super::{CompileError, layout::Layout, services::ServiceSet};
+use super::{
+    CompileError,
+    classes::{Classes, PeerId},
+    layout::Layout,
+    services::ServiceSet,
+};
 
 const PAGE: usize = PAGE_CLASSES as usize;
 
-/// What is allowed besides what everyone may: services, and the classes that may them.
-pub(super) type Allowed<'a> = (&'a ServiceSet, &'a [u32]);
-
-/// Number of a distinct collection of [`Allowed`]; 0 is the one of none.
+/// Number of a distinct collection of what is allowed besides what everyone may; 0 is the one of none.
 type Grant = u32;
 
-/// The row of `count` classes.
-pub(super) fn write_row<'a>(
-    layout: &mut Layout,
-    count: usize,
-    everyone: &ServiceSet,
-    allowed: impl Iterator<Item = Allowed<'a>>,
-) -> Result<Ref, CompileError> {
-    let base = layout.set(everyone.boundaries());
-    let made = Vec::with_capacity(allowed.size_hint().0);
-    let mut grants = Grants { classes: vec![0; count.next_multiple_of(PAGE)], made };
-    allowed.for_each(|allowed| grants.add(allowed));
-    if grants.made.is_empty() && base.is_leaf() {
-        return Ok(base);
+/// As it was written last.
+#[derive(Debug, Default)]
+pub(super) struct Row {
+    /// `None`: it never was.
+    root: Option<Ref>,
+    /// Classes that it knows of, and those that it has room for.
+    classes: usize,
+    room: usize,
+}
+
+impl Row {
+    pub(super) fn root(&self) -> Ref {
+        self.root.unwrap_or(Ref::NONE)
     }
-    let refs = grants.write(layout, everyone, base)?;
-    let mut uniform: HashMap<Grant, u32> = HashMap::new();
-    let mut pages = Vec::with_capacity(grants.classes.len() / PAGE);
-    for page in grants.classes.chunks_exact(PAGE) {
-        let mut write = || {
-            let words: Vec<u32> = page.iter().map(|grant| refs[*grant as usize].0).collect();
-            layout.block(&words)
-        };
-        let is_uniform = page.iter().all(|grant| *grant == page[0]);
-        pages.push(if is_uniform {
-            *uniform.entry(page[0]).or_insert_with(write)
-        } else {
-            write()
-        });
+
+    /// Writes all of it.
+    pub(super) fn write(
+        &mut self,
+        layout: &mut Layout,
+        classes: &Classes,
+        everyone: &ServiceSet,
+        allowed: &[(PeerId, ServiceSet)],
+    ) -> Result<(), CompileError> {
+        let count = classes.count();
+        let base = layout.set(everyone.boundaries());
+        let room = (count + count / 8).next_multiple_of(PAGE);
+        let mut grants = Grants { classes: vec![0; room], made: Vec::with_capacity(allowed.len()) };
+        allowed.iter().for_each(|(peer, services)| grants.add(services, classes.of_peer(*peer)));
+        *self = Self { root: Some(base), classes: count, room };
+        if grants.made.is_empty() && base.is_leaf() {
+            return Ok(());
+        }
+        let refs = grants.write(layout, everyone, base)?;
+        let mut uniform: HashMap<Grant, u32> = HashMap::new();
+        let mut pages = Vec::with_capacity(room / PAGE);
+        for page in grants.classes.chunks_exact(PAGE) {
+            let mut write = || {
+                let words: Vec<u32> = page.iter().map(|grant| refs[*grant as usize].0).collect();
+                layout.block(&words)
+            };
+            let is_uniform = page.iter().all(|grant| *grant == page[0]);
+            pages.push(if is_uniform {
+                *uniform.entry(page[0]).or_insert_with(write)
+            } else {
+                write()
+            });
+        }
+        self.root = Some(Ref::at(Kind::Run, 0, layout.own_block(&pages)));
+        Ok(())
     }
-    Ok(Ref::at(Kind::Run, 0, layout.block(&pages)))
+
+    /// Writes what has changed: new classes, and those of the peers in `changed`. False, and nothing is
+    /// changed, if all has to be written.
+    pub(super) fn patch(
+        &mut self,
+        layout: &mut Layout,
+        classes: &Classes,
+        everyone: &ServiceSet,
+        allowed: &[(PeerId, ServiceSet)],
+        changed: &[PeerId],
+    ) -> Result<bool, CompileError> {
+        let Some(root) = self.root else { return Ok(false) };
+        let new = self.classes as u32..classes.count() as u32;
+        let old = changed.iter().flat_map(|peer| classes.of_peer(*peer)).copied();
+        let mut stale: Vec<u32> = old.chain(new).collect();
+        if root.is_leaf() {
+            let is_leaf = !stale.iter().any(|class| services(classes, *class, allowed).is_some());
+            self.classes = classes.count();
+            return Ok(is_leaf);
+        }
+        if allowed.is_empty() || classes.count() > self.room || stale.len() > self.classes / 4 + 16 {
+            return Ok(false);
+        }
+        stale.sort_unstable();
+        let base = layout.set(everyone.boundaries());
+        for same in stale.chunk_by(|a, b| a / PAGE_CLASSES == b / PAGE_CLASSES) {
+            let at = root.offset() as usize + same[0] as usize / PAGE;
+            let page = layout.words[at] as usize * UNIT as usize;
+            let mut page: [u32; PAGE] = layout.words[page..page + PAGE].try_into().expect("a page");
+            for class in same {
+                let place = &mut page[*class as usize % PAGE];
+                *place = match services(classes, *class, allowed) {
+                    Some(mut services) => {
+                        services.extend(everyone);
+                        layout.set(services.boundaries()).0
+                    }
+                    None => base.0,
+                };
+            }
+            layout.words[at] = layout.block(&page);
+            layout.check_size()?;
+        }
+        self.classes = classes.count();
+        Ok(true)
+    }
+}
+
+/// What a class is allowed besides what everyone may, if it is anything.
+fn services(
+    classes: &Classes,
+    class: u32,
+    allowed: &[(PeerId, ServiceSet)],
+) -> Option<ServiceSet> {
+    let of = |peer: &PeerId| allowed.binary_search_by_key(peer, |(peer, _)| *peer).ok();
+    let mut all = classes.peers(class).iter().filter_map(of).map(|at| &allowed[at].1);
+    let mut services = all.next()?.clone();
+    all.for_each(|more| services.extend(more));
+    Some(services)
 }
 
 /// Which classes may what. Few collections are distinct, and the services of each are put together
@@ -57,7 +137,7 @@ struct Grants<'a> {
 }
 
 impl<'a> Grants<'a> {
-    fn add(&mut self, (services, classes): Allowed<'a>) {
+    fn add(&mut self, services: &'a ServiceSet, classes: &[u32]) {
         // What most peers are: one address, in one class.
         if let [class] = classes {
             let grant = &mut self.classes[*class as usize];

@@ -1,5 +1,6 @@
 //! What a packet finds in a compiled image is what the rules say.
 
+mod changes;
 mod maps;
 mod random;
 mod records;

@@ -2,7 +2,7 @@
 
 use sg_common::{
     flow::Timeout,
-    image::{flags, header, record, settings},
+    image::{MAX_PROBES, flags, header, record, settings},
     interval::Words,
 };
 

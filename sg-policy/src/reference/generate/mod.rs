@@ -13,7 +13,7 @@ pub use frame::random_frame;
 pub use nested::random_nested;
 pub use rand::{Rng, SeedableRng, rngs::SmallRng};
 pub use sequence::{Conversation, Sequence, Step, random_sequence};
-pub use state::{Identity, random_state};
+pub use state::{Identity, random_state, tweak};
 
 use rand::{RngExt as _, seq::IndexedRandom as _};
 

@@ -88,7 +88,7 @@ pub fn random_state(
 }
 
 /// Removes, adds or changes one thing, as people do.
-pub(super) fn tweak(rng: &mut dyn Rng, state: &mut DesiredState) {
+pub fn tweak(rng: &mut dyn Rng, state: &mut DesiredState) {
     let which = rng.random_range(0..state.groups.len());
     let next_id = rng.random_range(1 << 20..1 << 60);
     let group = &mut state.groups[which];

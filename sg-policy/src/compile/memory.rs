@@ -1,0 +1,141 @@
+//! What a compiler remembers from one state to the next.
+
+use sg_common::{
+    Family,
+    image::{self, header, record},
+};
+
+use super::{
+    CompileError, Image, Parameters,
+    addresses::AddressMap,
+    classes::{Classes, Edits},
+    front::{Front, Room},
+    layout::Layout,
+    peers::Peers,
+    policy::{Policies, Source},
+    settings_bits, write_own, write_record,
+};
+use crate::model::{DesiredState, LiveInterface};
+
+/// Classes, peers and policies that nobody needs any more may be as many as the first image's and these.
+const SPARE: usize = 64;
+/// Of words, half as many and these.
+const SPARE_WORDS: usize = 1 << 12;
+/// Prefixes that may change at once for the memory to be of use: these, or an eighth.
+const FEW: usize = 16;
+
+#[derive(Debug)]
+pub(super) struct Memory {
+    peers: Peers,
+    /// By family, as the maps.
+    classes: [Classes; 2],
+    maps: [AddressMap; 2],
+    policies: Policies,
+    layout: Layout,
+    room: Room,
+    /// With the first image.
+    first: Size,
+}
+
+/// Of what gathers.
+#[derive(Clone, Copy, Debug, Default)]
+struct Size {
+    numbers: usize,
+    words: usize,
+}
+
+impl Memory {
+    pub(super) fn new(front: &Front) -> Self {
+        let mut layout = Layout::default();
+        let room = front.reserve(&mut layout);
+        Self {
+            peers: Peers::default(),
+            classes: Family::BOTH.map(Classes::new),
+            maps: Family::BOTH.map(AddressMap::new),
+            policies: Policies::default(),
+            layout,
+            room,
+            first: Size::default(),
+        }
+    }
+
+    /// Whether another image may be made of it.
+    pub(super) fn suits(&self, front: &Front) -> bool {
+        let (now, first) = (self.size(), self.first);
+        front.fits(&self.room)
+            && now.numbers <= first.numbers * 2 + SPARE
+            && now.words <= first.words * 3 / 2 + SPARE_WORDS
+    }
+
+    /// Takes in a first state.
+    pub(super) fn learn_all(&mut self, state: &DesiredState, live: &[LiveInterface]) {
+        let edits = self.peers.update(state, live);
+        // About what a peer takes: a class in a run, services, an entry in a page.
+        self.layout.make_room(self.peers.len(), 10 * self.peers.len());
+        self.take_in(&edits);
+    }
+
+    /// Takes in what has changed; `None` if the memory is of no use any more.
+    pub(super) fn learn(&mut self, state: &DesiredState, live: &[LiveInterface]) -> Option<()> {
+        let edits = self.peers.update(state, live);
+        let count = edits.iter().map(|edits| edits.removed.len() + edits.added.len()).sum::<usize>();
+        if count > FEW.max(self.peers.prefixes() / 8) {
+            return None;
+        }
+        self.take_in(&edits);
+        Some(())
+    }
+
+    fn take_in(&mut self, edits: &[Edits; 2]) {
+        for (family, edits) in edits.iter().enumerate() {
+            let stretches = self.classes[family].update(edits);
+            self.maps[family].update(&mut self.layout, self.classes[family].changes(), &stretches);
+        }
+    }
+
+    fn size(&self) -> Size {
+        let classes = self.classes.iter().map(Classes::count).sum::<usize>();
+        let numbers = self.peers.len() + classes + self.policies.len();
+        Size { numbers, words: self.layout.words.len() }
+    }
+
+    /// The image of the state that was learnt last.
+    pub(super) fn image(
+        &mut self,
+        state: &DesiredState,
+        live: &[LiveInterface],
+        parameters: &Parameters,
+        front: &Front,
+    ) -> Result<Image, CompileError> {
+        let Self { peers, classes, maps, policies, layout, room, .. } = self;
+        front.write(&mut layout.words, room);
+        let source = Source::new(state, peers, classes);
+        policies.begin();
+        for interface in live {
+            let entry = &state.interfaces[interface.entry];
+            let policy = policies.write(layout, &source, &entry.groups)?;
+            let own = write_own(layout, entry);
+            let at = room.records + usize::from(interface.slot) * record::LEN as usize;
+            let record = &mut layout.words[at..at + record::LEN as usize];
+            write_record(record, interface, entry, &policy, own, parameters);
+        }
+        layout.check_size()?;
+        let mut words = layout.words.clone();
+        let mut set = |at: u32, value: u32| words[at as usize] = value;
+        set(header::MAGIC, image::MAGIC);
+        set(header::WORDS, layout.words.len() as u32);
+        set(header::SETTINGS, settings_bits(state, parameters));
+        set(header::CUT_SINCE, parameters.recheck_since.unwrap_or(0));
+        for family in Family::BOTH {
+            let index = family as u32;
+            set(header::CLASSES + index, maps[family as usize].root.0);
+            set(header::CLASS_COUNTS + index, classes[family as usize].count() as u32);
+        }
+        set(header::REVISION, parameters.revision as u32);
+        set(header::REVISION + 1, (parameters.revision >> 32) as u32);
+        if self.first.words == 0 {
+            self.first = self.size();
+        }
+        Ok(Image { words })
+    }
+}
