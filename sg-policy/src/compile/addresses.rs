@@ -1,9 +1,6 @@
 //! Maps from addresses to numbers, of which stretches can be written anew.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    ops::Bound,
-};
+use std::{collections::BTreeMap, ops::Bound};
 
 use sg_common::{Family, interval::Ref};
 
@@ -53,16 +50,26 @@ impl AddressMap {
         if changes.len() > self.changes * 2 {
             return None;
         }
-        let parts = layout.parts(width(self.family), self.root)?;
-        let mut stale = BTreeSet::new();
+        let whole = layout.parts(width(self.family), self.root)?;
+        let mut stale = BTreeMap::new();
         for (start, end) in stretches {
-            let first = parts.holding(self.key(*start))?;
-            stale.extend(first..=parts.holding(self.key((*end)?))?);
-            if stale.len() as u64 > parts.count / 4 {
+            let (start, end) = (self.key(*start), self.key((*end)?));
+            let (mut parts, mut range) = (whole, whole.range(start, end)?);
+            // As few as possible: where a part is a table itself, those of its parts that hold it all.
+            while range.start() == range.end()
+                && let Some(inner) = layout.parts_within(&parts, *range.start())
+                && let Some(within) = inner.range(start, end)
+            {
+                (parts, range) = (inner, within);
+            }
+            stale.extend(range.map(|part| ((parts.refs, part), parts)));
+            if stale.len() as u64 > whole.count / 4 {
                 return None;
             }
         }
-        stale.into_iter().for_each(|part| self.rewrite(layout, &parts, part, changes));
+        for ((_, part), parts) in stale {
+            self.rewrite(layout, &parts, part, changes);
+        }
         Some(())
     }
 

@@ -1,11 +1,16 @@
 //! Words of an image under construction, and interval maps in them.
 
+use std::ops::RangeInclusive;
+
 use foldhash::HashMap;
 use sg_common::interval::{Kind, MAX_TABLES, Ref, SMALL_ORDER, UNIT};
 
 use smallvec::SmallVec;
 
 use super::{CompileError, check_size, services::Boundaries};
+
+/// Words before a table's refs; see [`sg_common::interval::Key::TABLE_HEADER`].
+const TABLE_HEADER: usize = 4;
 
 /// Words of a cache line.
 const LINE: usize = 16;
@@ -102,52 +107,59 @@ impl Layout {
 
     /// The map that has `base` below the first boundary. Keys rise; equal neighbours are merged.
     pub(super) fn map(&mut self, width: Width, base: Ref, boundaries: &[Boundary]) -> Ref {
-        self.part(width, base, &merged(base, boundaries), MAX_TABLES)
+        let shape = Shape { width, is_open: false, tables: MAX_TABLES };
+        self.part(shape, base, &merged(base, boundaries))
     }
 
     /// As [`Self::map`], for one whose [`Parts`] may be written anew.
     pub(super) fn open_map(&mut self, width: Width, base: Ref, boundaries: &[Boundary]) -> Ref {
-        let boundaries = merged(base, boundaries);
-        if order_for(boundaries.len()) <= SMALL_ORDER {
-            return self.run(width, base, &boundaries);
-        }
-        let table = self.table(width, base, &boundaries, MAX_TABLES);
-        Ref::at(Kind::Table, 0, self.own_block(&table))
+        let shape = Shape { width, is_open: true, tables: MAX_TABLES };
+        self.part(shape, base, &merged(base, boundaries))
     }
 
     /// Those of a map that [`Self::open_map`] wrote; none if it is no table.
     pub(super) fn parts(&self, width: Width, map: Ref) -> Option<Parts> {
+        let shape = Shape { width, is_open: true, tables: MAX_TABLES };
+        self.parts_of(shape, map)
+    }
+
+    /// Those of a part that is a table itself.
+    pub(super) fn parts_within(&self, parts: &Parts, part: u64) -> Option<Parts> {
+        self.parts_of(parts.shape.within(), Ref(self.words[parts.refs + part as usize]))
+    }
+
+    fn parts_of(&self, shape: Shape, map: Ref) -> Option<Parts> {
         if !map.is_table() {
             return None;
         }
         let at = map.offset() as usize;
-        let high = if width == Width::Wide { u64::from(self.words[at + 1]) << 32 } else { 0 };
+        let high = if shape.width == Width::Wide { u64::from(self.words[at + 1]) << 32 } else { 0 };
         let low = u64::from(self.words[at]) | high;
         let (last, shift) = (self.words[at + 2], self.words[at + 3]);
-        Some(Parts { width, low, shift, count: u64::from(last) - 1, refs: at + 5 })
+        // The first ref is for what lies below.
+        Some(Parts { shape, low, shift, count: u64::from(last) - 1, refs: at + TABLE_HEADER + 1 })
     }
 
     /// Writes a part anew: `base` below its first boundary.
     pub(super) fn rewrite(&mut self, parts: &Parts, part: u64, base: Ref, within: &[Boundary]) {
-        let (mut base, mut rest) = (base, &within[..]);
+        let (mut base, mut rest) = (base, within);
         if let [(key, value), behind @ ..] = rest
             && *key == parts.start(part)
         {
             (base, rest) = (*value, behind);
         }
-        let part_ref = self.part(parts.width, base, &merged(base, rest), MAX_TABLES - 1);
-        self.words[parts.refs + part as usize] = part_ref.0;
+        let written = self.part(parts.shape.within(), base, &merged(base, rest));
+        self.words[parts.refs + part as usize] = written.0;
     }
 
-    fn part(&mut self, width: Width, base: Ref, boundaries: &[Boundary], tables: u32) -> Ref {
+    fn part(&mut self, shape: Shape, base: Ref, boundaries: &[Boundary]) -> Ref {
         if boundaries.is_empty() && base.is_leaf() {
             return base;
         }
-        if tables == 0 || order_for(boundaries.len()) <= SMALL_ORDER {
-            return self.run(width, base, boundaries);
+        if shape.tables == 0 || order_for(boundaries.len()) <= SMALL_ORDER {
+            return self.run(shape.width, base, boundaries);
         }
-        let table = self.table(width, base, boundaries, tables);
-        Ref::at(Kind::Table, 0, self.block(&table))
+        self.table(shape, base, boundaries)
     }
 
     fn run(&mut self, width: Width, base: Ref, boundaries: &[Boundary]) -> Ref {
@@ -166,24 +178,18 @@ impl Layout {
     }
 
     /// About half as many equal parts as there are boundaries, over the range that they span.
-    fn table(
-        &mut self,
-        width: Width,
-        base: Ref,
-        boundaries: &[Boundary],
-        tables: u32,
-    ) -> Vec<u32> {
+    fn table(&mut self, shape: Shape, base: Ref, boundaries: &[Boundary]) -> Ref {
         let low = boundaries[0].0;
         let range = boundaries[boundaries.len() - 1].0 - low;
         let bits = order_for(boundaries.len()) - 1;
         let shift = (u64::BITS - range.leading_zeros()).saturating_sub(bits);
         let parts = (range >> shift) as usize + 1;
-        let mut block = Vec::with_capacity(parts + 6);
-        width.push(&mut block, low);
+        let mut block = Vec::with_capacity(parts + TABLE_HEADER + 2);
+        shape.width.push(&mut block, low);
         block.resize(2, 0);
         block.extend([parts as u32 + 1, shift]);
         // Below the first boundary; a value that is no leaf needs a run to stand in a table.
-        block.push(self.part(width, base, &[], 0).0);
+        block.push(self.part(shape.end(), base, &[]).0);
         let (mut value, mut at) = (base, 0);
         for part in 0..parts as u64 {
             let start = low + (part << shift);
@@ -193,14 +199,35 @@ impl Layout {
             }
             let here = boundaries[at..].iter().take_while(|(key, _)| (key - low) >> shift == part);
             let end = at + here.count();
-            block.push(self.part(width, value, &boundaries[at..end], tables - 1).0);
+            block.push(self.part(shape.within(), value, &boundaries[at..end]).0);
             if end > at {
                 value = boundaries[end - 1].1;
             }
             at = end;
         }
-        block.push(self.part(width, value, &[], 0).0);
-        block
+        block.push(self.part(shape.end(), value, &[]).0);
+        let unit = if shape.is_open { self.own_block(&block) } else { self.block(&block) };
+        Ref::at(Kind::Table, 0, unit)
+    }
+}
+
+/// What a map is to be.
+#[derive(Clone, Copy, Debug)]
+struct Shape {
+    width: Width,
+    /// Its tables may change, so that nothing else may refer to them.
+    is_open: bool,
+    /// Tables on the way to a run, at most.
+    tables: u32,
+}
+
+impl Shape {
+    fn within(self) -> Self {
+        Self { tables: self.tables - 1, ..self }
+    }
+
+    fn end(self) -> Self {
+        Self { tables: 0, ..self }
     }
 }
 
@@ -220,12 +247,12 @@ fn merged(base: Ref, boundaries: &[Boundary]) -> Vec<Boundary> {
 /// The equal parts of the keys that a table covers.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Parts {
-    width: Width,
+    shape: Shape,
     low: u64,
     shift: u32,
     pub(super) count: u64,
     /// Word offset of the first one's ref.
-    refs: usize,
+    pub(super) refs: usize,
 }
 
 impl Parts {
@@ -235,6 +262,11 @@ impl Parts {
         (part < self.count).then_some(part)
     }
 
+    /// Those that hold the keys from `start` to `end`, if all of these are in the table.
+    pub(super) fn range(&self, start: u64, end: u64) -> Option<RangeInclusive<u64>> {
+        Some(self.holding(start)?..=self.holding(end)?)
+    }
+
     pub(super) fn start(&self, part: u64) -> u64 {
         self.low + (part << self.shift)
     }
@@ -242,7 +274,7 @@ impl Parts {
     /// One past the last key, if there is any behind it.
     pub(super) fn end(&self, part: u64) -> Option<u64> {
         let end = self.start(part).checked_add(1 << self.shift)?;
-        (end <= self.width.last_key()).then_some(end)
+        (end <= self.shape.width.last_key()).then_some(end)
     }
 }
 
