@@ -4,7 +4,7 @@ use std::{future::Future, path::Path, time::Duration};
 
 use anyhow::Context as _;
 use sd_notify::NotifyState;
-use sg_policy::DesiredState;
+use sg_policy::{DesiredState, compile::Compiler};
 use tokio::{
     runtime::Runtime,
     signal::unix::{SignalKind, signal},
@@ -63,7 +63,7 @@ pub fn run(config: &Config) -> anyhow::Result<()> {
         bpffs: config.bpffs.clone(),
         boot_id: clock::boot_id().context("cannot read the boot id")?,
         started_at: clock::unix_now(),
-        compiler: sg_policy::compile::compile,
+        compile: Compiler::compile,
         names: names.clone(),
     };
     let mut owner = Owner::start(dataplane, store, stored, watch.view().clone(), options)?;

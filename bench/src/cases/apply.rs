@@ -38,7 +38,7 @@ struct Change {
 const SCATTERED: Ruleset = Rules::Scattered(RULES).of(Family::V4);
 const LIST: Ruleset = Rules::List(ENTRIES).of(Family::V4);
 
-const CHANGES: [Change; 3] = [
+const CHANGES: [Change; 4] = [
     Change {
         name: "a rule more",
         before: SCATTERED,
@@ -52,6 +52,13 @@ const CHANGES: [Change; 3] = [
         after: Ruleset { probe: true, ..SCATTERED },
         most: |_| 50.0,
         most_inside: None,
+    },
+    Change {
+        name: "a rule more beside a list of 100,000",
+        before: LIST,
+        after: Ruleset { probe: true, ..LIST },
+        most: |_| 50.0,
+        most_inside: Some(5000.0),
     },
     Change {
         name: "a list of 100,000 replaced",

@@ -170,7 +170,8 @@ impl<D: Dataplane> Owner<D> {
             revision: ruleset.revision,
             recheck_since: ruleset.is_cut().then_some(since),
         };
-        (self.options.compiler)(&ruleset.rules, live, &parameters)
+        let compiler = &mut self.compiler.borrow_mut();
+        (self.options.compile)(compiler, &ruleset.rules, live, &parameters)
             .map_err(|error| Error::Refused(error.to_string()))
     }
 

@@ -19,7 +19,7 @@ use sg_common::{
 };
 use sg_policy::{
     DesiredState,
-    compile::{CompileError, Image, Parameters},
+    compile::{CompileError, Compiler, Image, Parameters},
     model::{DatapathChoice, LiveInterface},
     rules::source::Source,
 };
@@ -272,6 +272,7 @@ const CUT_SINCE: usize = header::CUT_SINCE as usize;
 
 /// What the real compiler takes, written down: revision, recheck, then ifindex, slot and pickup of each.
 fn compile(
+    compiler: &mut Compiler,
     state: &DesiredState,
     live: &[LiveInterface],
     parameters: &Parameters,
@@ -279,7 +280,7 @@ fn compile(
     if state.interfaces.iter().any(|entry| entry.name == TOO_LARGE) {
         return Err(CompileError::TooLarge { needed: 2, limit: 1 });
     }
-    sg_policy::compile::compile(state, live, parameters)?;
+    compiler.compile(state, live, parameters)?;
     let mut words = vec![0; header::LEN as usize];
     words[REVISION] = parameters.revision as u32;
     words[SETTINGS] = u32::from(parameters.recheck_since.is_some());
@@ -415,7 +416,7 @@ fn start(
         bpffs: "/nonexistent".into(),
         boot_id: boot_id.to_owned(),
         started_at,
-        compiler: compile,
+        compile,
         names: Default::default(),
     };
     Owner::start(fake, store, stored, view, options).expect("a start")

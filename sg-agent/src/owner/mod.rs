@@ -25,12 +25,12 @@ mod slots;
 #[cfg(test)]
 mod tests;
 
-use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
+use std::{cell::RefCell, collections::BTreeMap, path::PathBuf, sync::Arc};
 
 use sg_common::flow::Tick;
 use sg_policy::{
     DesiredState,
-    compile::{CompileError, Image, Parameters},
+    compile::{CompileError, Compiler, Image, Parameters},
     model::{DatapathChoice, LiveInterface},
     rules::source::Source,
 };
@@ -67,8 +67,13 @@ pub enum Error {
     Datapath(#[from] datapath::Error),
 }
 
-/// [`sg_policy::compile::compile`], or a stand-in.
-pub type Compiler = fn(&DesiredState, &[LiveInterface], &Parameters) -> Result<Image, CompileError>;
+/// [`Compiler::compile`], or a stand-in.
+pub type Compile = fn(
+    &mut Compiler,
+    &DesiredState,
+    &[LiveInterface],
+    &Parameters,
+) -> Result<Image, CompileError>;
 
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -77,7 +82,7 @@ pub struct Options {
     pub boot_id: String,
     /// Unix time at the start, in seconds.
     pub started_at: u64,
-    pub compiler: Compiler,
+    pub compile: Compile,
     /// Told which interfaces are filtered.
     pub names: Names,
 }
@@ -135,6 +140,8 @@ pub struct Owner<D> {
     dataplane: D,
     store: Store,
     options: Options,
+    /// What it remembers makes it faster, and changes no meaning of an image.
+    compiler: RefCell<Compiler>,
     view: View,
     target: Target,
     filtered: BTreeMap<u32, Filtered>,
@@ -205,6 +212,7 @@ impl<D: Dataplane> Owner<D> {
             dataplane,
             store,
             options,
+            compiler: RefCell::default(),
             view,
             target: target.clone(),
             filtered: BTreeMap::new(),
