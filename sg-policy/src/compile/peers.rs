@@ -2,7 +2,8 @@
 
 use std::borrow::Cow;
 
-use foldhash::{HashMap, HashMapExt as _, HashSet};
+use foldhash::HashSet;
+use indexmap::IndexMap;
 use ipnet::IpNet;
 use sg_common::{Direction, Family};
 use smallvec::{SmallVec, smallvec};
@@ -16,8 +17,8 @@ type Nets = SmallVec<[IpNet; 1]>;
 /// A peer keeps its number from one state to the next.
 #[derive(Debug, Default)]
 pub(super) struct Peers {
-    numbers: HashMap<Peer, PeerId>,
-    known: Vec<Known>,
+    /// By number.
+    known: IndexMap<Peer, Known, foldhash::fast::RandomState>,
     /// Counts states.
     present: u32,
     /// Prefixes of all peers.
@@ -29,7 +30,7 @@ pub(super) struct Peers {
 }
 
 /// A peer as it was in the last state.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Known {
     nets: Nets,
     /// The last state that had it.
@@ -47,14 +48,19 @@ impl Peers {
         self.present += 1;
         let members = Members::of(state, live);
         let mut edits = Default::default();
-        if self.numbers.is_empty() {
+        if self.known.is_empty() {
             let rules = state.groups.iter().map(|group| group.ingress.len() + group.egress.len());
-            self.reserve(rules.sum());
+            self.known.reserve(rules.sum());
         }
+        let mut last = 0;
         let of_group = |group: &SecurityGroup| {
             Direction::BOTH.map(|side| {
-                let rules = group.rules(side).iter();
-                rules.map(|rule| self.take_in(state, &members, rule, &mut edits)).collect()
+                let number = |rule: &Rule| {
+                    last = self.number(&rule.peer, last);
+                    self.take_in(last, state, &members, &rule.peer, &mut edits);
+                    last
+                };
+                group.rules(side).iter().map(number).collect()
             })
         };
         self.of_rules = state.groups.iter().map(of_group).collect();
@@ -66,48 +72,48 @@ impl Peers {
         edits
     }
 
-    fn reserve(&mut self, peers: usize) {
-        self.numbers = HashMap::with_capacity(peers);
-        self.known = Vec::with_capacity(peers);
+    /// The number of a peer in a rule behind one whose peer has the number `last`.
+    fn number(&mut self, peer: &Peer, last: PeerId) -> PeerId {
+        // Numbered in the order of rules, so that is mostly the next one.
+        let next = last as usize + 1;
+        if self.known.get_index(next).is_some_and(|(known, _)| known == peer) {
+            return next as PeerId;
+        }
+        let number = match self.known.get_index_of(peer) {
+            Some(number) => number,
+            None => self.known.insert_full(peer.clone(), Known::default()).0,
+        };
+        number as PeerId
     }
 
+    /// Finds out what a peer stands for, unless it is known in this state.
     fn take_in(
         &mut self,
+        number: PeerId,
         state: &DesiredState,
         members: &Members<'_>,
-        rule: &Rule,
+        peer: &Peer,
         edits: &mut [Edits; 2],
-    ) -> PeerId {
-        let number = match self.numbers.get(&rule.peer) {
-            Some(number) => *number,
-            None => {
-                let number = self.known.len() as PeerId;
-                self.numbers.insert(rule.peer.clone(), number);
-                self.known.push(Known { nets: Nets::new(), seen: 0 });
-                number
-            }
-        };
+    ) {
         let known = &mut self.known[number as usize];
         if known.seen == self.present {
-            return number;
+            return;
         }
         known.seen = self.present;
-        let nets: Nets = match &rule.peer {
-            Peer::Cidr(_) if !known.nets.is_empty() => return number,
+        let nets: Nets = match peer {
+            Peer::Cidr(_) if !known.nets.is_empty() => return,
             Peer::Cidr(net) => smallvec![*net],
             Peer::PrefixList(name) => {
                 let list = state.prefix_list(name);
-                let entries = || list.into_iter().flat_map(|list| &list.entries);
-                let nets = entries().map(|entry| entry.cidr);
+                let nets = list.into_iter().flat_map(|list| &list.entries).map(|entry| entry.cidr);
                 if nets.clone().eq(known.nets.iter().copied()) {
-                    return number;
+                    return;
                 }
                 nets.collect()
             }
             Peer::Group(name) => members.of_group(name).iter().copied().map(IpNet::from).collect(),
         };
         self.replace(number, nets, edits);
-        number
     }
 
     fn replace(&mut self, number: PeerId, nets: Nets, edits: &mut [Edits; 2]) {
