@@ -1,7 +1,7 @@
 //! Apply, confirm, roll back: the ways from one revision to another.
 
 use std::{
-    sync::Arc,
+    sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
 
@@ -14,7 +14,7 @@ use crate::{
     clock::unix_now,
     dataplane::Dataplane,
     session::Located,
-    store::{NewRevision, Pending, Store},
+    store::{NewRevision, Pending, Staged, Store},
 };
 
 /// Longest time that a change may wait for its confirmation, in seconds.
@@ -23,11 +23,25 @@ const MAX_CONFIRM: u32 = 86_400;
 const RETRY: Duration = Duration::from_secs(5);
 
 /// A rules file that is valid.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Proposal {
     pub source: Arc<Source>,
     /// The file's name, or `rollback to N`.
     pub origin: String,
+    /// On its way to the disk already; taken by the first attempt.
+    staged: Mutex<Option<Staged>>,
+}
+
+impl Proposal {
+    pub fn new(source: Arc<Source>, origin: String) -> Self {
+        Self { source, origin, staged: Mutex::default() }
+    }
+
+    /// With the file that is being written.
+    pub fn staged(mut self, file: Option<Staged>) -> Self {
+        self.staged = Mutex::new(file);
+        self
+    }
 }
 
 impl<D: Dataplane> Owner<D> {
@@ -47,7 +61,7 @@ impl<D: Dataplane> Owner<D> {
         if plan::is_same(self.rules(), proposal.source.state()) {
             return Ok(self.applied(false, since));
         }
-        let new = self.stage(self.store.next_revision(), proposal)?;
+        let new = self.stage(proposal)?;
         let outstanding = confirm.map(|seconds| Outstanding {
             previous: self.target.active.clone(),
             deadline: self.ticks().after(seconds),
@@ -59,7 +73,7 @@ impl<D: Dataplane> Owner<D> {
             boot_id: self.options.boot_id.clone(),
             until: outstanding.until,
         });
-        let Proposal { source, origin } = proposal;
+        let Proposal { source, origin, .. } = proposal;
         let active = Ruleset::new(self.store.next_revision(), Arc::clone(source));
         let revision = active.revision;
         self.enforce(Target { active, outstanding }, Cause::Apply, |store| {
@@ -69,19 +83,15 @@ impl<D: Dataplane> Owner<D> {
         Ok(self.applied(true, since))
     }
 
-    /// Begins to write a revision's file.
-    pub(super) fn stage<'a>(
-        &self,
-        revision: u64,
-        proposal: &'a Proposal,
-    ) -> Result<NewRevision<'a>, Error> {
-        let Proposal { source, origin } = proposal;
-        Ok(NewRevision {
-            file: self.store.stage(revision, Text(Arc::clone(source)))?,
-            origin,
-            rules: count_rules(source.state()),
-            groups: source.state().groups.len(),
-        })
+    /// A revision of a proposal, whose file is being written.
+    pub(super) fn stage<'a>(&self, proposal: &'a Proposal) -> Result<NewRevision<'a>, Error> {
+        let Proposal { source, origin, staged } = proposal;
+        let file = match staged.lock().expect("nobody panics with it").take() {
+            Some(file) => file,
+            None => Staged::begin(&self.store.revisions(), Arc::clone(source.text()))?,
+        };
+        let (rules, groups) = (count_rules(source.state()), source.state().groups.len());
+        Ok(NewRevision { file, origin, rules, groups })
     }
 
     /// The change that waits stays.
@@ -128,7 +138,7 @@ impl<D: Dataplane> Owner<D> {
             load(&self.store, revision).map_err(|error| Error::Refused(format!("{error:#}")))?;
         let source = ruleset.source;
         self.refuse_lock_out(&source, Origin::Revision(revision), sessions)?;
-        let proposal = Proposal { source, origin: format!("rollback to {revision}") };
+        let proposal = Proposal::new(source, format!("rollback to {revision}"));
         self.apply(&proposal, None, since)
     }
 
@@ -212,15 +222,6 @@ impl<D: Dataplane> Owner<D> {
             superseded_by: None,
             confirm_until: self.target.outstanding.as_ref().map(|outstanding| outstanding.until),
         }
-    }
-}
-
-/// The file as it was applied.
-struct Text(Arc<Source>);
-
-impl AsRef<str> for Text {
-    fn as_ref(&self) -> &str {
-        self.0.text()
     }
 }
 

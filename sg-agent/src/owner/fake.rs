@@ -396,8 +396,8 @@ impl Fixture {
 }
 
 fn proposal(text: &str) -> Proposal {
-    let source = Source::read("rules.toml", text.as_bytes().to_vec()).expect("valid rules");
-    Proposal { source: Arc::new(source), origin: "rules.toml".to_owned() }
+    let source = Source::read("rules.toml", text).expect("valid rules");
+    Proposal::new(Arc::new(source), "rules.toml".to_owned())
 }
 
 fn start(

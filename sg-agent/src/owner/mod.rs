@@ -185,7 +185,7 @@ fn load(store: &Store, revision: u64) -> anyhow::Result<Ruleset> {
         return Ok(Ruleset::new(0, Arc::default()));
     }
     let text = store.text(revision)?;
-    let source = Source::read(&format!("revision {revision}"), text.into_bytes())
+    let source = Source::read(&format!("revision {revision}"), text)
         .map_err(|faults| anyhow::anyhow!("the stored rules are not valid:\n{faults}"))?;
     Ok(Ruleset::new(revision, Arc::new(source)))
 }

@@ -1,6 +1,6 @@
 //! What is in force, as people and scripts want to see it.
 
-use std::sync::Arc;
+use std::{path::PathBuf, sync::Arc};
 
 use sg_common::{
     Direction, Reason,
@@ -72,6 +72,11 @@ impl<D: Dataplane> Owner<D> {
     /// The present rules file, by which the next one is read.
     pub fn source(&self) -> Arc<Source> {
         Arc::clone(&self.target.active.source)
+    }
+
+    /// Where the next one may be written to meanwhile.
+    pub fn revisions(&self) -> PathBuf {
+        self.store.revisions()
     }
 
     pub fn history(&self) -> Vec<Revision> {

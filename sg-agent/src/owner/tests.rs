@@ -671,7 +671,7 @@ fn session(port: u16) -> Located {
 /// What is said of a session to this port if these rules came next; "" if nothing.
 #[track_caller]
 fn harm(host: &Fixture, text: &str, port: u16) -> String {
-    let rules = Arc::new(Source::read("rules.toml", text.as_bytes().to_vec()).unwrap());
+    let rules = Arc::new(Source::read("rules.toml", text).unwrap());
     said(host.owner.refuse_lock_out(&rules, Origin::File, &[session(port)]))
 }
 

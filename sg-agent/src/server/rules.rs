@@ -1,6 +1,6 @@
 //! Rules in and out: plan, apply, confirm, rollback, history, export.
 
-use std::{sync::Arc, time::Instant};
+use std::{path::Path, sync::Arc, time::Instant};
 
 use axum::{Json, extract::State, http::StatusCode};
 use sg_policy::{plan, rules::source::Source};
@@ -12,6 +12,7 @@ use crate::{
     memory,
     owner::{Owner, change::Proposal, mailbox::Mailbox, row::Request},
     session,
+    store::Staged,
 };
 
 pub(super) async fn plan<D: Dataplane>(
@@ -20,7 +21,8 @@ pub(super) async fn plan<D: Dataplane>(
 ) -> Answer<Plan> {
     let present = agent.ask(|owner| owner.source()).await?;
     let planned = blocking(move || {
-        let new = parse(&present, file)?;
+        let (name, text) = open(file)?;
+        let new = parse(&present, &name, &text)?;
         let changes = plan::diff(present.state(), new.state());
         let interfaces = plan::reached(present.state(), new.state(), &changes);
         let changes = changes.into_iter().map(|change| Change {
@@ -40,10 +42,8 @@ pub(super) async fn apply<D: Dataplane>(
 ) -> Answer<Applied> {
     let since = Instant::now();
     let ApplyRequest { rules, confirm, sessions } = request;
-    let origin = rules.file.clone();
-    let present = agent.ask(|owner| owner.source()).await?;
-    let source = Arc::new(blocking(move || parse(&present, rules)).await?);
-    let proposal = Proposal { source, origin };
+    let (present, revisions) = agent.ask(|owner| (owner.source(), owner.revisions())).await?;
+    let proposal = blocking(move || propose(&present, &revisions, rules)).await?;
     let sessions = session::locate(sessions).await;
     let applied = agent.apply(Request { proposal, confirm, sessions, since }).await??;
     memory::give_back_soon();
@@ -81,15 +81,30 @@ pub(super) async fn export<D: Dataplane>(
     blocking(move || Ok(sg_policy::export::to_toml(&present))).await
 }
 
-/// Reads a rules file that most likely is much like the present one.
-fn parse(present: &Source, file: RulesFile) -> Result<Source, Refusal> {
+/// Reads a rules file while it is written to the disk, which takes as long: most are valid.
+fn propose(present: &Source, revisions: &Path, file: RulesFile) -> Result<Proposal, Refusal> {
+    let (name, text) = open(file)?;
+    // Where that cannot begin, the owner says why.
+    let begin = || Staged::begin(revisions, Arc::clone(&text)).ok();
+    let staged = (text != *present.text()).then(begin).flatten();
+    let source = Arc::new(parse(present, &name, &text)?);
+    Ok(Proposal::new(source, name).staged(staged))
+}
+
+/// Name and text.
+fn open(file: RulesFile) -> Result<(String, Arc<str>), Refusal> {
     let RulesFile { file, text } = file;
     if text.len() as u64 > MAX_FILE {
         let text = format!("{file} is longer than the {} MiB that are taken", MAX_FILE >> 20);
         return Err(Refusal(StatusCode::PAYLOAD_TOO_LARGE, text));
     }
+    Ok((file, text.into()))
+}
+
+/// Reads a rules file that most likely is much like the present one.
+fn parse(present: &Source, name: &str, text: &Arc<str>) -> Result<Source, Refusal> {
     present
-        .read_next(&file, text.into_bytes())
+        .read_next(name, Arc::clone(text))
         .map_err(|faults| Refusal(StatusCode::UNPROCESSABLE_ENTITY, faults.render(false)))
 }
 

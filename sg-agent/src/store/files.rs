@@ -17,11 +17,15 @@ pub(super) fn replace(directory: &Path, name: &str, content: &[u8]) -> io::Resul
         let _ = std::fs::remove_file(&temporary);
     }
     written?;
-    // The rename itself is only on disk once the directory is.
+    sync(directory)
+}
+
+/// A name is only on the disk once its directory is.
+pub(super) fn sync(directory: &Path) -> io::Result<()> {
     File::open(directory)?.sync_all()
 }
 
-fn write(path: &Path, content: &[u8]) -> io::Result<()> {
+pub(super) fn write(path: &Path, content: &[u8]) -> io::Result<()> {
     let mut file = File::create(path)?;
     file.write_all(content)?;
     file.sync_all()

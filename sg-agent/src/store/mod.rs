@@ -23,7 +23,7 @@ pub use ledger::{Entry, Ledger, Pending};
 use ledger::{FORMAT, Format, Written};
 use sg_common::flow::Tick;
 pub use staged::Staged;
-use staged::{digest, file_name};
+use staged::{clean, digest, file_name};
 
 const LEDGER: &str = "state.json";
 const REVISIONS: &str = "revisions";
@@ -79,7 +79,8 @@ impl Store {
     pub fn open(directory: &Path) -> Result<Self, Error> {
         let revisions = directory.join(REVISIONS);
         std::fs::create_dir_all(&revisions)
-            .map_err(|source| Error::Write { path: revisions, source })?;
+            .map_err(|source| Error::Write { path: revisions.clone(), source })?;
+        clean(&revisions);
         let path = directory.join(LEDGER);
         let ledger = match std::fs::read(&path) {
             Ok(text) => read(path, &text)?,
@@ -117,16 +118,9 @@ impl Store {
         String::from_utf8(text).map_err(|error| Error::Corrupted { path, what: error.to_string() })
     }
 
-    /// Begins to write the rules file of a revision to come. Nobody reads it before [`Self::record`].
-    ///
-    /// # Errors
-    /// No thread to be had.
-    pub fn stage(
-        &self,
-        revision: u64,
-        text: impl AsRef<str> + Send + 'static,
-    ) -> Result<Staged, Error> {
-        Staged::new(revision, self.directory.join(REVISIONS), text)
+    /// Where [`Staged`] files go.
+    pub fn revisions(&self) -> PathBuf {
+        self.directory.join(REVISIONS)
     }
 
     /// Makes new revisions, the last of them the current one, durably.
@@ -135,21 +129,21 @@ impl Store {
         new: Vec<NewRevision<'_>>,
         pending: Option<&Pending>,
     ) -> Result<(), Error> {
-        debug_assert!(
-            (self.next_revision()..).zip(&new).all(|(next, new)| new.file.revision == next)
-        );
-        let entry = |new: NewRevision<'_>| {
+        let entry = |(revision, new): (u64, NewRevision<'_>)| {
             Ok(Entry {
-                revision: new.file.revision,
+                revision,
                 applied_at: crate::clock::unix_now(),
                 rules: new.rules,
                 groups: new.groups,
                 origin: new.origin.to_owned(),
-                sha256: new.file.finish()?,
+                sha256: new.file.finish(revision)?,
                 rolled_back: false,
             })
         };
-        let entries = new.into_iter().map(entry).collect::<Result<Vec<_>, _>>()?;
+        let new = (self.next_revision()..).zip(new);
+        let entries = new.map(entry).collect::<Result<Vec<_>, _>>()?;
+        let revisions = self.revisions();
+        files::sync(&revisions).map_err(|source| write_error(revisions, source))?;
         self.change(|ledger| {
             entries.into_iter().for_each(|entry| ledger.record(entry, pending.cloned()));
         })

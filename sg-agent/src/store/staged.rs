@@ -1,7 +1,12 @@
-//! A rules file on its way to the disk, while its rules are compiled.
+//! A rules file on its way to the disk, while it is read and its rules are compiled.
 
 use std::{
+    fs,
     path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     thread::{self, JoinHandle},
 };
 
@@ -9,54 +14,93 @@ use sha2::{Digest as _, Sha256};
 
 use super::{Error, files, write_error};
 
-/// The file of a revision that no ledger names yet; dropped as such, it is removed again.
+/// A rules file that no ledger names yet; dropped as such, it is removed again.
 #[derive(Debug)]
 pub struct Staged {
-    pub(super) revision: u64,
-    path: PathBuf,
+    directory: PathBuf,
+    /// Where it is meanwhile.
+    name: String,
     writing: Option<JoinHandle<Result<String, Error>>>,
 }
 
+/// Tells those apart that are written at the same time.
+static NUMBER: AtomicU64 = AtomicU64::new(0);
+
 impl Staged {
-    /// Begins to write.
-    pub(super) fn new(
-        revision: u64,
-        directory: PathBuf,
-        text: impl AsRef<str> + Send + 'static,
-    ) -> Result<Self, Error> {
-        let name = file_name(revision);
+    /// Begins to write `text` to a file in `directory`, the one of revisions.
+    ///
+    /// # Errors
+    /// No thread to be had.
+    pub fn begin(directory: &Path, text: Arc<str>) -> Result<Self, Error> {
+        let name = format!("{PREFIX}{}{SUFFIX}", NUMBER.fetch_add(1, Ordering::Relaxed));
         let path = directory.join(&name);
-        let write = move || write(&directory, &name, text.as_ref());
+        let write = {
+            let path = path.clone();
+            move || write(path, &text)
+        };
         let thread = thread::Builder::new().name("store".to_owned()).spawn(write);
-        let writing = thread.map_err(|source| write_error(path.clone(), source))?;
-        Ok(Self { revision, path, writing: Some(writing) })
+        let writing = thread.map_err(|source| write_error(path, source))?;
+        Ok(Self { directory: directory.to_owned(), name, writing: Some(writing) })
     }
 
-    /// Waits until the file would survive a crash; its SHA-256.
-    pub(super) fn finish(mut self) -> Result<String, Error> {
+    /// Waits until the file is on the disk, and makes it the one of `revision`; its SHA-256. The
+    /// directory is not on the disk yet.
+    pub(super) fn finish(mut self, revision: u64) -> Result<String, Error> {
         let writing = self.writing.take().expect("nothing else takes it");
-        writing.join().expect("writing a file does not panic")
+        let written = writing.join().expect("writing a file does not panic");
+        let (from, to) = (self.path(), self.directory.join(file_name(revision)));
+        let digest = written.and_then(|digest| match fs::rename(&from, &to) {
+            Ok(()) => Ok(digest),
+            Err(source) => Err(write_error(to, source)),
+        });
+        if digest.is_err() {
+            self.remove();
+        }
+        digest
+    }
+
+    fn path(&self) -> PathBuf {
+        self.directory.join(&self.name)
+    }
+
+    fn remove(&self) {
+        // Best effort: what is left over is never read, and removed by the next start.
+        let _ = fs::remove_file(self.path());
     }
 }
 
 impl Drop for Staged {
     fn drop(&mut self) {
         if let Some(writing) = self.writing.take() {
-            // Best effort, both: what is left over is overwritten by the next change and never read.
             let _ = writing.join();
-            let _ = std::fs::remove_file(&self.path);
+            self.remove();
         }
     }
 }
+
+/// Removes what a crash has left.
+pub(super) fn clean(directory: &Path) {
+    let entries = fs::read_dir(directory).into_iter().flatten().flatten();
+    for entry in entries {
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        if name.starts_with(PREFIX) && name.ends_with(SUFFIX) {
+            // Best effort, as in a directory that cannot be written to.
+            let _ = fs::remove_file(entry.path());
+        }
+    }
+}
+
+const PREFIX: &str = ".";
+const SUFFIX: &str = ".toml.new";
 
 /// Name of a revision's rules file.
 pub(super) fn file_name(revision: u64) -> String {
     format!("{revision}.toml")
 }
 
-fn write(directory: &Path, name: &str, text: &str) -> Result<String, Error> {
-    files::replace(directory, name, text.as_bytes())
-        .map_err(|source| write_error(directory.join(name), source))?;
+fn write(path: PathBuf, text: &str) -> Result<String, Error> {
+    files::write(&path, text.as_bytes()).map_err(|source| write_error(path, source))?;
     Ok(digest(text.as_bytes()))
 }
 

@@ -5,7 +5,7 @@ use super::*;
 /// Records a revision with this text.
 fn record(store: &mut Store, text: &'static str, pending: Option<&Pending>) -> Result<u64, Error> {
     let revision = store.next_revision();
-    let file = store.stage(revision, text)?;
+    let file = Staged::begin(&store.revisions(), text.into())?;
     let new = NewRevision { file, origin: "rules.toml", rules: 1, groups: 1 };
     store.record(vec![new], pending).map(|()| revision)
 }
@@ -192,7 +192,7 @@ fn a_file_that_no_revision_came_of_is_not_left_behind() {
     let directory = tempfile::tempdir().unwrap();
     let mut store = open(directory.path());
     record(&mut store, "one", None).unwrap();
-    drop(store.stage(2, "two").unwrap());
+    drop(Staged::begin(&store.revisions(), "two".into()).unwrap());
     let names = fs::read_dir(directory.path().join("revisions")).unwrap();
     let names: Vec<_> = names.map(|entry| entry.unwrap().file_name()).collect();
     assert_eq!(names, ["1.toml"]);

@@ -17,13 +17,13 @@ mod tests;
 use std::sync::Arc;
 
 use self::{outline::Outline, reduce::reduce, restore::restore};
-use super::{Faults, not_utf8, read};
+use super::{Faults, read};
 use crate::model::DesiredState;
 
 /// A valid rules file and what it says.
 #[derive(Clone, Debug, Default)]
 pub struct Source {
-    text: String,
+    text: Arc<str>,
     state: Arc<DesiredState>,
     outline: Outline,
 }
@@ -33,7 +33,7 @@ impl Source {
     ///
     /// # Errors
     /// All faults of the file.
-    pub fn read(file: &str, text: Vec<u8>) -> Result<Self, Faults> {
+    pub fn read(file: &str, text: impl Into<Arc<str>>) -> Result<Self, Faults> {
         Self::default().read_next(file, text)
     }
 
@@ -41,19 +41,14 @@ impl Source {
     ///
     /// # Errors
     /// All faults of the file.
-    pub fn read_next(&self, file: &str, text: Vec<u8>) -> Result<Self, Faults> {
-        let text = match String::from_utf8(text) {
-            Ok(text) => text,
-            Err(error) => {
-                let at = error.utf8_error().valid_up_to();
-                return Err(not_utf8(file, error.as_bytes(), at));
-            }
-        };
+    pub fn read_next(&self, file: &str, text: impl Into<Arc<str>>) -> Result<Self, Faults> {
+        let text = text.into();
         if let Some((state, outline)) = self.changed_to(&text) {
             return Ok(Self { text, state: Arc::new(state), outline });
         }
         let (state, root) = read(file, &text)?;
         let outline = Outline::of(&root);
+        drop(root);
         Ok(Self { text, state: Arc::new(state), outline })
     }
 
@@ -61,7 +56,7 @@ impl Source {
         &self.state
     }
 
-    pub fn text(&self) -> &str {
+    pub fn text(&self) -> &Arc<str> {
         &self.text
     }
 

@@ -54,7 +54,7 @@ fn file(rules: usize) -> String {
 }
 
 fn source(text: &str) -> Source {
-    Source::read("rules.toml", text.as_bytes().to_vec()).unwrap_or_else(|faults| panic!("{faults}"))
+    Source::read("rules.toml", text).unwrap_or_else(|faults| panic!("{faults}"))
 }
 
 /// What the short cut gives is what the whole file gives; whether it was taken.
@@ -145,7 +145,7 @@ fn a_file_that_is_all_new_is_read_whole() {
 fn faults_are_where_they_are_in_the_file() {
     let text = file(40);
     let new = text.replacen("ports = 31,", "ports = 70000,", 1);
-    let short = source(&text).read_next("f", new.clone().into_bytes()).expect_err("a fault");
+    let short = source(&text).read_next("f", &*new).expect_err("a fault");
     let whole = parse("f", new.as_bytes()).expect_err("a fault");
     assert_eq!(short.to_string(), whole.to_string());
 }
@@ -193,7 +193,7 @@ proptest! {
             let end = (at + length.saturating_sub(45)).min(text.len());
             text.replace_range(at..end, snippet);
             check(&old, &text);
-            match Source::read("rules.toml", text.clone().into_bytes()) {
+            match Source::read("rules.toml", &*text) {
                 Ok(new) => old = new,
                 Err(_) => break,
             }
