@@ -12,6 +12,7 @@ pub mod flow;
 pub mod handover;
 pub mod image;
 pub mod interval;
+pub mod kernel;
 pub mod probe;
 pub mod reason;
 

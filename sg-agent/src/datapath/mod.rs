@@ -23,6 +23,7 @@ mod sys;
 mod table;
 pub mod tap;
 pub mod trial;
+mod types;
 pub mod varying;
 mod widen;
 

@@ -12,16 +12,19 @@ use aya::{
     maps::Map,
     programs::{Program, ProgramFd, ProgramInfo},
 };
+use memchr::memmem;
 use nix::fcntl::OFlag;
 use sg_common::{
     counter::CounterRow,
     event::{Event, Head, events_size, heads_size},
     flow::{Addresses4, Addresses6, Bucket, buckets_in, marks_size},
+    kernel,
 };
 
 use super::{
     Error, Receiver, advice,
     maps::{Maps, Region},
+    types,
 };
 
 /// Empty where the agent was built without the BPF toolchain (`cargo check`).
@@ -132,8 +135,9 @@ impl Programs {
         for (name, value) in &constants {
             loader.override_global(name, value, true);
         }
+        let object = with_cast(OBJECT, types::cast_to_kern_ctx());
         let mut slot = |name| {
-            let object = loader.load(OBJECT);
+            let object = loader.load(&object);
             let object =
                 object.map_err(|error| io::Error::other(failed("the BPF object", &error)))?;
             put_in_place(&object, maps)?;
@@ -248,6 +252,16 @@ fn put_in_place(object: &Ebpf, maps: &Maps) -> io::Result<()> {
         let _ = same.into_raw_fd();
     }
     Ok(())
+}
+
+/// The object with the kernel's own context where its programs ask for it, if there is any to be had.
+fn with_cast(object: &[u8], number: Option<u32>) -> Vec<u8> {
+    let mut object = object.to_vec();
+    let (asked, given) = (kernel::cast(kernel::CAST), number.map_or(kernel::NO_CAST, kernel::cast));
+    while let Some(at) = memmem::find(&object, &asked) {
+        object[at..at + given.len()].copy_from_slice(&given);
+    }
+    object
 }
 
 fn constants(maps: &Maps, tick_shift: u32) -> [(&'static str, u32); 16] {
