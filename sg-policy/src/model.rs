@@ -8,6 +8,7 @@ use std::{
     fmt,
     hash::{Hash, Hasher},
     net::IpAddr,
+    sync::Arc,
 };
 
 use foldhash::{HashMap, HashMapExt as _};
@@ -91,7 +92,8 @@ pub struct PrefixList {
     pub max_entries: u32,
     /// `None` for a list without entries.
     pub family: Option<Family>,
-    pub entries: Vec<PrefixEntry>,
+    /// Shared by the states that have the same ones.
+    pub entries: Arc<Vec<PrefixEntry>>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -194,7 +196,9 @@ impl Hash for Peer {
     fn hash<H: Hasher>(&self, state: &mut H) {
         match self {
             Self::Cidr(IpNet::V4(net)) => {
-                state.write_u64(u64::from(net.network().to_bits()) << 8 | u64::from(net.prefix_len()));
+                state.write_u64(
+                    u64::from(net.network().to_bits()) << 8 | u64::from(net.prefix_len()),
+                );
             }
             Self::Cidr(IpNet::V6(net)) => {
                 state.write_u128(net.network().to_bits());

@@ -7,6 +7,7 @@ mod tests;
 use std::{
     collections::{HashMap, HashSet},
     fmt::Display,
+    sync::Arc,
 };
 
 pub use reach::reached;
@@ -98,7 +99,8 @@ pub fn diff(old: &DesiredState, new: &DesiredState) -> Vec<Change> {
 /// Whether [`diff`] is empty; where much differs, without a word on each.
 pub fn is_same(old: &DesiredState, new: &DesiredState) -> bool {
     let lists = old.prefix_lists.iter().zip(&new.prefix_lists);
-    let mut lists = lists.filter(|(old, new)| old.name == new.name);
+    let mut lists =
+        lists.filter(|(old, new)| old.name == new.name && !Arc::ptr_eq(&old.entries, &new.entries));
     let groups = old.groups.iter().zip(&new.groups);
     let mut groups = groups.filter(|(old, new)| old.name == new.name);
     let differs = lists.any(|(old, new)| has_other(&old.entries, &new.entries, |entry| entry.cidr))
@@ -192,16 +194,21 @@ fn prefix_list(old: Option<&PrefixList>, new: Option<&PrefixList>, changes: &mut
 }
 
 fn modified_list(old: &PrefixList, new: &PrefixList, changes: &mut Vec<Change>) {
-    let before: HashMap<_, _> = old.entries.iter().map(|entry| (entry.cidr, entry)).collect();
-    let after: HashMap<_, _> = new.entries.iter().map(|entry| (entry.cidr, entry)).collect();
-    let added = new.entries.iter().filter(|entry| !before.contains_key(&entry.cidr));
-    let removed = old.entries.iter().filter(|entry| !after.contains_key(&entry.cidr));
+    let (mut was, mut is) = (&old.entries[..], &new.entries[..]);
+    if old.entries == new.entries {
+        // Long ones mostly are.
+        (was, is) = (&[], &[]);
+    }
+    let before: HashMap<_, _> = was.iter().map(|entry| (entry.cidr, entry)).collect();
+    let after: HashMap<_, _> = is.iter().map(|entry| (entry.cidr, entry)).collect();
+    let added = is.iter().filter(|entry| !before.contains_key(&entry.cidr));
+    let removed = was.iter().filter(|entry| !after.contains_key(&entry.cidr));
     let mut parts: Vec<String> = added.map(|entry| format!("+{}", entry.cidr)).collect();
     parts.extend(removed.map(|entry| format!("-{}", entry.cidr)));
     let policy = !parts.is_empty();
     shorten(&mut parts);
     parts.extend(differences(&[("max_entries", old.max_entries, new.max_entries)]));
-    let redescribed = new.entries.iter().any(|entry| {
+    let redescribed = is.iter().any(|entry| {
         before.get(&entry.cidr).is_some_and(|old| old.description != entry.description)
     });
     if old.description != new.description || redescribed {

@@ -68,12 +68,8 @@ pub enum Error {
 }
 
 /// [`Compiler::compile`], or a stand-in.
-pub type Compile = fn(
-    &mut Compiler,
-    &DesiredState,
-    &[LiveInterface],
-    &Parameters,
-) -> Result<Image, CompileError>;
+pub type Compile =
+    fn(&mut Compiler, &DesiredState, &[LiveInterface], &Parameters) -> Result<Image, CompileError>;
 
 #[derive(Clone, Debug)]
 pub struct Options {

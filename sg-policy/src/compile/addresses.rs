@@ -33,9 +33,9 @@ impl AddressMap {
         if stretches.is_empty() || self.patch(layout, changes, stretches).is_some() {
             return;
         }
-        let all: Vec<_> = changes.iter().map(|(at, number)| (*at, *number)).collect();
-        let boundaries = boundaries(layout, self.family, 0, &all);
-        self.root = layout.open_map(width(self.family), Ref::leaf(0), &boundaries);
+        let all = changes.iter().map(|(at, number)| (*at, *number));
+        let boundaries = boundaries(layout, self.family, 0, all);
+        self.root = layout.open_map(width(self.family), Ref::leaf(0), boundaries);
         self.changes = changes.len();
     }
 
@@ -81,13 +81,14 @@ impl AddressMap {
         changes: &BTreeMap<u128, u32>,
     ) {
         let start = self.address(parts.start(part));
-        let end = parts.end(part).map_or(Bound::Unbounded, |end| Bound::Excluded(self.address(end)));
+        let end =
+            parts.end(part).map_or(Bound::Unbounded, |end| Bound::Excluded(self.address(end)));
         let before = changes.range(..start).next_back().map_or(0, |(_, number)| *number);
         let within = changes.range((Bound::Included(start), end));
-        let within: Vec<_> = within.map(|(at, number)| (*at, *number)).collect();
-        let mut boundaries = boundaries(layout, self.family, before, &within);
+        let within = within.map(|(at, number)| (*at, *number));
+        let mut boundaries = boundaries(layout, self.family, before, within);
         boundaries.retain(|(key, _)| parts.holding(*key) == Some(part));
-        layout.rewrite(parts, part, Ref::leaf(before), &boundaries);
+        layout.rewrite(parts, part, Ref::leaf(before), boundaries);
     }
 
     /// What the map's tables look for.
@@ -115,8 +116,8 @@ fn width(family: Family) -> Width {
 
 /// Writes a map that stays as it is.
 pub(super) fn write_map(layout: &mut Layout, family: Family, changes: &[(u128, u32)]) -> Ref {
-    let boundaries = boundaries(layout, family, 0, changes);
-    layout.map(width(family), Ref::leaf(0), &boundaries)
+    let boundaries = boundaries(layout, family, 0, changes.iter().copied());
+    layout.map(width(family), Ref::leaf(0), boundaries)
 }
 
 /// `changes` for a table, with `before` in front of them.
@@ -124,11 +125,11 @@ fn boundaries(
     layout: &mut Layout,
     family: Family,
     before: u32,
-    changes: &[(u128, u32)],
+    changes: impl Iterator<Item = (u128, u32)>,
 ) -> Vec<Boundary> {
     match family {
-        Family::V4 => changes.iter().map(|(at, value)| (*at as u64, Ref::leaf(*value))).collect(),
-        Family::V6 => of_halves(layout, before, changes),
+        Family::V4 => changes.map(|(at, value)| (at as u64, Ref::leaf(value))).collect(),
+        Family::V6 => of_halves(layout, before, &changes.collect::<Vec<_>>()),
     }
 }
 
@@ -144,7 +145,7 @@ fn of_halves(layout: &mut Layout, before: u32, changes: &[(u128, u32)]) -> Vec<B
         if low[0].0 == 0 {
             value = low.remove(0).1.value();
         }
-        let map = layout.map(Width::Wide, Ref::leaf(value), &low);
+        let map = layout.map(Width::Wide, Ref::leaf(value), low);
         high_boundaries.push((high, map));
         if !map.is_leaf()
             && let Some(next) = high.checked_add(1)

@@ -161,12 +161,21 @@ impl Classes {
                 changes.push((end, class_in(around)));
             }
         };
+        // Prefixes of a list mostly stand one after the other: the last one's surroundings, peer and class.
+        let mut last = None;
         for same in within.chunk_by(|a, b| (a.0, a.1) == (b.0, b.1)) {
-            let (start, length, _) = same[0];
+            let (start, length, peer) = same[0];
             close(&mut around, &mut changes, start);
-            let mut set = self.sets.sets[class_in(&around) as usize].clone();
-            set.extend(same.iter().map(|entry| entry.2));
-            let class = self.sets.number(set);
+            let outer = class_in(&around);
+            let class = match last {
+                Some((last, class)) if same.len() == 1 && last == (outer, peer) => class,
+                _ => {
+                    let mut set = self.sets.sets[outer as usize].clone();
+                    set.extend(same.iter().map(|entry| entry.2));
+                    self.sets.number(set)
+                }
+            };
+            last = (same.len() == 1).then_some(((outer, peer), class));
             around.push((self.end(start, length), class));
             changes.push((start, class));
         }

@@ -106,13 +106,13 @@ impl Layout {
     }
 
     /// The map that has `base` below the first boundary. Keys rise; equal neighbours are merged.
-    pub(super) fn map(&mut self, width: Width, base: Ref, boundaries: &[Boundary]) -> Ref {
+    pub(super) fn map(&mut self, width: Width, base: Ref, boundaries: Vec<Boundary>) -> Ref {
         let shape = Shape { width, is_open: false, tables: MAX_TABLES };
         self.part(shape, base, &merged(base, boundaries))
     }
 
     /// As [`Self::map`], for one whose [`Parts`] may be written anew.
-    pub(super) fn open_map(&mut self, width: Width, base: Ref, boundaries: &[Boundary]) -> Ref {
+    pub(super) fn open_map(&mut self, width: Width, base: Ref, boundaries: Vec<Boundary>) -> Ref {
         let shape = Shape { width, is_open: true, tables: MAX_TABLES };
         self.part(shape, base, &merged(base, boundaries))
     }
@@ -141,14 +141,17 @@ impl Layout {
     }
 
     /// Writes a part anew: `base` below its first boundary.
-    pub(super) fn rewrite(&mut self, parts: &Parts, part: u64, base: Ref, within: &[Boundary]) {
-        let (mut base, mut rest) = (base, within);
-        if let [(key, value), behind @ ..] = rest
-            && *key == parts.start(part)
-        {
-            (base, rest) = (*value, behind);
+    pub(super) fn rewrite(
+        &mut self,
+        parts: &Parts,
+        part: u64,
+        mut base: Ref,
+        mut within: Vec<Boundary>,
+    ) {
+        if within.first().is_some_and(|(key, _)| *key == parts.start(part)) {
+            base = within.remove(0).1;
         }
-        let written = self.part(parts.shape.within(), base, &merged(base, rest));
+        let written = self.part(parts.shape.within(), base, &merged(base, within));
         self.words[parts.refs + part as usize] = written.0;
     }
 
@@ -232,16 +235,10 @@ impl Shape {
 }
 
 /// Without boundaries at which nothing changes.
-fn merged(base: Ref, boundaries: &[Boundary]) -> Vec<Boundary> {
-    let mut merged: Vec<Boundary> = Vec::with_capacity(boundaries.len());
+fn merged(base: Ref, mut boundaries: Vec<Boundary>) -> Vec<Boundary> {
     let mut value = base;
-    for boundary in boundaries {
-        if boundary.1 != value {
-            value = boundary.1;
-            merged.push(*boundary);
-        }
-    }
-    merged
+    boundaries.retain(|boundary| std::mem::replace(&mut value, boundary.1) != boundary.1);
+    boundaries
 }
 
 /// The equal parts of the keys that a table covers.

@@ -70,15 +70,16 @@ impl Memory {
     /// Takes in a first state.
     pub(super) fn learn_all(&mut self, state: &DesiredState, live: &[LiveInterface]) {
         let edits = self.peers.update(state, live);
-        // About what a peer takes: a class in a run, services, an entry in a page.
-        self.layout.make_room(self.peers.len(), 10 * self.peers.len());
+        // About what a prefix takes: a class in a run, services, an entry in a page.
+        self.layout.make_room(self.peers.prefixes(), 10 * self.peers.prefixes());
         self.take_in(&edits);
     }
 
     /// Takes in what has changed; `None` if the memory is of no use any more.
     pub(super) fn learn(&mut self, state: &DesiredState, live: &[LiveInterface]) -> Option<()> {
         let edits = self.peers.update(state, live);
-        let count = edits.iter().map(|edits| edits.removed.len() + edits.added.len()).sum::<usize>();
+        let count =
+            edits.iter().map(|edits| edits.removed.len() + edits.added.len()).sum::<usize>();
         if count > FEW.max(self.peers.prefixes() / 8) {
             return None;
         }

@@ -4,9 +4,9 @@
 //! for each (policy, direction, family, class), and all of it interval maps in one block of words. A
 //! policy is a distinct set of groups; interfaces that share it share its rows.
 
+mod addresses;
 #[cfg(any(test, feature = "generate"))]
 pub mod check;
-mod addresses;
 mod classes;
 mod front;
 mod layout;

@@ -40,11 +40,7 @@ struct Known {
 impl Peers {
     /// Takes the peers of `state` in; gives what has changed in prefixes that are no whole family, by
     /// family.
-    pub(super) fn update(
-        &mut self,
-        state: &DesiredState,
-        live: &[LiveInterface],
-    ) -> [Edits; 2] {
+    pub(super) fn update(&mut self, state: &DesiredState, live: &[LiveInterface]) -> [Edits; 2] {
         self.present += 1;
         let members = Members::of(state, live);
         let mut edits = Default::default();
@@ -105,7 +101,7 @@ impl Peers {
             Peer::Cidr(net) => smallvec![*net],
             Peer::PrefixList(name) => {
                 let list = state.prefix_list(name);
-                let nets = list.into_iter().flat_map(|list| &list.entries).map(|entry| entry.cidr);
+                let nets = list.into_iter().flat_map(|list| &*list.entries).map(|entry| entry.cidr);
                 if nets.clone().eq(known.nets.iter().copied()) {
                     return;
                 }

@@ -158,7 +158,8 @@ impl Policy {
             side.update(layout, &source.classes[family as usize], everyone, allowed)?;
             refs.rows[direction as usize] = side.row.root();
         }
-        let open = |own: usize, other: usize| sides[own].everyone.open_where_all(&sides[other].everyone);
+        let open =
+            |own: usize, other: usize| sides[own].everyone.open_where_all(&sides[other].everyone);
         refs.untracked = [open(0, 1), open(1, 0)].map(|services| layout.set(services.boundaries()));
         Ok(())
     }

@@ -88,7 +88,8 @@ impl Row {
             self.classes = classes.count();
             return Ok(is_leaf);
         }
-        if allowed.is_empty() || classes.count() > self.room || stale.len() > self.classes / 4 + 16 {
+        if allowed.is_empty() || classes.count() > self.room || stale.len() > self.classes / 4 + 16
+        {
             return Ok(false);
         }
         stale.sort_unstable();
@@ -116,11 +117,7 @@ impl Row {
 }
 
 /// What a class is allowed besides what everyone may, if it is anything.
-fn services(
-    classes: &Classes,
-    class: u32,
-    allowed: &[(PeerId, ServiceSet)],
-) -> Option<ServiceSet> {
+fn services(classes: &Classes, class: u32, allowed: &[(PeerId, ServiceSet)]) -> Option<ServiceSet> {
     let of = |peer: &PeerId| allowed.binary_search_by_key(peer, |(peer, _)| *peer).ok();
     let mut all = classes.peers(class).iter().filter_map(of).map(|at| &allowed[at].1);
     let mut services = all.next()?.clone();

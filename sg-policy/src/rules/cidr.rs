@@ -1,6 +1,6 @@
 //! Addresses, prefixes and prefix lists.
 
-use std::{collections::HashMap, net::IpAddr, ops::Range};
+use std::{collections::HashMap, net::IpAddr, ops::Range, sync::Arc};
 
 use ipnet::IpNet;
 use sg_common::Family;
@@ -82,7 +82,7 @@ pub(super) fn prefix_list(
     let description = description(&section, findings);
     section.require("entries", findings);
     let array = section.array("entries", findings);
-    let entries = entries(array.map_or(&[][..], |array| array), findings);
+    let entries = Arc::new(entries(array.map_or(&[][..], |array| array), findings));
     let given = array.map_or(0, |array| array.len());
     let count = u32::try_from(given).unwrap_or(u32::MAX);
     let max_entries = section.number("max_entries", 0..1_000_001, findings).unwrap_or(count);

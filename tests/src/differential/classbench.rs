@@ -159,7 +159,7 @@ impl Writer<'_> {
             description: String::new(),
             max_entries: entries.len() as u32,
             family: Some(family),
-            entries,
+            entries: entries.into(),
         }
     }
 

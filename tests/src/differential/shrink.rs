@@ -1,6 +1,9 @@
 //! Making a failing case small: whatever can go while it still fails, goes.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use sg_policy::model::DesiredState;
 
@@ -102,7 +105,7 @@ impl Shrinker<'_> {
             while !self.case.state.prefix_lists[list].entries.is_empty() {
                 let mut candidate = self.case.clone();
                 each_state(&mut candidate, &mut |state| {
-                    state.prefix_lists[list].entries.pop();
+                    Arc::make_mut(&mut state.prefix_lists[list].entries).pop();
                 });
                 if !self.try_case(candidate) {
                     break;

@@ -1,6 +1,6 @@
 //! One state after the other through one compiler.
 
-use std::net::IpAddr;
+use std::{net::IpAddr, sync::Arc};
 
 use ipnet::IpNet;
 use rand::{
@@ -67,7 +67,7 @@ fn changed_states_mean_what_the_reference_says() {
             match rng.random_range(0..6) {
                 0 => {
                     let which = rng.random_range(0..state.prefix_lists.len());
-                    edit(rng, &mut state.prefix_lists[which].entries);
+                    edit(rng, Arc::make_mut(&mut state.prefix_lists[which].entries));
                 }
                 1 => {
                     // As a host's own addresses come and go.
@@ -105,7 +105,7 @@ fn long_lists_change_in_place() {
         let mut before = next(&mut compiler, &state, &live);
         for _ in 0..12 {
             let which = rng.random_range(0..state.prefix_lists.len());
-            edit(rng, &mut state.prefix_lists[which].entries);
+            edit(rng, Arc::make_mut(&mut state.prefix_lists[which].entries));
             let image = next(&mut compiler, &state, &live);
             Check::new(&state, &live, &image).some(rng, 150, &mut answers);
             let same = before.words.iter().zip(&image.words).filter(|(a, b)| a == b).count();
@@ -125,7 +125,7 @@ fn what_is_not_needed_any_more_is_forgotten() {
     let mut compiler = Compiler::default();
     let first = next(&mut compiler, &state, &live).words.len();
     for _ in 0..2000 {
-        let list = &mut state.prefix_lists[0].entries;
+        let list = Arc::make_mut(&mut state.prefix_lists[0].entries);
         let at = rng.random_range(0..list.len());
         list[at] = prefix(rng, list);
         let words = next(&mut compiler, &state, &live).words.len();
@@ -138,7 +138,8 @@ fn a_state_that_does_not_fit_leaves_the_compiler_as_it_was() {
     let (state, live) = random_nested(&mut SmallRng::seed_from_u64(2), 50);
     let mut compiler = Compiler::default();
     let image = next(&mut compiler, &state, &live);
-    let same: Vec<_> = (0..6).map(|slot| LiveInterface { ifindex: 7, slot, ..live[0].clone() }).collect();
+    let same: Vec<_> =
+        (0..6).map(|slot| LiveInterface { ifindex: 7, slot, ..live[0].clone() }).collect();
     compiler.compile(&state, &same, &PARAMETERS).expect_err("no hash has room for these");
     assert_eq!(next(&mut compiler, &state, &live), image);
 }

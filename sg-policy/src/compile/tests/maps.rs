@@ -75,7 +75,7 @@ fn maps_give_each_key_the_value_of_the_boundary_before_it() {
                 .collect();
         let mut layout = Layout::default();
         layout.words.resize(16, u32::MAX);
-        let map = layout.map(width, base, &boundaries);
+        let map = layout.map(width, base, boundaries.clone());
         let reader = Reader(&layout.words);
         let expected = |key: u64| {
             let below = boundaries.partition_point(|boundary| boundary.0 <= key);

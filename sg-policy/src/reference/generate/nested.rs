@@ -1,6 +1,6 @@
 //! Rules for many prefixes that nest and overlap, single ones and in lists.
 
-use std::net::IpAddr;
+use std::{net::IpAddr, sync::Arc};
 
 use ipnet::IpNet;
 use rand::{Rng, RngExt as _, seq::IndexedRandom as _};
@@ -41,7 +41,7 @@ fn list(name: &str, family: Family, prefixes: Vec<IpNet>) -> PrefixList {
     PrefixList {
         name: name.to_owned(),
         family: Some(family),
-        entries: prefixes.into_iter().map(entry).collect(),
+        entries: Arc::new(prefixes.into_iter().map(entry).collect()),
         ..PrefixList::default()
     }
 }

@@ -131,7 +131,7 @@ fn prefix_list(rng: &mut dyn Rng, name: &str, family: Option<Family>) -> PrefixL
         description: String::new(),
         max_entries: entries.len().try_into().expect("a few"),
         family,
-        entries,
+        entries: entries.into(),
     }
 }
 

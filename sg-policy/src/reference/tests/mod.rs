@@ -156,7 +156,7 @@ fn list(name: &str, entries: &[&str]) -> PrefixList {
         description: String::new(),
         max_entries: entries.len().try_into().unwrap(),
         family: entries.first().map(|entry| super::packet::family_of(entry.cidr.addr())),
-        entries,
+        entries: entries.into(),
     }
 }
 

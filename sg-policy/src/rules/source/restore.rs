@@ -1,6 +1,6 @@
 //! The whole state from that of a file's rest and from that before.
 
-use std::{hash::Hash, mem};
+use std::{hash::Hash, mem, ops::Range, sync::Arc};
 
 use foldhash::{HashMap, HashSet, HashSetExt as _};
 use sg_common::{Direction, Family};
@@ -53,7 +53,7 @@ pub(super) fn restore(
                     Direction::Egress => &mut group.egress,
                 };
                 let was = old.groups[number].rules(direction);
-                *rules = array.join(parts, was, mem::take(rules))?;
+                *rules = join(&array.pieces(parts)?, was, mem::take(rules))?;
                 is_a_set(parts, rules, |rule: &Rule| rule.id).then_some(())?;
             }
         }
@@ -97,18 +97,27 @@ struct Array<'o> {
     elements: Vec<Element>,
 }
 
+/// Items of an array that is put together.
+#[derive(Debug, PartialEq, Eq)]
+enum Piece {
+    /// So many of those that were read.
+    Read(usize),
+    /// These of the earlier array.
+    Kept(Range<usize>),
+}
+
 impl Array<'_> {
-    /// What the parts make: of the earlier array's items, or of those that were read.
-    fn join<T: Clone>(&mut self, parts: &[Part], was: &[T], read: Vec<T>) -> Option<Vec<T>> {
-        let mut items = Vec::with_capacity(was.len() + read.len());
-        let (mut read, mut next) = (read.into_iter(), self.read.iter());
+    /// What the parts make.
+    fn pieces(&mut self, parts: &[Part]) -> Option<Vec<Piece>> {
+        let mut pieces = Vec::with_capacity(parts.len());
+        let mut next = self.read.iter();
         // Items before each element of the earlier array.
         let (mut passed, mut at) = (0, 0);
         for part in parts {
             match part {
                 Part::Element(span) => {
                     let makes = next.next()?.makes;
-                    items.extend(read.by_ref().take(makes));
+                    pieces.push(Piece::Read(makes));
                     self.elements.push(Element { span: span.clone(), makes });
                 }
                 Part::Run(run) => {
@@ -116,7 +125,7 @@ impl Array<'_> {
                     at += skipped.iter().map(|element| element.makes).sum::<usize>();
                     let taken = &self.known[run.elements.clone()];
                     let end = at + taken.iter().map(|element| element.makes).sum::<usize>();
-                    items.extend_from_slice(was.get(at..end)?);
+                    pieces.push(Piece::Kept(at..end));
                     (passed, at) = (run.elements.end, end);
                     self.elements.extend(taken.iter().map(|element| Element {
                         span: shifted(&element.span, run.moved),
@@ -125,8 +134,21 @@ impl Array<'_> {
                 }
             }
         }
-        read.next().is_none().then_some(items)
+        Some(pieces)
     }
+}
+
+/// Puts pieces together, of earlier items and those that were read.
+fn join<T: Clone>(pieces: &[Piece], was: &[T], read: Vec<T>) -> Option<Vec<T>> {
+    let mut items = Vec::with_capacity(was.len() + read.len());
+    let mut read = read.into_iter();
+    for piece in pieces {
+        match piece {
+            Piece::Read(count) => items.extend(read.by_ref().take(*count)),
+            Piece::Kept(range) => items.extend_from_slice(was.get(range.clone())?),
+        }
+    }
+    read.next().is_none().then_some(items)
 }
 
 fn list(
@@ -138,7 +160,16 @@ fn list(
     explicit: bool,
 ) -> Option<()> {
     let list = &mut state.prefix_lists[number];
-    list.entries = array.join(parts, &was.entries, mem::take(&mut list.entries))?;
+    let pieces = array.pieces(parts)?;
+    // The first one is always read.
+    let is_same = pieces == [Piece::Read(1), Piece::Kept(1..was.entries.len())]
+        && list.entries[..] == was.entries[..1];
+    list.entries = if is_same {
+        Arc::clone(&was.entries)
+    } else {
+        let read = Arc::unwrap_or_clone(mem::take(&mut list.entries));
+        Arc::new(join(&pieces, &was.entries, read)?)
+    };
     let count = u32::try_from(list.entries.len()).ok()?;
     if !explicit {
         list.max_entries = count;

@@ -166,7 +166,7 @@ fn prefix_list(number: usize) -> impl Strategy<Value = PrefixList> {
                 description,
                 max_entries: entries.len() as u32 + spare,
                 family: entries.first().map(|entry| cidr::family(entry.cidr)),
-                entries,
+                entries: entries.into(),
             }
         },
     )

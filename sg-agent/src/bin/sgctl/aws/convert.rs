@@ -1,6 +1,9 @@
 //! From AWS's documents to a desired state, its text, and the list of what is left out.
 
-use std::collections::{BTreeMap, HashMap, HashSet, btree_map::Entry as Place};
+use std::{
+    collections::{BTreeMap, HashMap, HashSet, btree_map::Entry as Place},
+    sync::Arc,
+};
 
 use ipnet::IpNet;
 use sg_common::{Direction, Family};
@@ -132,7 +135,7 @@ impl Conversion {
                 self.note(what, "the list has it already");
             } else {
                 let description = self.describe(&what, &description);
-                list.entries.push(PrefixEntry { cidr: net, description });
+                Arc::make_mut(&mut list.entries).push(PrefixEntry { cidr: net, description });
             }
         }
         list.max_entries = max_entries.unwrap_or(0).max(list.entries.len() as u32);
