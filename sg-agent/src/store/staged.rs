@@ -20,8 +20,13 @@ pub struct Staged {
     directory: PathBuf,
     /// Where it is meanwhile.
     name: String,
-    writing: Option<JoinHandle<Result<String, Error>>>,
+    text: Arc<str>,
+    writing: Option<JoinHandle<Result<(), Error>>>,
 }
+
+/// What names begin and end with meanwhile.
+const PREFIX: &str = ".";
+const SUFFIX: &str = ".toml.new";
 
 /// Tells those apart that are written at the same time.
 static NUMBER: AtomicU64 = AtomicU64::new(0);
@@ -35,28 +40,27 @@ impl Staged {
         let name = format!("{PREFIX}{}{SUFFIX}", NUMBER.fetch_add(1, Ordering::Relaxed));
         let path = directory.join(&name);
         let write = {
-            let path = path.clone();
-            move || write(path, &text)
+            let (path, text) = (path.clone(), Arc::clone(&text));
+            move || files::write(&path, text.as_bytes()).map_err(|source| write_error(path, source))
         };
         let thread = thread::Builder::new().name("store".to_owned()).spawn(write);
         let writing = thread.map_err(|source| write_error(path, source))?;
-        Ok(Self { directory: directory.to_owned(), name, writing: Some(writing) })
+        Ok(Self { directory: directory.to_owned(), name, text, writing: Some(writing) })
     }
 
     /// Waits until the file is on the disk, and makes it the one of `revision`; its SHA-256. The
     /// directory is not on the disk yet.
     pub(super) fn finish(mut self, revision: u64) -> Result<String, Error> {
+        let digest = digest(self.text.as_bytes());
         let writing = self.writing.take().expect("nothing else takes it");
         let written = writing.join().expect("writing a file does not panic");
         let (from, to) = (self.path(), self.directory.join(file_name(revision)));
-        let digest = written.and_then(|digest| match fs::rename(&from, &to) {
-            Ok(()) => Ok(digest),
-            Err(source) => Err(write_error(to, source)),
-        });
-        if digest.is_err() {
+        let named =
+            written.and_then(|()| fs::rename(from, &to).map_err(|source| write_error(to, source)));
+        if named.is_err() {
             self.remove();
         }
-        digest
+        named.map(|()| digest)
     }
 
     fn path(&self) -> PathBuf {
@@ -91,17 +95,9 @@ pub(super) fn clean(directory: &Path) {
     }
 }
 
-const PREFIX: &str = ".";
-const SUFFIX: &str = ".toml.new";
-
 /// Name of a revision's rules file.
 pub(super) fn file_name(revision: u64) -> String {
     format!("{revision}.toml")
-}
-
-fn write(path: PathBuf, text: &str) -> Result<String, Error> {
-    files::write(&path, text.as_bytes()).map_err(|source| write_error(path, source))?;
-    Ok(digest(text.as_bytes()))
 }
 
 pub(super) fn digest(text: &[u8]) -> String {

@@ -38,8 +38,10 @@ fn a_crash_before_the_ledger_leaves_the_old_state() {
     let directory = tempfile::tempdir().unwrap();
     record(&mut open(directory.path()), "one", None).unwrap();
     // What a crash at each step of the next change leaves behind.
-    fs::write(directory.path().join("revisions/.2.toml.new"), "tw").unwrap();
+    let half = directory.path().join("revisions/.2.toml.new");
+    fs::write(&half, "tw").unwrap();
     assert_eq!(open(directory.path()).ledger().current, 1);
+    assert!(!half.exists());
     fs::write(directory.path().join("revisions/2.toml"), "two").unwrap();
     assert_eq!(open(directory.path()).ledger().current, 1);
     fs::write(directory.path().join(".state.json.new"), "{").unwrap();
