@@ -58,13 +58,17 @@ struct Loaded {
 
 /// What programs are read with: it knows the kernel's types, which takes 15 to 50 ms to read.
 #[derive(Debug)]
-pub struct Loader(EbpfLoader<'static>);
+pub struct Loader {
+    loader: EbpfLoader<'static>,
+    /// Number of [`kernel::CAST`] here.
+    cast: Option<u32>,
+}
 
 impl Loader {
     pub fn get_ready() -> Self {
         // What the kernel can do is asked once, and here.
         let _ = aya::features();
-        Self(EbpfLoader::new())
+        Self { loader: EbpfLoader::new(), cast: types::cast_to_kern_ctx() }
     }
 
     /// Gets one ready while `action` runs.
@@ -131,11 +135,11 @@ impl Programs {
     /// Reads the object, and has its programs use `maps`.
     fn prepare(loader: Loader, maps: &Maps, tick_shift: u32) -> io::Result<Self> {
         let constants = constants(maps, tick_shift);
-        let mut loader: EbpfLoader<'_> = loader.0;
+        let Loader { mut loader, cast } = loader;
         for (name, value) in &constants {
             loader.override_global(name, value, true);
         }
-        let object = with_cast(OBJECT, types::cast_to_kern_ctx());
+        let object = with_cast(OBJECT, cast);
         let mut slot = |name| {
             let object = loader.load(&object);
             let object =
