@@ -262,7 +262,8 @@ fn put_in_place(object: &Ebpf, maps: &Maps) -> io::Result<()> {
 fn with_cast(object: &[u8], number: Option<u32>) -> Vec<u8> {
     let mut object = object.to_vec();
     let (asked, given) = (kernel::cast(kernel::CAST), number.map_or(kernel::NO_CAST, kernel::cast));
-    while let Some(at) = memmem::find(&object, &asked) {
+    let places: Vec<_> = memmem::find_iter(&object, &asked).collect();
+    for at in places {
         object[at..at + given.len()].copy_from_slice(&given);
     }
     object

@@ -38,7 +38,7 @@ impl Proposal {
     }
 
     /// With the file that is being written.
-    pub fn staged(mut self, file: Option<Staged>) -> Self {
+    pub fn with_file(mut self, file: Option<Staged>) -> Self {
         self.staged = Mutex::new(file);
         self
     }
@@ -61,7 +61,7 @@ impl<D: Dataplane> Owner<D> {
         if plan::is_same(self.rules(), proposal.source.state()) {
             return Ok(self.applied(false, since));
         }
-        let new = self.stage(proposal)?;
+        let new = self.new_revision(proposal)?;
         let outstanding = confirm.map(|seconds| Outstanding {
             previous: self.target.active.clone(),
             deadline: self.ticks().after(seconds),
@@ -84,7 +84,10 @@ impl<D: Dataplane> Owner<D> {
     }
 
     /// A revision of a proposal, whose file is being written.
-    pub(super) fn stage<'a>(&self, proposal: &'a Proposal) -> Result<NewRevision<'a>, Error> {
+    pub(super) fn new_revision<'a>(
+        &self,
+        proposal: &'a Proposal,
+    ) -> Result<NewRevision<'a>, Error> {
         let Proposal { source, origin, staged } = proposal;
         let file = match staged.lock().expect("nobody panics with it").take() {
             Some(file) => file,

@@ -101,7 +101,7 @@ impl<D: Dataplane> Owner<D> {
         }
         self.refuse_lock_out(&last.proposal.source, Origin::File, &last.sessions).ok()?;
         let first = self.store.next_revision();
-        let new = row.iter().map(|change| self.stage(&change.request.proposal));
+        let new = row.iter().map(|change| self.new_revision(&change.request.proposal));
         let new = new.collect::<Result<Vec<_>, _>>().ok()?;
         let revision = first + row.len() as u64 - 1;
         let active = Ruleset::new(revision, Arc::clone(&last.proposal.source));

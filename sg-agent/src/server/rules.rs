@@ -88,7 +88,7 @@ fn propose(present: &Source, revisions: &Path, file: RulesFile) -> Result<Propos
     let begin = || Staged::begin(revisions, Arc::clone(&text)).ok();
     let staged = (text != *present.text()).then(begin).flatten();
     let source = Arc::new(parse(present, &name, &text)?);
-    Ok(Proposal::new(source, name).staged(staged))
+    Ok(Proposal::new(source, name).with_file(staged))
 }
 
 /// Name and text.

@@ -3,6 +3,7 @@
 //! ```text
 //! state.json           the ledger; replaced as a whole, last
 //! revisions/N.toml     the rules file of revision N as it was applied
+//! revisions/.N.toml.new  one on its way; N is no revision
 //! ```
 //!
 //! A revision counts only once the ledger names it, so a crash between the two files leaves the

@@ -4,7 +4,7 @@ use std::{
     fs,
     path::{Path, PathBuf},
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
     thread::{self, JoinHandle},
@@ -22,6 +22,17 @@ pub struct Staged {
     name: String,
     text: Arc<str>,
     writing: Option<JoinHandle<Result<(), Error>>>,
+    end: Arc<Mutex<End>>,
+}
+
+/// Which came first: the file is written, or nobody wants it any more. The second one removes it, so
+/// that nobody waits for a disk to give something up.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum End {
+    #[default]
+    Open,
+    Written,
+    GivenUp,
 }
 
 /// What names begin and end with meanwhile.
@@ -39,13 +50,21 @@ impl Staged {
     pub fn begin(directory: &Path, text: Arc<str>) -> Result<Self, Error> {
         let name = format!("{PREFIX}{}{SUFFIX}", NUMBER.fetch_add(1, Ordering::Relaxed));
         let path = directory.join(&name);
+        let end = Arc::<Mutex<End>>::default();
         let write = {
-            let (path, text) = (path.clone(), Arc::clone(&text));
-            move || files::write(&path, text.as_bytes()).map_err(|source| write_error(path, source))
+            let (path, text, end) = (path.clone(), Arc::clone(&text), Arc::clone(&end));
+            move || {
+                let written = files::write(&path, text.as_bytes());
+                if reach(&end, End::Written) == End::GivenUp {
+                    remove(&path);
+                }
+                written.map_err(|source| write_error(path, source))
+            }
         };
         let thread = thread::Builder::new().name("store".to_owned()).spawn(write);
         let writing = thread.map_err(|source| write_error(path, source))?;
-        Ok(Self { directory: directory.to_owned(), name, text, writing: Some(writing) })
+        let (directory, writing) = (directory.to_owned(), Some(writing));
+        Ok(Self { directory, name, text, writing, end })
     }
 
     /// Waits until the file is on the disk, and makes it the one of `revision`; its SHA-256. The
@@ -58,7 +77,7 @@ impl Staged {
         let named =
             written.and_then(|()| fs::rename(from, &to).map_err(|source| write_error(to, source)));
         if named.is_err() {
-            self.remove();
+            remove(&self.path());
         }
         named.map(|()| digest)
     }
@@ -66,20 +85,25 @@ impl Staged {
     fn path(&self) -> PathBuf {
         self.directory.join(&self.name)
     }
-
-    fn remove(&self) {
-        // Best effort: what is left over is never read, and removed by the next start.
-        let _ = fs::remove_file(self.path());
-    }
 }
 
 impl Drop for Staged {
     fn drop(&mut self) {
-        if let Some(writing) = self.writing.take() {
-            let _ = writing.join();
-            self.remove();
+        if self.writing.take().is_some() && reach(&self.end, End::GivenUp) == End::Written {
+            remove(&self.path());
         }
     }
+}
+
+/// The end before.
+fn reach(end: &Mutex<End>, new: End) -> End {
+    let mut end = end.lock().unwrap_or_else(PoisonError::into_inner);
+    std::mem::replace(&mut *end, new)
+}
+
+fn remove(path: &Path) {
+    // Best effort: what is left over is never read, and removed by the next start.
+    let _ = fs::remove_file(path);
 }
 
 /// Removes what a crash has left.

@@ -1,4 +1,10 @@
-use std::{fs, os::unix::fs::PermissionsExt as _, path::Path};
+use std::{
+    fs,
+    os::unix::fs::PermissionsExt as _,
+    path::Path,
+    thread,
+    time::{Duration, Instant},
+};
 
 use super::*;
 
@@ -194,8 +200,19 @@ fn a_file_that_no_revision_came_of_is_not_left_behind() {
     let directory = tempfile::tempdir().unwrap();
     let mut store = open(directory.path());
     record(&mut store, "one", None).unwrap();
-    drop(Staged::begin(&store.revisions(), "two".into()).unwrap());
-    let names = fs::read_dir(directory.path().join("revisions")).unwrap();
-    let names: Vec<_> = names.map(|entry| entry.unwrap().file_name()).collect();
-    assert_eq!(names, ["1.toml"]);
+    let names = || -> Vec<_> {
+        let names = fs::read_dir(store.revisions()).unwrap();
+        names.map(|entry| entry.unwrap().file_name()).collect()
+    };
+    // Before it is written, and after.
+    for wait in [0, 50] {
+        let staged = Staged::begin(&store.revisions(), "two".into()).unwrap();
+        thread::sleep(Duration::from_millis(wait));
+        drop(staged);
+        let until = Instant::now() + Duration::from_secs(10);
+        while names() != ["1.toml"] {
+            assert!(Instant::now() < until, "{:?}", names());
+            thread::sleep(Duration::from_millis(1));
+        }
+    }
 }

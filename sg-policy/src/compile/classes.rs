@@ -38,6 +38,13 @@ pub(super) struct Classes {
     changes: BTreeMap<u128, u32>,
 }
 
+fn bits(family: Family) -> u8 {
+    match family {
+        Family::V4 => 32,
+        Family::V6 => 128,
+    }
+}
+
 pub(super) fn family_of(net: &IpNet) -> Family {
     match net {
         IpNet::V4(_) => Family::V4,
@@ -123,14 +130,14 @@ impl Classes {
 
     /// One past the prefix's last address, if there is any behind it.
     fn end(&self, start: u128, length: u8) -> Option<u128> {
-        let bits = if self.family == Family::V4 { 32 } else { 128 };
-        let end = start.checked_add(1u128.checked_shl(bits - u32::from(length))?)?;
+        let size = u32::from(bits(self.family) - length);
+        let end = start.checked_add(1u128.checked_shl(size)?)?;
         (self.family == Family::V6 || end < 1 << 32).then_some(end)
     }
 
     /// The peers of shorter prefixes that hold this one.
     fn around(&self, start: u128, length: u8) -> PeerSet {
-        let bits = if self.family == Family::V4 { 32 } else { 128 };
+        let bits = bits(self.family);
         let shorter = (1..length).filter(|length| self.lengths[usize::from(*length)] > 0);
         let holding = shorter.flat_map(|length| {
             let first = start >> (bits - length) << (bits - length);

@@ -64,13 +64,17 @@ impl Layout {
         {
             return (at / UNIT as usize) as u32;
         }
-        let unit = self.own_block(block);
+        let unit = self.append(block);
         self.blocks.insert(hash, unit as usize * UNIT as usize);
         unit
     }
 
-    /// As [`Self::block`], for one that may change: nothing else refers to it.
+    /// As [`Self::block`], for one that may change: it is never given to anybody else.
     pub(super) fn own_block(&mut self, block: &[u32]) -> u32 {
+        self.append(block)
+    }
+
+    fn append(&mut self, block: &[u32]) -> u32 {
         let mut at = self.words.len().next_multiple_of(UNIT as usize);
         let room = LINE - at % LINE;
         if block.len() > room {

@@ -17,10 +17,12 @@ use super::{
 };
 use crate::model::{DesiredState, LiveInterface};
 
-/// Classes, peers and policies that nobody needs any more may be as many as the first image's and these.
+/// Classes, peers and policies may become twice as many as the first image's, and these.
 const SPARE: usize = 64;
-/// Of words, half as many and these.
+/// An image's words may become half as many more and these, and not more than that many more: the arena
+/// has room for some images at once.
 const SPARE_WORDS: usize = 1 << 12;
+const MOST_SPARE_WORDS: usize = 1 << 20;
 /// Prefixes that may change at once for the memory to be of use: these, or an eighth.
 const FEW: usize = 16;
 
@@ -64,7 +66,7 @@ impl Memory {
         let (now, first) = (self.size(), self.first);
         front.fits(&self.room)
             && now.numbers <= first.numbers * 2 + SPARE
-            && now.words <= first.words * 3 / 2 + SPARE_WORDS
+            && now.words <= first.words + (first.words / 2 + SPARE_WORDS).min(MOST_SPARE_WORDS)
     }
 
     /// Takes in a first state.

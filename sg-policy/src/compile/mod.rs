@@ -118,6 +118,7 @@ impl Compiler {
         Ok(image)
     }
 }
+
 fn settings_bits(state: &DesiredState, parameters: &Parameters) -> u32 {
     let bit = |on: bool, bit: u32| if on { bit } else { 0 };
     bit(state.settings.related_icmp, settings::RELATED_ICMP)

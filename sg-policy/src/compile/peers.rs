@@ -1,6 +1,6 @@
 //! The peers that rules name, numbered, with the prefixes that each stands for.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, sync::Arc};
 
 use foldhash::HashSet;
 use indexmap::IndexMap;
@@ -9,7 +9,7 @@ use sg_common::{Direction, Family};
 use smallvec::{SmallVec, smallvec};
 
 use super::classes::{Edits, PeerId, family_of, first_address};
-use crate::model::{DesiredState, LiveInterface, Members, Peer, Rule, SecurityGroup};
+use crate::model::{DesiredState, LiveInterface, Members, Peer, PrefixEntry, Rule, SecurityGroup};
 
 /// Of most peers there is one.
 type Nets = SmallVec<[IpNet; 1]>;
@@ -33,6 +33,8 @@ pub(super) struct Peers {
 #[derive(Debug, Default)]
 struct Known {
     nets: Nets,
+    /// Where a prefix list's are from.
+    list: Option<Arc<Vec<PrefixEntry>>>,
     /// The last state that had it.
     seen: u32,
 }
@@ -62,6 +64,7 @@ impl Peers {
         self.of_rules = state.groups.iter().map(of_group).collect();
         for number in 0..self.known.len() as PeerId {
             if self.known[number as usize].seen != self.present {
+                self.known[number as usize].list = None;
                 self.replace(number, Nets::new(), &mut edits);
             }
         }
@@ -100,12 +103,13 @@ impl Peers {
             Peer::Cidr(_) if !known.nets.is_empty() => return,
             Peer::Cidr(net) => smallvec![*net],
             Peer::PrefixList(name) => {
-                let list = state.prefix_list(name);
-                let nets = list.into_iter().flat_map(|list| &*list.entries).map(|entry| entry.cidr);
-                if nets.clone().eq(known.nets.iter().copied()) {
+                let entries = state.prefix_list(name).map(|list| Arc::clone(&list.entries));
+                let entries = entries.unwrap_or_default();
+                let before = known.list.replace(Arc::clone(&entries));
+                if before.is_some_and(|before| Arc::ptr_eq(&before, &entries)) {
                     return;
                 }
-                nets.collect()
+                entries.iter().map(|entry| entry.cidr).collect()
             }
             Peer::Group(name) => members.of_group(name).iter().copied().map(IpNet::from).collect(),
         };
@@ -162,7 +166,7 @@ impl Peers {
     }
 }
 
-/// What only `before` has, and what only `after` has.
+/// What only `before` has, and what only `after` has; neither has anything twice.
 fn difference(before: &[IpNet], after: &[IpNet]) -> (Vec<IpNet>, Vec<IpNet>) {
     // Lists mostly change in one place.
     let same = |pairs: &mut dyn Iterator<Item = (&IpNet, &IpNet)>| {

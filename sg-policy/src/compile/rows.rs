@@ -83,17 +83,20 @@ impl Row {
         let new = self.classes as u32..classes.count() as u32;
         let old = changed.iter().flat_map(|peer| classes.of_peer(*peer)).copied();
         let mut stale: Vec<u32> = old.chain(new).collect();
+        let base = layout.set(everyone.boundaries());
         if root.is_leaf() {
-            let is_leaf = !stale.iter().any(|class| services(classes, *class, allowed).is_some());
+            if stale.iter().any(|class| services(classes, *class, allowed).is_some()) {
+                return Ok(false);
+            }
             self.classes = classes.count();
-            return Ok(is_leaf);
+            return Ok(true);
         }
-        if allowed.is_empty() || classes.count() > self.room || stale.len() > self.classes / 4 + 16
-        {
+        let becomes_leaf = allowed.is_empty() && base.is_leaf();
+        let is_much = stale.len() > self.classes / 4 + 16;
+        if becomes_leaf || is_much || classes.count() > self.room {
             return Ok(false);
         }
         stale.sort_unstable();
-        let base = layout.set(everyone.boundaries());
         for same in stale.chunk_by(|a, b| a / PAGE_CLASSES == b / PAGE_CLASSES) {
             let at = root.offset() as usize + same[0] as usize / PAGE;
             let page = layout.words[at] as usize * UNIT as usize;
