@@ -616,11 +616,24 @@ fn announce<N: Net>(table: &Table<N::Addresses>, key: &Key<N>) {
     }
 }
 
+/// Loads from both buckets beside their marks, as one of them most likely has the packet's flow: marks
+/// and lanes of a table much larger than the caches are waited for at once, not one after the other.
+#[inline(always)]
+fn foresee<N: Net>(table: &Table<N::Addresses>, key: &Key<N>) {
+    for hash in key.choices() {
+        tag_of(table.bucket(hash), 0);
+    }
+}
+
 /// The number of the packet's flow and what it says; `Rule`: the rules have to say.
 #[inline(always)]
 fn tracked<N: Net>(context: &Context<'_>, packet: &Packet<N>, key: &Key<N>) -> (u32, Reason) {
     let none = (NO_FLOW, Reason::Rule);
-    let Some(mut found) = find::<N>(&N::flows(), key) else { return none };
+    let table = N::flows();
+    if table.is_far() && !packet.is_opening() {
+        foresee(&table, key);
+    }
+    let Some(mut found) = find::<N>(&table, key) else { return none };
     if found.is_over(context, N::FAMILY) {
         return none;
     }

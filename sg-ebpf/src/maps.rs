@@ -244,7 +244,16 @@ pub(crate) struct Table<A> {
     mask: u32,
 }
 
+/// From this size of all buckets on, marks are too many for a CPU's own cache, too.
+const FAR: u32 = 24 << 20;
+
 impl<A> Table<A> {
+    /// Whether its lines are mostly waited for. A constant to the kernel.
+    #[inline(always)]
+    pub(crate) fn is_far(&self) -> bool {
+        self.mask > FAR
+    }
+
     /// The bucket that a hash names. Its low bits fall under the bucket's size and are not used.
     #[inline(always)]
     pub(crate) fn bucket(&self, hash: u32) -> *mut Bucket<A> {

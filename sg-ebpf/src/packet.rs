@@ -199,6 +199,12 @@ impl<N: Net> Packet<N> {
         self.ip.chain.protocol == TCP && !tcp::opens(self.transport.tcp_flags)
     }
 
+    /// Whether it is TCP that opens a connection.
+    #[inline(always)]
+    pub(crate) fn is_opening(&self) -> bool {
+        self.ip.chain.protocol == TCP && tcp::opens(self.transport.tcp_flags)
+    }
+
     /// The service that the packet goes to, as rules name it.
     #[inline(always)]
     pub(crate) fn service(&self) -> u32 {
