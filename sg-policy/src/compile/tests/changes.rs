@@ -7,6 +7,7 @@ use rand::{
     RngExt as _,
     seq::{IndexedMutRandom as _, IndexedRandom as _},
 };
+use sg_common::interval::Words as _;
 
 use super::*;
 use crate::{
@@ -158,6 +159,15 @@ fn interfaces_come_and_go() {
         assert_eq!(found, usize::from(count));
         for live in &many {
             assert_eq!(reader.slot(live.ifindex), Some(live.slot.into()));
+        }
+        // Every other one goes, and its record says so.
+        let some: Vec<_> = many.iter().rev().step_by(2).cloned().collect();
+        let image = next(&mut compiler, &state, &some);
+        let reader = Reader::of(&image);
+        for live in &many {
+            let record = image::record_of(&reader, live.slot.into());
+            let expected = if some.contains(live) { live.ifindex } else { 0 };
+            assert_eq!(reader.word(record + record::IFINDEX), expected);
         }
     }
 }
