@@ -144,7 +144,7 @@ mod tests {
         assert!((0..whole.len()).all(|length| find(&whole[..length]).is_none()));
     }
 
-    /// Where this runs is a kernel of 6.2 or newer.
+    /// With its JIT, as every kernel that sg is tested on.
     #[test]
     fn this_kernel_has_it() {
         let known = std::fs::read_to_string("/proc/kallsyms").expect("proc is mounted");

@@ -99,11 +99,10 @@ impl Classes {
     /// Takes entries out and in; gives the stretches in which addresses have other classes now. Prefixes
     /// of length 0 are for the caller, since they are in every class.
     pub(super) fn update(&mut self, Edits { removed, added }: &Edits) -> Vec<Stretch> {
-        let edits = || removed.iter().chain(added);
         let mut prefixes: Vec<(u128, u8)> = if self.entries.is_empty() && !added.is_empty() {
             vec![(0, 0)]
         } else {
-            edits().map(|(start, length, _)| (*start, *length)).collect()
+            removed.iter().chain(added).map(|(start, length, _)| (*start, *length)).collect()
         };
         prefixes.sort_unstable();
         for entry in removed {
