@@ -1,6 +1,6 @@
-//! Times the compiler: `cargo run --release -p sg-policy --example compile_speed [CASE]...`
+//! Times the compiler: `cargo run --release -p sg-policy --example compile_speed [CASE | member N]`
 //!
-//! Each case runs in a process of its own, so that its peak of memory is its own.
+//! `member N` times one member more or less of a group that has N. Each case runs in a process of its own, so that its peak of memory is its own.
 
 use std::{
     fmt::Write,
@@ -12,7 +12,7 @@ use std::{
 use sg_policy::{
     DesiredState,
     compile::{Compiler, Parameters, compile},
-    model::{LiveInterface, Peer, Rule},
+    model::{Interface, LiveInterface, Peer, Rule},
     parse,
 };
 
@@ -38,6 +38,8 @@ const CASES: [Case; 8] = [
     ("1000-interfaces", || interfaces(1000)),
 ];
 
+const MEMBERS: [&str; 3] = ["1000", "10000", "50000"];
+
 const QUOTAS: &str = "[settings.quotas]\nrules_per_group = 1000000\ngroups_per_interface = 1\n\
                       rules_per_interface = 1000000\n";
 
@@ -46,16 +48,65 @@ const PARAMETERS: Parameters =
 
 fn main() {
     let given: Vec<String> = std::env::args().skip(1).collect();
-    match given.first() {
-        Some(name) => CASES.iter().filter(|case| case.0 == name).for_each(time),
-        None => CASES.iter().for_each(|case| in_process(case.0)),
+    match given.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        ["member", count] => member(count.parse().expect("a number of members")),
+        [name, ..] => CASES.iter().filter(|case| case.0 == name).for_each(time),
+        [] => {
+            CASES.iter().for_each(|case| in_process(&[case.0]));
+            MEMBERS.iter().for_each(|count| in_process(&["member", count]));
+        }
     }
 }
 
-fn in_process(case: &str) {
+fn in_process(case: &[&str]) {
     let program = std::env::current_exe().expect("a path");
-    let status = Command::new(program).arg(case).status().expect("itself runs");
-    assert!(status.success(), "{case}: {status}");
+    let status = Command::new(program).args(case).status().expect("itself runs");
+    assert!(status.success(), "{case:?}: {status}");
+}
+
+/// Times changes of a group's members: the interfaces of other hosts, of which one comes or goes.
+fn member(count: usize) {
+    let text = members(count);
+    let mut state = parse("generated", text.as_bytes()).unwrap_or_else(|faults| panic!("{faults}"));
+    let live = [live(0)];
+    let mut compiler = Compiler::default();
+    let mut compile = |state: &DesiredState| {
+        let start = Instant::now();
+        let image = compiler.compile(state, &live, &PARAMETERS);
+        let taken = start.elapsed();
+        (taken, image.unwrap_or_else(|error| panic!("{error}")).words.len() * 4)
+    };
+    let (first, bytes) = compile(&state);
+    let (mut edits, mut compiles) = (Vec::new(), Vec::new());
+    for at in 0..400 {
+        let start = Instant::now();
+        let mut next = state.clone();
+        let place = 1 + at * 7919 % count;
+        if at % 2 == 0 {
+            let address = IpAddr::from([172, 16, (at >> 8) as u8, at as u8]);
+            let name = format!("new{at}");
+            let new = Interface { name, addresses: vec![address], ..next.interfaces[1].clone() };
+            next.interfaces.insert(place, new);
+        } else {
+            next.interfaces.remove(place);
+        }
+        state = next;
+        edits.push(start.elapsed());
+        compiles.push(compile(&state).0);
+    }
+    let median = |times: &mut Vec<Duration>| {
+        times.sort_unstable();
+        (times[times.len() / 2], times[times.len() * 99 / 100])
+    };
+    let (edit, compile) = (median(&mut edits), median(&mut compiles));
+    println!(
+        "member {count:<19} first {first:>9.1?}, one member more or less: compile {:>9.1?} (99 % {:>9.1?}), \
+         edit {:>9.1?}, image {:>6} KiB",
+        compile.0,
+        compile.1,
+        edit.0,
+        bytes >> 10
+    );
 }
 
 fn time((name, text): &Case) {
@@ -200,6 +251,25 @@ fn interfaces(count: usize) -> String {
             group & 255,
             group >> 8,
             group & 255,
+        );
+    }
+    text
+}
+
+/// One interface of this host, which lets a group in, and `count` of other hosts in that group.
+fn members(count: usize) -> String {
+    let mut text = QUOTAS.to_owned()
+        + "[[security_group]]\nname = \"web\"\ningress = [\n\
+           { protocol = \"tcp\", ports = 22, cidrs = [\"192.0.2.0/24\"] },\n\
+           { protocol = \"tcp\", ports = [80, 443], groups = [\"all\"] },\n]\n\
+           [[security_group]]\nname = \"all\"\n\
+           [[interface]]\nname = \"eth0\"\ngroups = [\"web\"]\n";
+    for number in 0..count {
+        let address =
+            Ipv4Addr::from_bits((number as u32).wrapping_mul(0x9e37_79b1) >> 8 | 10 << 24);
+        let _ = writeln!(
+            text,
+            "[[interface]]\nname = \"far{number}\"\ngroups = [\"all\"]\naddresses = [\"{address}\"]"
         );
     }
     text

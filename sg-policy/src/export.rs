@@ -11,7 +11,7 @@ use crate::model::{
 pub fn to_toml(state: &DesiredState) -> String {
     let mut sections = vec![settings(&state.settings)];
     sections.extend(state.prefix_lists.iter().map(prefix_list));
-    sections.extend(state.groups.iter().map(group));
+    sections.extend(state.groups.iter().map(|shared| group(shared)));
     let tracking = &state.settings.tracking;
     sections.extend(state.interfaces.iter().map(|entry| interface(entry, tracking)));
     sections.retain(|section| !section.is_empty());

@@ -12,6 +12,7 @@ pub mod model;
 pub mod plan;
 pub mod reference;
 pub mod rules;
+pub mod shared;
 
 pub use model::DesiredState;
 pub use rules::parse;

@@ -15,14 +15,16 @@ use foldhash::{HashMap, HashMapExt as _};
 use ipnet::IpNet;
 use sg_common::{Direction, Family};
 
+use crate::shared::{Shared, SharedVec};
+
 /// Everything that `sgctl apply` sets.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct DesiredState {
     pub settings: Settings,
     pub prefix_lists: Vec<PrefixList>,
-    pub groups: Vec<SecurityGroup>,
+    pub groups: Vec<Shared<SecurityGroup>>,
     /// In the file's order: exact names before globs, then the first match wins.
-    pub interfaces: Vec<Interface>,
+    pub interfaces: SharedVec<Interface>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -248,7 +250,7 @@ pub enum DatapathChoice {
 
 impl DesiredState {
     pub fn group(&self, name: &str) -> Option<&SecurityGroup> {
-        self.groups.iter().find(|group| group.name == name)
+        self.groups.iter().map(|group| &**group).find(|group| group.name == name)
     }
 
     pub fn prefix_list(&self, name: &str) -> Option<&PrefixList> {

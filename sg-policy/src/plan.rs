@@ -80,11 +80,17 @@ pub struct Change {
 pub fn diff(old: &DesiredState, new: &DesiredState) -> Vec<Change> {
     let mut changes = Vec::new();
     settings(&old.settings, &new.settings, &mut changes);
-    let sides = (&old.prefix_lists[..], &new.prefix_lists[..]);
+    let sides = (old.prefix_lists.iter(), new.prefix_lists.iter());
     pair(sides, |list| &list.name, |old, new| prefix_list(old, new, &mut changes));
-    let sides = (&old.groups[..], &new.groups[..]);
-    pair(sides, |group| &group.name, |old, new| group(old, new, &mut changes));
-    let sides = (&old.interfaces[..], &new.interfaces[..]);
+    let sides = (old.groups.iter(), new.groups.iter());
+    pair(
+        sides,
+        |group| &group.name,
+        |old, new| {
+            group(old.map(|old| &**old), new.map(|new| &**new), &mut changes);
+        },
+    );
+    let sides = (old.interfaces.iter(), new.interfaces.iter());
     pair(
         sides,
         |entry| &entry.name,
@@ -123,16 +129,16 @@ fn has_other<T, K: PartialEq>(old: &[T], new: &[T], key: impl Fn(&T) -> K) -> bo
 
 /// Calls `each` with what has the same name on both sides: first what the new side has, in its
 /// order, then what only the old side had.
-fn pair<'s, T>(
-    (old, new): (&'s [T], &'s [T]),
+fn pair<'s, T: 's, I: Iterator<Item = &'s T> + Clone>(
+    (old, new): (I, I),
     name: impl Fn(&T) -> &str,
     mut each: impl FnMut(Option<&'s T>, Option<&'s T>),
 ) {
-    let mut before: HashMap<&str, &T> = old.iter().map(|item| (name(item), item)).collect();
+    let mut before: HashMap<&str, &T> = old.clone().map(|item| (name(item), item)).collect();
     for item in new {
         each(before.remove(name(item)), Some(item));
     }
-    for item in old.iter().filter(|item| before.contains_key(name(item))) {
+    for item in old.filter(|item| before.contains_key(name(item))) {
         each(Some(item), None);
     }
 }

@@ -112,8 +112,7 @@ impl Memory {
     ) -> Result<Image, CompileError> {
         let Self { peers, classes, maps, policies, layout, room, .. } = self;
         front.write(&mut layout.words, room);
-        let source = Source::new(state, peers, classes);
-        policies.begin();
+        let source = Source { peers, classes };
         for interface in live {
             let entry = &state.interfaces[interface.entry];
             let policy = policies.write(layout, &source, &entry.groups)?;

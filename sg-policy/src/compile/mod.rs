@@ -10,6 +10,7 @@ pub mod check;
 mod classes;
 mod front;
 mod layout;
+mod members;
 mod memory;
 mod peers;
 mod policy;

@@ -11,7 +11,7 @@ use super::{
     rows::Row,
     services::ServiceSet,
 };
-use crate::model::{DesiredState, Peer, Rule, SecurityGroup, Services};
+use crate::model::{Peer, Rule, Services};
 
 /// What an interface record names of a policy, by family.
 pub(super) type PolicyRefs = [FamilyRefs; 2];
@@ -28,25 +28,14 @@ pub(super) struct FamilyRefs {
 pub(super) type Allowed = Vec<(PeerId, ServiceSet)>;
 
 /// What policies are made of.
+#[derive(Clone, Copy)]
 pub(super) struct Source<'a> {
-    peers: &'a Peers,
+    pub(super) peers: &'a Peers,
     /// By family.
-    classes: &'a [Classes; 2],
-    /// With their places in the state.
-    groups: HashMap<&'a str, (usize, &'a SecurityGroup)>,
+    pub(super) classes: &'a [Classes; 2],
 }
 
-impl<'a> Source<'a> {
-    pub(super) fn new(
-        state: &'a DesiredState,
-        peers: &'a Peers,
-        classes: &'a [Classes; 2],
-    ) -> Self {
-        let groups = state.groups.iter().enumerate();
-        let groups = groups.map(|(at, group)| (group.name.as_str(), (at, group))).collect();
-        Self { peers, classes, groups }
-    }
-
+impl Source<'_> {
     /// What a direction's rules allow everyone, and what they allow each peer.
     fn side(
         &self,
@@ -54,13 +43,12 @@ impl<'a> Source<'a> {
         direction: Direction,
         family: Family,
     ) -> (ServiceSet, Allowed) {
-        let groups = || groups.iter().filter_map(|name| self.groups.get(name.as_str()));
+        let groups = || groups.iter().filter_map(|name| self.peers.group(name));
         let mut everyone = ServiceSet::default();
-        let count = groups().map(|(_, group)| group.rules(direction).len()).sum();
+        let count = groups().map(|known| known.peers(direction).len()).sum();
         let mut single = Vec::with_capacity(count);
-        let rules = groups().flat_map(|(at, group)| {
-            group.rules(direction).iter().zip(self.peers.of_rules(*at, direction))
-        });
+        let rules = groups()
+            .flat_map(|known| known.group.rules(direction).iter().zip(known.peers(direction)));
         for (rule, &peer) in rules.filter(|(rule, _)| is_of(rule, family)) {
             if self.peers.is_everyone(peer, family) {
                 everyone.add(rule.services, family);
@@ -92,13 +80,11 @@ fn is_of(rule: &Rule, family: Family) -> bool {
 pub(super) struct Policies {
     /// By their groups, sorted.
     known: HashMap<Vec<String>, Policy>,
-    /// Counts images.
-    present: u32,
 }
 
 #[derive(Debug, Default)]
 struct Policy {
-    /// The last image that had it.
+    /// The last state that had it; 0: none.
     seen: u32,
     /// By family and [`Direction`].
     sides: [[Side; 2]; 2],
@@ -114,11 +100,6 @@ struct Side {
 }
 
 impl Policies {
-    /// Another image begins.
-    pub(super) fn begin(&mut self) {
-        self.present += 1;
-    }
-
     pub(super) fn len(&self) -> usize {
         self.known.len()
     }
@@ -132,10 +113,15 @@ impl Policies {
         let mut key = groups.to_vec();
         key.sort_unstable();
         let policy = self.known.entry(key).or_default();
-        if policy.seen != self.present {
-            policy.seen = self.present;
+        if policy.seen != source.peers.present() {
+            let is_other = policy.seen == 0 || source.peers.has_changed_since(policy.seen, groups);
+            policy.seen = source.peers.present();
             for family in Family::BOTH {
-                policy.update(layout, source, groups, family)?;
+                if is_other {
+                    policy.update(layout, source, groups, family)?;
+                } else {
+                    policy.follow(layout, &source.classes[family as usize], family)?;
+                }
             }
         }
         Ok(policy.refs)
@@ -163,6 +149,21 @@ impl Policy {
         refs.untracked = [open(0, 1), open(1, 0)].map(|services| layout.set(services.boundaries()));
         Ok(())
     }
+
+    /// Its rules and peers are the same: only new classes are to be told apart.
+    fn follow(
+        &mut self,
+        layout: &mut Layout,
+        classes: &Classes,
+        family: Family,
+    ) -> Result<(), CompileError> {
+        let refs = &mut self.refs[family as usize];
+        for (side, row) in self.sides[family as usize].iter_mut().zip(&mut refs.rows) {
+            side.put(layout, classes, &[])?;
+            *row = side.row.root();
+        }
+        Ok(())
+    }
 }
 
 impl Side {
@@ -176,8 +177,22 @@ impl Side {
         let changed = changed(&self.allowed, &allowed);
         let is_alike = everyone == self.everyone;
         (self.everyone, self.allowed) = (everyone, allowed);
+        if is_alike {
+            return self.put(layout, classes, &changed);
+        }
         let Self { everyone, allowed, row } = self;
-        if is_alike && row.patch(layout, classes, everyone, allowed, &changed)? {
+        row.write(layout, classes, everyone, allowed)
+    }
+
+    /// Brings the row to what is allowed, where that differs from before for the peers in `changed`.
+    fn put(
+        &mut self,
+        layout: &mut Layout,
+        classes: &Classes,
+        changed: &[PeerId],
+    ) -> Result<(), CompileError> {
+        let Self { everyone, allowed, row } = self;
+        if row.patch(layout, classes, everyone, allowed, changed)? {
             return Ok(());
         }
         row.write(layout, classes, everyone, allowed)

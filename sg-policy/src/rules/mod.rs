@@ -31,7 +31,10 @@ use self::{
     settings::settings,
     table::{Section, Value},
 };
-use crate::model::{DesiredState, Interface, Settings};
+use crate::{
+    model::{DesiredState, Interface, Settings},
+    shared::Shared,
+};
 
 const KEYS: [&str; 4] = ["settings", "prefix_list", "security_group", "interface"];
 
@@ -109,10 +112,10 @@ fn document(root: &DeTable<'_>, findings: &mut Findings) -> DesiredState {
     let groups = group_values
         .into_iter()
         .filter_map(|Definition { name, value, .. }| {
-            group(value, name, &definitions, &mut room, findings)
+            group(value, name, &definitions, &mut room, findings).map(Shared::new)
         })
         .collect();
-    let interfaces = all_interfaces(interfaces, &definitions.groups, &settings, findings);
+    let interfaces = all_interfaces(interfaces, &definitions.groups, &settings, findings).into();
     DesiredState { settings, prefix_lists: definitions.prefix_lists, groups, interfaces }
 }
 

@@ -134,13 +134,14 @@ impl Writer<'_> {
         let rules = pick(self.rng, &[3, 20, 80, 160]);
         for number in 0..GROUPS {
             let [ingress, egress] = Direction::BOTH.map(|direction| self.rules(direction, rules));
-            state.groups.push(SecurityGroup {
+            let group = SecurityGroup {
                 name: group_name(number),
                 description: String::new(),
                 ingress,
                 egress,
                 default_egress: false,
-            });
+            };
+            state.groups.push(group.into());
         }
         state.interfaces = (0..3).map(|number| self.interface(number)).collect();
         state

@@ -2,6 +2,7 @@
 
 mod changes;
 mod maps;
+mod members;
 mod random;
 mod records;
 mod rules;

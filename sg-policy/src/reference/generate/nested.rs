@@ -71,13 +71,14 @@ pub fn random_nested(rng: &mut dyn Rng, count: usize) -> (DesiredState, Vec<Live
         peers.iter().map(rule).collect()
     };
     for name in ["one", "two"] {
-        state.groups.push(SecurityGroup {
+        let group = SecurityGroup {
             name: name.to_owned(),
             ingress: rules(rng),
             egress: rules(rng),
             description: String::new(),
             default_egress: false,
-        });
+        };
+        state.groups.push(group.into());
     }
     let interfaces = crate::parse(
         "nested",

@@ -67,7 +67,7 @@ pub fn random_state(
     };
     let mut id = 0;
     for name in GROUPS {
-        state.groups.push(group(rng, name, &mut id));
+        state.groups.push(group(rng, name, &mut id).into());
     }
     let mut live = Vec::new();
     for (entry, identity) in interfaces.iter().enumerate() {

@@ -9,9 +9,12 @@ use sg_common::{
 };
 
 use super::{Evaluator, Packet, Time, TrackedFlow, frames};
-use crate::model::{
-    DatapathChoice, DesiredState, IcmpMatch, Interface, LiveInterface, Peer, PortRange,
-    PrefixEntry, PrefixList, Role, Rule, RuleId, SecurityGroup, Services, Tracking,
+use crate::{
+    model::{
+        DatapathChoice, DesiredState, IcmpMatch, Interface, LiveInterface, Peer, PortRange,
+        PrefixEntry, PrefixList, Role, Rule, RuleId, SecurityGroup, Services, Tracking,
+    },
+    shared::Shared,
 };
 
 mod apply;
@@ -105,12 +108,16 @@ fn live_interface(entry: usize) -> LiveInterface {
 fn state(ingress: &[(Services, &str)], egress: &[(Services, &str)]) -> DesiredState {
     DesiredState {
         groups: vec![group("web", ingress, egress)],
-        interfaces: vec![interface("eth0", Role::Host, &["web"])],
+        interfaces: vec![interface("eth0", Role::Host, &["web"])].into(),
         ..DesiredState::default()
     }
 }
 
-fn group(name: &str, ingress: &[(Services, &str)], egress: &[(Services, &str)]) -> SecurityGroup {
+fn group(
+    name: &str,
+    ingress: &[(Services, &str)],
+    egress: &[(Services, &str)],
+) -> Shared<SecurityGroup> {
     let rules = |rules: &[(Services, &str)]| {
         rules.iter().map(|(services, peer)| rule(*services, peer)).collect()
     };
@@ -121,6 +128,7 @@ fn group(name: &str, ingress: &[(Services, &str)], egress: &[(Services, &str)]) 
         egress: rules(egress),
         default_egress: false,
     }
+    .into()
 }
 
 /// `peer`: a CIDR, `group:NAME` or `list:NAME`.

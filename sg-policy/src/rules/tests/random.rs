@@ -311,8 +311,8 @@ pub(crate) fn state() -> impl Strategy<Value = DesiredState> {
         DesiredState {
             settings,
             prefix_lists: vec![lists.0, lists.1],
-            groups: vec![groups.0, groups.1, groups.2],
-            interfaces,
+            groups: vec![groups.0.into(), groups.1.into(), groups.2.into()],
+            interfaces: interfaces.into(),
         }
     })
 }

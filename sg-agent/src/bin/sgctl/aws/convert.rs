@@ -250,9 +250,9 @@ impl Conversion {
         let rules = self.seen.len();
         let state = DesiredState {
             settings: sg_policy::model::Settings { quotas: self.quotas(), ..Default::default() },
-            groups: self.groups.values().cloned().collect(),
+            groups: self.groups.values().cloned().map(Into::into).collect(),
             prefix_lists: self.lists.values().cloned().collect(),
-            interfaces: Vec::new(),
+            interfaces: Vec::new().into(),
         };
         let rules_toml = format!("{}\n{}", self.head(rules), export::to_toml(&state));
         let Self { left: not_carried_over, carried_over, .. } = self;
