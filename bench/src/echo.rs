@@ -14,7 +14,7 @@ use sg_common::Family;
 use crate::{
     packets::{Kind, frame, instance},
     rules::OPEN,
-    site::Site,
+    testbed::Testbed,
 };
 
 /// Packets a burst: what a socket can hold.
@@ -30,13 +30,13 @@ const TRIES: u32 = 20;
 
 /// Each of the first `flows` sources sends two datagrams and gets two answers, so that every tracker
 /// takes it for an established flow.
-pub fn open_flows(site: &Site, family: Family, flows: u32) -> Result<()> {
+pub fn open_flows(testbed: &Testbed, family: Family, flows: u32) -> Result<()> {
     // As long as a flow of ours; conntrack takes one for a stream only after two seconds.
-    site.near().sysctl("netfilter/nf_conntrack_udp_timeout", "180");
-    let socket = site.near().run(|| listen(family)).context("a socket")?;
+    testbed.near().sysctl("netfilter/nf_conntrack_udp_timeout", "180");
+    let socket = testbed.near().run(|| listen(family)).context("a socket")?;
     let frame = frame(family, Kind::Datagram, OPEN);
     let sources = Sources { count: flows, order: Order::InTurn };
-    let mut generator = site.generator(&frame, sources)?;
+    let mut generator = testbed.generator(&frame, sources)?;
     let (answered, ended) = (AtomicU64::new(0), AtomicBool::new(false));
     thread::scope(|scope| {
         scope.spawn(|| answer(&socket, &answered, &ended));
@@ -47,7 +47,7 @@ pub fn open_flows(site: &Site, family: Family, flows: u32) -> Result<()> {
             for _ in 0..TRIES {
                 let before = answered.load(Ordering::Relaxed);
                 generator.restart(u64::from(first));
-                site.burst(&mut generator, burst)?;
+                testbed.burst(&mut generator, burst)?;
                 // A queue may have been full once; those flows are opened by what follows.
                 let enough = before + u64::from(burst - burst / 1000);
                 whole += u32::from(settle(&answered, enough));

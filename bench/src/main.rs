@@ -15,16 +15,16 @@ mod contenders;
 mod cpu;
 mod daemon;
 mod echo;
-mod far;
 mod lab;
 mod machine;
+mod memory_latency;
 mod packets;
 mod prober;
 mod report;
-mod road;
+mod routed_path;
 mod rules;
-mod site;
 mod statistics;
+mod testbed;
 
 use std::{path::PathBuf, process::ExitCode, thread, time::Instant};
 

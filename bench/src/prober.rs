@@ -16,7 +16,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use sg_common::Family;
 use sg_tests::V4;
 
-use crate::{cpu, packets::instance, site::Site};
+use crate::{cpu, packets::instance, testbed::Testbed};
 
 /// The port that datagrams go to.
 pub const PORT: u16 = 7;
@@ -48,17 +48,17 @@ struct Seen {
 /// How long after the beginning of `change` the first datagram was sent that got its new verdict, and
 /// what `change` returned. `prepare` runs when datagrams are on their way already.
 pub fn time<T>(
-    site: &Site,
+    testbed: &Testbed,
     until: Until,
     prepare: impl FnOnce() -> Result<()>,
     change: impl FnOnce() -> Result<T>,
 ) -> Result<(Duration, T)> {
     let at = SocketAddr::new(instance(Family::V4), PORT);
-    let receiver = site.near().run(|| UdpSocket::bind(at)).context("the receiver")?;
+    let receiver = testbed.near().run(|| UdpSocket::bind(at)).context("the receiver")?;
     receiver.set_read_timeout(Some(Duration::from_millis(5)))?;
     // A port of its own: no flow of an earlier round goes on.
     let from = SocketAddr::new(V4.remote, 0);
-    let sender = site.topology.remote.run(|| UdpSocket::bind(from)).context("the sender")?;
+    let sender = testbed.topology.remote.run(|| UdpSocket::bind(from)).context("the sender")?;
     sender.connect(at)?;
     let (start, ended, seen) =
         (Instant::now(), AtomicBool::new(false), Mutex::new(Seen::default()));

@@ -3,7 +3,7 @@
 use std::process::Command;
 
 use nix::net::if_::if_nametoindex;
-use sg_agent::datapath::generator::{Attached, Least};
+use sg_agent::datapath::generator::{Attached, BaselineProgram};
 use sg_tests::{
     Datapath, Ran, Role, V4, World,
     probe::{PATIENCE, SILENCE, Watch, tcp, udp},
@@ -20,7 +20,7 @@ ingress = [
 egress = []
 "#;
 
-fn attach(world: &World, program: Least) -> Attached {
+fn attach(world: &World, program: BaselineProgram) -> Attached {
     let interface = world.interface();
     let attach = || program.attach(if_nametoindex(interface).expect("an interface"));
     world.host().run(attach).expect("a program")
@@ -46,7 +46,7 @@ fn is_filtered(world: &World) {
 #[test]
 fn xdp() {
     let world = World::new(Role::Host, Datapath::Xdp);
-    let foreign = attach(&world, Least::XdpPass);
+    let foreign = attach(&world, BaselineProgram::XdpPass);
     world.apply(&["web"], WEB);
     let status = world.ctl().status();
     let interface = &status.interfaces[0];
@@ -76,9 +76,9 @@ fn tcx_before_and_after_the_apply() {
         let mac = mac(other).map(|byte| format!("{byte:02x}")).join(":");
         namespace.ip(&format!("neigh replace {peer} lladdr {mac} dev {interface} nud permanent"));
     }
-    let first = attach(&world, Least::Sink);
+    let first = attach(&world, BaselineProgram::Sink);
     world.apply(&["web"], WEB);
-    let second = attach(&world, Least::TcDrop);
+    let second = attach(&world, BaselineProgram::TcDrop);
     let order: Vec<String> = others(&world);
     assert_eq!(order.len(), 2, "{order:?}");
     assert!(order[0].starts_with("TCX program on ingress") && order[0].ends_with("before us"));

@@ -7,7 +7,7 @@ use nix::{
     mount::{MsFlags, mount},
     net::if_::if_nametoindex,
 };
-use sg_agent::datapath::generator::Least;
+use sg_agent::datapath::generator::BaselineProgram;
 use sg_tests::{
     Agent, Ctl, Datapath, NetNs, Ran, Role, V4, World,
     agent::{public_binary, ran_within},
@@ -341,7 +341,7 @@ rows! {
     "another program, `before us`"
     fn others(row) {
         let world = World::new(Role::Host, Datapath::Xdp);
-        let attach = || Least::XdpPass.attach(if_nametoindex("nic0").expect("an interface"));
+        let attach = || BaselineProgram::XdpPass.attach(if_nametoindex("nic0").expect("an interface"));
         let _program = world.instance.run(attach).expect("a program");
         world.apply(&["web"], WEB);
         row.is_quoted(SEEN, &row.sgctl(ASK, &world.ctl(), "", ""));

@@ -14,8 +14,8 @@ use crate::{
     prober::{self, Until},
     report::{Row, Target},
     rules::{Rules, Ruleset},
-    site::{Site, run},
     statistics::Samples,
+    testbed::{Testbed, run},
 };
 
 #[derive(Debug)]
@@ -89,16 +89,16 @@ impl Case for Apply {
     }
 }
 
-/// A site with an agent and so many filtered interfaces.
+/// A testbed with an agent and so many filtered interfaces.
 struct Ours {
     agent: Agent,
-    site: Site,
+    testbed: Testbed,
     interfaces: u32,
 }
 
 impl Ours {
     fn start(interfaces: u32) -> Result<Self> {
-        let site = Site::new()?;
+        let testbed = Testbed::new()?;
         let mut lines = String::new();
         for pair in 0..interfaces / 2 {
             let _ = writeln!(
@@ -108,9 +108,9 @@ impl Ours {
                 2 * pair + 2
             );
         }
-        run(site.near(), "ip", &["-batch", &file(lines.as_bytes())])?;
-        let agent = Agent::start(site.near(), &[]);
-        Ok(Self { agent, site, interfaces })
+        run(testbed.near(), "ip", &["-batch", &file(lines.as_bytes())])?;
+        let agent = Agent::start(testbed.near(), &[]);
+        Ok(Self { agent, testbed, interfaces })
     }
 
     fn toml(&self, ruleset: &Ruleset) -> String {
@@ -131,7 +131,7 @@ impl Ours {
                 ensure!(applied.changed && filtered >= self.interfaces, "{applied:?}");
                 Ok(applied.took_us)
             };
-            let (took, took_us) = prober::time(&self.site, Until::Passes, || Ok(()), apply)?;
+            let (took, took_us) = prober::time(&self.testbed, Until::Passes, || Ok(()), apply)?;
             whole.push(milliseconds(took));
             inside.push(took_us as f64);
             if let Some(theirs) = &theirs {
@@ -169,7 +169,7 @@ impl Ours {
                 ctl.run(&["flows", "flush"]).expect(0);
                 Ok(())
             };
-            let (took, ()) = prober::time(&self.site, Until::Drops, close, flush)?;
+            let (took, ()) = prober::time(&self.testbed, Until::Drops, close, flush)?;
             samples.push(milliseconds(took));
         }
         let row = Row::new("flush", 0, "sgctl flows flush", "ms", &samples);
@@ -178,12 +178,12 @@ impl Ours {
     }
 }
 
-/// A site with nft.
-struct Theirs(Site);
+/// A testbed with nft.
+struct Theirs(Testbed);
 
 impl Theirs {
     fn new() -> Result<Self> {
-        Site::new().map(Self)
+        Testbed::new().map(Self)
     }
 
     fn time(&self, change: &Change) -> Result<Duration> {

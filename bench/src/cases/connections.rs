@@ -11,11 +11,11 @@ use std::{
 use anyhow::{Result, ensure};
 use nix::sys::socket::{setsockopt, sockopt};
 
-use super::{Case, Effort, roads};
+use super::{Case, Effort, routed_paths};
 use crate::{
     cpu,
     report::{Row, Target},
-    road::{Gate, Road, instance},
+    routed_path::{FilterUnderTest, RoutedPath, instance},
 };
 
 #[derive(Debug)]
@@ -29,11 +29,11 @@ impl Case for Connections {
     }
 
     fn run(&self, effort: &Effort, rows: &mut Vec<Row>) -> Result<()> {
-        let roads = Road::all()?;
+        let paths = RoutedPath::all()?;
         let time = Duration::from_millis(if effort.quick { 100 } else { 400 });
-        let found = roads::rounds(&roads, effort.rounds, |road| a_second(road, time))?;
+        let found = routed_paths::rounds(&paths, effort.rounds, |path| a_second(path, time))?;
         rows.extend(found.rows("", "/s"));
-        for with in [Gate::Nothing, Gate::Nft] {
+        for with in [FilterUnderTest::Nothing, FilterUnderTest::Nft] {
             let row = found.ratio("", with, Target::AtLeast(0.95));
             rows.push(row.guard(effort, Target::AtLeast(0.5)));
         }
@@ -42,11 +42,11 @@ impl Case for Connections {
 }
 
 /// Each is opened, ended by the server, and then reset by the client, so that nothing is left behind.
-fn a_second(road: &Road, time: Duration) -> Result<f64> {
+fn a_second(path: &RoutedPath, time: Duration) -> Result<f64> {
     let at = SocketAddr::new(instance(), PORT);
-    let listener = road.topology.instance.run(|| TcpListener::bind(at))?;
+    let listener = path.topology.instance.run(|| TcpListener::bind(at))?;
     let ended = AtomicBool::new(false);
-    let before = road.passed()?;
+    let before = path.passed()?;
     let (count, took) = thread::scope(|scope| -> Result<_> {
         scope.spawn(|| {
             cpu::pin(cpu::measured());
@@ -59,15 +59,18 @@ fn a_second(road: &Road, time: Duration) -> Result<f64> {
             cpu::pin(0);
             cpu::undisturbed(|| connect_for(at, time))
         };
-        let result = road.topology.remote.run(connecting);
+        let result = path.topology.remote.run(connecting);
         ended.store(true, Ordering::Relaxed);
         // Wakes the one that accepts.
-        let last = road.topology.remote.run(|| TcpStream::connect(at));
+        let last = path.topology.remote.run(|| TcpStream::connect(at));
         last?;
         result
     })?;
-    let opened = road.passed()?.opening - before.opening;
-    ensure!(road.gate == Gate::Nothing || opened >= count, "{opened} opened for {count}");
+    let opened = path.passed()?.opening - before.opening;
+    ensure!(
+        path.filter == FilterUnderTest::Nothing || opened >= count,
+        "{opened} opened for {count}"
+    );
     Ok(count as f64 / took.as_secs_f64())
 }
 

@@ -17,8 +17,8 @@ use crate::{
     packets::{Kind, NEAR, frame},
     report::{Row, Target},
     rules::{CLOSED, Rules},
-    site::Site,
     statistics::Samples,
+    testbed::Testbed,
 };
 
 #[derive(Debug)]
@@ -51,8 +51,8 @@ fn measure(
     effort: &Effort,
     rows: &mut Vec<Row>,
 ) -> Result<()> {
-    let site = Site::new()?;
-    let agent = Agent::start(site.near(), flags);
+    let testbed = Testbed::new()?;
+    let agent = Agent::start(testbed.near(), flags);
     let rules = Rules::Scattered(1000).of(Family::V4).toml(NEAR, "datapath = \"xdp\"");
     agent.ctl().run(&["apply", &file(rules.as_bytes())]).expect(0);
     let _follower = is_followed.then(|| {
@@ -61,12 +61,12 @@ fn measure(
     });
     let frame = frame(Family::V4, Kind::Syn, CLOSED);
     let sources = Sources { count: MOST, order: Order::Random };
-    let mut generator = site.generator(&frame, sources)?;
+    let mut generator = testbed.generator(&frame, sources)?;
     let time = Duration::from_secs(if effort.quick { 11 } else { 31 });
     let (used, began) = (cpu_time(&agent)?, Instant::now());
     let before = dropped(&agent);
     while began.elapsed() < time {
-        site.burst(&mut generator, BURST)?;
+        testbed.burst(&mut generator, BURST)?;
     }
     let took = began.elapsed().as_secs_f64();
     let used = (cpu_time(&agent)? - used).as_secs_f64();

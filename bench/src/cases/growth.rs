@@ -11,8 +11,8 @@ use sg_common::{
 use super::{Case, Effort};
 use crate::{
     cpu,
-    far::Far,
     lab::{Lab, Path},
+    memory_latency::MemoryLatency,
     packets::name,
     report::{Row, Target},
     statistics::Samples,
@@ -109,9 +109,9 @@ fn grow(axis: &Axis, family: Family, effort: &Effort, rows: &mut Vec<Row>) -> Re
     let Some(table) = axis.table else { return Ok(()) };
     let mut found: Vec<Samples> = Vec::new();
     for number in numbers {
-        let mut far = Far::new(table(*number, family), *number as usize)?;
-        far.time(*number);
-        let turn = |_| cpu::undisturbed(|| far.time(effort.packets));
+        let mut latency = MemoryLatency::new(table(*number, family), *number as usize)?;
+        latency.time(*number);
+        let turn = |_| cpu::undisturbed(|| latency.time(effort.packets));
         let samples: Samples = (0..effort.rounds).map(turn).collect();
         rows.push(Row::new(&group, u64::from(*number), BOUND, "ns", &samples));
         found.push(samples);

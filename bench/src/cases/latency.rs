@@ -12,15 +12,15 @@ use anyhow::{Context as _, Result, ensure};
 
 use super::{
     Case, Effort,
-    roads::{self, Found},
+    routed_paths::{self, Found},
 };
 use crate::{
     cpu,
     daemon::Daemon,
     report::{Row, Target},
-    road::{Gate, Road, instance},
-    site::received,
+    routed_path::{FilterUnderTest, RoutedPath, instance},
     statistics::Samples,
+    testbed::received,
 };
 
 #[derive(Debug)]
@@ -39,9 +39,9 @@ impl Case for Latency {
     }
 
     fn run(&self, effort: &Effort, rows: &mut Vec<Row>) -> Result<()> {
-        let roads = Road::all()?;
+        let paths = RoutedPath::all()?;
         let servers =
-            roads.iter().map(|road| Daemon::start(&road.topology.instance, "iperf3", &["-s"]));
+            paths.iter().map(|path| Daemon::start(&path.topology.instance, "iperf3", &["-s"]));
         let _servers: Vec<Daemon> = servers.collect::<Result<_>>()?;
         thread::sleep(Duration::from_millis(300));
         let exchanges = if effort.quick { 1000 } else { 3000 };
@@ -49,28 +49,28 @@ impl Case for Latency {
             effort.sizes(&[("light load", false), ("heavy load", true)], &[("light load", false)])
         {
             let mut found = QUANTILES.map(|_| Vec::new());
-            roads::rounds(&roads, effort.rounds, |road| {
-                let stream = heavy.then(|| stream(road)).transpose()?;
-                let before = received(&road.topology.instance)?.bytes;
-                let times = exchange(road, exchanges).with_context(|| road.gate.name())?;
-                let bytes = received(&road.topology.instance)?.bytes - before;
+            routed_paths::rounds(&paths, effort.rounds, |path| {
+                let stream = heavy.then(|| stream(path)).transpose()?;
+                let before = received(&path.topology.instance)?.bytes;
+                let times = exchange(path, exchanges).with_context(|| path.filter.name())?;
+                let bytes = received(&path.topology.instance)?.bytes - before;
                 ensure!(!heavy || bytes > LEAST, "only {bytes} bytes came beside");
                 drop(stream);
                 for (found, (_, quantile)) in found.iter_mut().zip(QUANTILES) {
-                    found.push((road.gate, times.quantile(quantile)));
+                    found.push((path.filter, times.quantile(quantile)));
                 }
                 Ok(0.0)
             })?;
             for (found, (name, _)) in found.into_iter().zip(QUANTILES) {
-                let of = |gate| {
-                    let of = found.iter().filter(|(other, _)| *other == gate);
-                    (gate, of.map(|(_, time)| *time).collect())
+                let of = |filter| {
+                    let of = found.iter().filter(|(other, _)| *other == filter);
+                    (filter, of.map(|(_, time)| *time).collect())
                 };
-                let found = Found::new(crate::road::GATES.map(of).to_vec());
+                let found = Found::new(crate::routed_path::FILTERS_UNDER_TEST.map(of).to_vec());
                 let group = format!("{name}, {load}");
                 rows.extend(found.rows(&group, "us"));
                 let target = (name == "p99").then_some(Target::AtMost(1.05));
-                let row = found.ratio(&group, Gate::Nothing, target);
+                let row = found.ratio(&group, FilterUnderTest::Nothing, target);
                 let guarded = name == "p50";
                 rows.push(if guarded { row.guard(effort, Target::AtMost(1.6)) } else { row });
             }
@@ -79,22 +79,22 @@ impl Case for Latency {
     }
 }
 
-fn stream(road: &Road) -> Result<Daemon> {
+fn stream(path: &RoutedPath) -> Result<Daemon> {
     let to = instance().to_string();
     let stream =
-        Daemon::start(&road.topology.remote, "iperf3", &["-c", &to, "-t", "60", "-b", HEAVY])?;
+        Daemon::start(&path.topology.remote, "iperf3", &["-c", &to, "-t", "60", "-b", HEAVY])?;
     // Until it has found its pace.
     thread::sleep(Duration::from_millis(200));
     Ok(stream)
 }
 
 /// Microseconds.
-fn exchange(road: &Road, exchanges: u32) -> Result<Samples> {
+fn exchange(path: &RoutedPath, exchanges: u32) -> Result<Samples> {
     let at = SocketAddr::new(instance(), PORT);
-    let server = road.topology.instance.run(|| UdpSocket::bind(at))?;
+    let server = path.topology.instance.run(|| UdpSocket::bind(at))?;
     server.set_read_timeout(Some(Duration::from_millis(50)))?;
     let ended = AtomicBool::new(false);
-    let before = road.passed()?;
+    let before = path.passed()?;
     let times = thread::scope(|scope| {
         scope.spawn(|| {
             cpu::pin(cpu::measured());
@@ -104,13 +104,13 @@ fn exchange(road: &Road, exchanges: u32) -> Result<Samples> {
             cpu::pin(0);
             cpu::undisturbed(|| ask(at, exchanges))
         };
-        let result = road.topology.remote.run(asking);
+        let result = path.topology.remote.run(asking);
         ended.store(true, Ordering::Relaxed);
         result
     })?;
-    let passed = road.passed()?.established - before.established;
+    let passed = path.passed()?.established - before.established;
     let all = 2 * u64::from(exchanges) - 1;
-    ensure!(road.gate == Gate::Nothing || passed >= all, "{passed} packets of {all}");
+    ensure!(path.filter == FilterUnderTest::Nothing || passed >= all, "{passed} packets of {all}");
     Ok(times)
 }
 

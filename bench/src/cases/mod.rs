@@ -11,7 +11,7 @@ mod memory;
 mod new_flows;
 mod passing;
 mod program;
-mod roads;
+mod routed_paths;
 mod start;
 mod stream;
 mod turns;

@@ -15,8 +15,8 @@ use crate::{
     packets::{Kind, frame, name},
     report::{Row, Target},
     rules::{OPEN, Rules},
-    site::Sink,
     statistics::Samples,
+    testbed::Sink,
 };
 
 #[derive(Debug)]
@@ -74,7 +74,7 @@ fn with_room(family: Family, effort: &Effort, rows: &mut Vec<Row>) -> Result<()>
         rows,
         |_| Ok(()),
         |turn, outcome| {
-            let flows = turn.filter.flows(&turn.site)?;
+            let flows = turn.filter.flows(&turn.testbed)?;
             let name = turn.contender.name();
             // The first may have idled out meanwhile.
             ensure!(2 * flows >= outcome.did.allowed, "{name}: {flows} flows are in its table");
@@ -97,9 +97,9 @@ fn full(family: Family, effort: &Effort, rows: &mut Vec<Row>) -> Result<()> {
     turns.sink(Sink::Ip)?;
     for turn in &turns.0 {
         let sources = Sources { count: MOST, order: Order::InTurn };
-        let mut generator = turn.site.generator(&frame, sources)?;
+        let mut generator = turn.testbed.generator(&frame, sources)?;
         generator.restart(u64::from(MOST / 2));
-        turn.site.burst(&mut generator, 2 * FULL)?;
+        turn.testbed.burst(&mut generator, 2 * FULL)?;
     }
     let flood = Traffic {
         frame: &frame,
@@ -122,10 +122,10 @@ fn full(family: Family, effort: &Effort, rows: &mut Vec<Row>) -> Result<()> {
     let established = Sources { count: ESTABLISHED, order: Order::Random };
     for turn in &turns.0 {
         let Contender::Sg(_) = turn.contender else { continue };
-        let mut generator = turn.site.generator(&frame, established)?;
-        let before = turn.filter.did(&turn.site)?;
-        turn.site.burst(&mut generator, effort.packets)?;
-        let did = turn.filter.did(&turn.site)?.since(before);
+        let mut generator = turn.testbed.generator(&frame, established)?;
+        let before = turn.filter.did(&turn.testbed)?;
+        turn.testbed.burst(&mut generator, effort.packets)?;
+        let did = turn.filter.did(&turn.testbed)?.since(before);
         ensure!(
             did.established * 1000 >= u64::from(effort.packets) * 999 && did.allowed == 0,
             "{}: established flows were harmed: {did:?}",

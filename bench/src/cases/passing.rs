@@ -13,7 +13,7 @@ use crate::{
     contenders::{Contender, Task},
     packets::name,
     report::{Row, Target},
-    site::Sink,
+    testbed::Sink,
 };
 
 const XDP: Contender = Contender::Sg(Datapath::Xdp);

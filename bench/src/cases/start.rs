@@ -12,8 +12,8 @@ use crate::{
     prober::{self, Until},
     report::{Row, Target},
     rules::{Rules, Ruleset},
-    site::{Site, run},
     statistics::Samples,
+    testbed::{Testbed, run},
 };
 
 #[derive(Debug)]
@@ -27,7 +27,7 @@ impl Case for Start {
     }
 
     fn run(&self, effort: &Effort, rows: &mut Vec<Row>) -> Result<()> {
-        let (ours, theirs) = (Site::new()?, Site::new()?);
+        let (ours, theirs) = (Testbed::new()?, Testbed::new()?);
         let mut agent = Agent::start(ours.near(), &[]);
         agent.ctl().json::<Applied>(&["apply", &file(RULES.toml(NEAR, "").as_bytes())]);
         let nft = file(nft::text(Form::Set, &RULES).as_bytes());

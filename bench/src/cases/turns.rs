@@ -1,4 +1,4 @@
-//! Contenders at sites of their own that take a burst each, round by round.
+//! Contenders at testbeds of their own that take a burst each, round by round.
 
 use anyhow::{Context as _, Result, ensure};
 use sg_agent::datapath::varying::{Order, Sources};
@@ -10,8 +10,8 @@ use crate::{
     contenders::{Contender, Did, Filter, Task},
     echo,
     report::Row,
-    site::{Sink, Site},
     statistics::Samples,
+    testbed::{Sink, Testbed},
 };
 
 #[derive(Default)]
@@ -19,9 +19,9 @@ pub struct Turns(pub Vec<Turn>);
 
 pub struct Turn {
     pub contender: Contender,
-    // Goes before the site's namespaces do.
+    // Goes before the testbed's namespaces do.
     pub filter: Box<dyn Filter>,
-    pub site: Site,
+    pub testbed: Testbed,
     /// Nanoseconds a packet.
     samples: Samples,
 }
@@ -55,28 +55,28 @@ const BURST: f64 = 8e6;
 impl Turns {
     pub fn of(contenders: &[Contender], task: &Task) -> Result<Self> {
         let turn = |contender: &Contender| {
-            let site = Site::new()?;
+            let testbed = Testbed::new()?;
             let filter = contender
-                .install(&site, task)
+                .install(&testbed, task)
                 .with_context(|| format!("installing {}", contender.name()))?;
-            Ok(Turn { contender: *contender, filter, site, samples: Samples::default() })
+            Ok(Turn { contender: *contender, filter, testbed, samples: Samples::default() })
         };
         contenders.iter().map(turn).collect::<Result<_>>().map(Self)
     }
 
     /// Gives everything that passes an end behind the filter.
     pub fn sink(&mut self, sink: Sink) -> Result<()> {
-        self.0.iter_mut().try_for_each(|turn| turn.site.sink(sink))
+        self.0.iter_mut().try_for_each(|turn| turn.testbed.sink(sink))
     }
 
     /// All rounds. An error unless everything arrived, and what passed came to the sink.
     pub fn run(&mut self, traffic: &Traffic<'_>, effort: &Effort) -> Result<Vec<Outcome>> {
         let mut running = Vec::new();
         for turn in &self.0 {
-            let mut generator = turn.site.generator(traffic.frame, traffic.sources)?;
+            let mut generator = turn.testbed.generator(traffic.frame, traffic.sources)?;
             generator.restart(traffic.from);
-            turn.site.burst(&mut generator, 1000)?;
-            let first = turn.site.burst(&mut generator, 1000)?;
+            turn.testbed.burst(&mut generator, 1000)?;
+            let first = turn.testbed.burst(&mut generator, 1000)?;
             let packets = ((BURST / first) as u32).clamp(500, effort.packets);
             running.push((generator, packets, Before::of(turn)?));
         }
@@ -89,7 +89,7 @@ impl Turns {
                     generator.restart(round);
                 }
                 let turn = &mut self.0[at];
-                turn.samples.push(turn.site.burst(generator, *packets)?);
+                turn.samples.push(turn.testbed.burst(generator, *packets)?);
             }
         }
         let mut outcomes = Vec::new();
@@ -127,7 +127,7 @@ impl Turns {
 
 impl Turn {
     pub fn open_flows(&self, family: Family, flows: u32) -> Result<()> {
-        let opened = echo::open_flows(&self.site, family, flows);
+        let opened = echo::open_flows(&self.testbed, family, flows);
         opened.with_context(|| format!("opening flows through {}", self.contender.name()))
     }
 }
@@ -141,8 +141,8 @@ struct Before {
 
 impl Before {
     fn of(turn: &Turn) -> Result<Self> {
-        let Turn { filter, site, .. } = turn;
-        Ok(Self { did: filter.did(site)?, received: site.received()?, sunk: site.sunk()? })
+        let Turn { filter, testbed, .. } = turn;
+        Ok(Self { did: filter.did(testbed)?, received: testbed.received()?, sunk: testbed.sunk()? })
     }
 
     /// A few packets may be lost before the filter, where a queue is full, and a few more may come:

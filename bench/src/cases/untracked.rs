@@ -52,7 +52,7 @@ fn measure(family: Family, effort: &Effort, rows: &mut Vec<Row>) -> Result<()> {
         |_| Ok(()),
         |turn, outcome| {
             if let Contender::Sg(_) = turn.contender {
-                let flows = turn.filter.flows(&turn.site)?;
+                let flows = turn.filter.flows(&turn.testbed)?;
                 ensure!(flows == 0, "{flows} flows in the table");
                 return outcome.is(|sent| Did { untracked: sent, ..Did::default() });
             }

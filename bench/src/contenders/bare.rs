@@ -1,10 +1,10 @@
 //! No filter at all, or a program of two instructions.
 
 use anyhow::Result;
-use sg_agent::datapath::generator::{Attached, Least};
+use sg_agent::datapath::generator::{Attached, BaselineProgram};
 
 use super::{Did, Filter};
-use crate::site::Site;
+use crate::testbed::Testbed;
 
 pub struct Bare {
     _program: Option<Attached>,
@@ -17,35 +17,35 @@ impl Bare {
         Self { _program: None, drops_since: None }
     }
 
-    pub fn passing(site: &Site) -> Result<Self> {
-        Ok(Self { _program: Some(site.attach(Least::XdpPass)?), drops_since: None })
+    pub fn passing(testbed: &Testbed) -> Result<Self> {
+        Ok(Self { _program: Some(testbed.attach(BaselineProgram::XdpPass)?), drops_since: None })
     }
 
-    pub fn dropping_at_xdp(site: &Site) -> Result<Self> {
-        Self::dropping(site, Least::XdpDrop)
+    pub fn dropping_at_xdp(testbed: &Testbed) -> Result<Self> {
+        Self::dropping(testbed, BaselineProgram::XdpDrop)
     }
 
-    pub fn dropping_at_tc(site: &Site) -> Result<Self> {
-        Self::dropping(site, Least::TcDrop)
+    pub fn dropping_at_tc(testbed: &Testbed) -> Result<Self> {
+        Self::dropping(testbed, BaselineProgram::TcDrop)
     }
 
-    fn dropping(site: &Site, least: Least) -> Result<Self> {
-        let program = site.attach(least)?;
-        Ok(Self { _program: Some(program), drops_since: Some(site.received()?) })
+    fn dropping(testbed: &Testbed, program: BaselineProgram) -> Result<Self> {
+        let program = testbed.attach(program)?;
+        Ok(Self { _program: Some(program), drops_since: Some(testbed.received()?) })
     }
 }
 
 impl Filter for Bare {
     /// It counts nothing, which would cost something.
-    fn did(&self, site: &Site) -> Result<Did> {
+    fn did(&self, testbed: &Testbed) -> Result<Did> {
         let dropped = match self.drops_since {
-            Some(before) => site.received()? - before,
+            Some(before) => testbed.received()? - before,
             None => 0,
         };
         Ok(Did { dropped, ..Did::default() })
     }
 
-    fn flows(&self, _site: &Site) -> Result<u64> {
+    fn flows(&self, _testbed: &Testbed) -> Result<u64> {
         Ok(0)
     }
 }

@@ -9,7 +9,7 @@ use sg_tests::ctl::file;
 use super::{Did, Filter, Task, conntrack};
 use crate::{
     rules::{Allow, Rules},
-    site::{Site, run},
+    testbed::{Testbed, run},
 };
 
 #[derive(Debug)]
@@ -18,13 +18,13 @@ pub struct Ipset {
 }
 
 impl Ipset {
-    pub fn start(site: &Site, task: &Task) -> Result<Self> {
+    pub fn start(testbed: &Testbed, task: &Task) -> Result<Self> {
         let Task { rules, family, .. } = *task;
         let (iptables, inet) = match family {
             Family::V4 => ("iptables", "inet"),
             Family::V6 => ("ip6tables", "inet6"),
         };
-        let host = site.near();
+        let host = testbed.near();
         let ruleset = rules.of(family);
         let list = ruleset.list();
         let in_set = matches!(rules, Rules::Scattered(_));
@@ -73,8 +73,8 @@ impl Ipset {
 
 impl Filter for Ipset {
     /// First the tracked flows, then what is allowed, last what is not.
-    fn did(&self, site: &Site) -> Result<Did> {
-        let text = run(site.near(), self.iptables, &["-w", "-nvxL", "INPUT"])?;
+    fn did(&self, testbed: &Testbed) -> Result<Did> {
+        let text = run(testbed.near(), self.iptables, &["-w", "-nvxL", "INPUT"])?;
         let packets: Vec<u64> = text
             .lines()
             .skip(2)
@@ -91,7 +91,7 @@ impl Filter for Ipset {
         })
     }
 
-    fn flows(&self, site: &Site) -> Result<u64> {
-        conntrack::flows(site.near())
+    fn flows(&self, testbed: &Testbed) -> Result<u64> {
+        conntrack::flows(testbed.near())
     }
 }

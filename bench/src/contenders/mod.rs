@@ -12,7 +12,7 @@ use sg_common::Family;
 use sg_tests::Datapath;
 
 pub use self::{conntrack::Conntrack, sg::Sg};
-use crate::{rules::Rules, site::Site};
+use crate::{rules::Rules, testbed::Testbed};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Contender {
@@ -81,10 +81,10 @@ impl Did {
 
 /// A contender at work.
 pub trait Filter {
-    fn did(&self, site: &Site) -> Result<Did>;
+    fn did(&self, testbed: &Testbed) -> Result<Did>;
 
     /// Entries in its flow table, where it has one.
-    fn flows(&self, site: &Site) -> Result<u64>;
+    fn flows(&self, testbed: &Testbed) -> Result<u64>;
 }
 
 impl Contender {
@@ -107,17 +107,17 @@ impl Contender {
         matches!(self, Self::Sg(_) | Self::Nft(_) | Self::Ipset | Self::XdpFilter)
     }
 
-    /// Puts the rules in force for what a site's instance receives.
-    pub fn install(self, site: &Site, task: &Task) -> Result<Box<dyn Filter>> {
+    /// Puts the rules in force for what a testbed's instance receives.
+    pub fn install(self, testbed: &Testbed, task: &Task) -> Result<Box<dyn Filter>> {
         Ok(match self {
             Self::Nothing => Box::new(bare::Bare::none()),
-            Self::XdpPass => Box::new(bare::Bare::passing(site)?),
-            Self::XdpDrop => Box::new(bare::Bare::dropping_at_xdp(site)?),
-            Self::TcDrop => Box::new(bare::Bare::dropping_at_tc(site)?),
-            Self::Sg(datapath) => Box::new(Sg::start(site, datapath, task)?),
-            Self::Nft(form) => Box::new(nft::Nft::start(site, form, task)?),
-            Self::Ipset => Box::new(ipset::Ipset::start(site, task)?),
-            Self::XdpFilter => Box::new(xdp_filter::XdpFilter::start(site, task)?),
+            Self::XdpPass => Box::new(bare::Bare::passing(testbed)?),
+            Self::XdpDrop => Box::new(bare::Bare::dropping_at_xdp(testbed)?),
+            Self::TcDrop => Box::new(bare::Bare::dropping_at_tc(testbed)?),
+            Self::Sg(datapath) => Box::new(Sg::start(testbed, datapath, task)?),
+            Self::Nft(form) => Box::new(nft::Nft::start(testbed, form, task)?),
+            Self::Ipset => Box::new(ipset::Ipset::start(testbed, task)?),
+            Self::XdpFilter => Box::new(xdp_filter::XdpFilter::start(testbed, task)?),
         })
     }
 }

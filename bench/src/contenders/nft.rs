@@ -9,7 +9,7 @@ use sg_tests::{NetNs, ctl::file};
 use super::{Did, Filter, Task, conntrack};
 use crate::{
     rules::{Allow, Rules, Ruleset},
-    site::{Site, run},
+    testbed::{Testbed, run},
 };
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,8 +36,8 @@ impl Form {
 pub struct Nft;
 
 impl Nft {
-    pub fn start(site: &Site, form: Form, task: &Task) -> Result<Self> {
-        load(site.near(), &text(form, &task.rules.of(task.family)))?;
+    pub fn start(testbed: &Testbed, form: Form, task: &Task) -> Result<Self> {
+        load(testbed.near(), &text(form, &task.rules.of(task.family)))?;
         Ok(Self)
     }
 }
@@ -108,8 +108,8 @@ pub fn counter(namespace: &NetNs, table: &str, name: &str) -> Result<u64> {
 }
 
 impl Filter for Nft {
-    fn did(&self, site: &Site) -> Result<Did> {
-        let count = |name| counter(site.near(), "bench", name);
+    fn did(&self, testbed: &Testbed) -> Result<Did> {
+        let count = |name| counter(testbed.near(), "bench", name);
         Ok(Did {
             dropped: count("dropped")?,
             established: count("established")?,
@@ -118,7 +118,7 @@ impl Filter for Nft {
         })
     }
 
-    fn flows(&self, site: &Site) -> Result<u64> {
-        conntrack::flows(site.near())
+    fn flows(&self, testbed: &Testbed) -> Result<u64> {
+        conntrack::flows(testbed.near())
     }
 }

@@ -4,15 +4,15 @@ use anyhow::{Result, ensure};
 use sg_tests::{Agent, Counts, Ctl, Datapath};
 
 use super::{Did, Filter, Task};
-use crate::{packets::NEAR, site::Site};
+use crate::{packets::NEAR, testbed::Testbed};
 
 pub struct Sg {
     agent: Agent,
 }
 
 impl Sg {
-    pub fn start(site: &Site, datapath: Datapath, task: &Task) -> Result<Self> {
-        let agent = Agent::start(site.near(), &["--max-flows", &task.max_flows.to_string()]);
+    pub fn start(testbed: &Testbed, datapath: Datapath, task: &Task) -> Result<Self> {
+        let agent = Agent::start(testbed.near(), &["--max-flows", &task.max_flows.to_string()]);
         let name = datapath.name();
         let ctl = agent.ctl();
         let how = format!("datapath = \"{name}\"");
@@ -28,7 +28,7 @@ impl Sg {
 }
 
 impl Filter for Sg {
-    fn did(&self, _site: &Site) -> Result<Did> {
+    fn did(&self, _testbed: &Testbed) -> Result<Did> {
         let counts = Counts::of(&self.ctl().status(), NEAR);
         let count = |reason: &str| counts.get(&format!("ingress {reason}"));
         Ok(Did {
@@ -39,7 +39,7 @@ impl Filter for Sg {
         })
     }
 
-    fn flows(&self, _site: &Site) -> Result<u64> {
+    fn flows(&self, _testbed: &Testbed) -> Result<u64> {
         Ok(self.ctl().status().interfaces[0].flows.used)
     }
 }

@@ -8,7 +8,7 @@ use super::{Did, Filter, Task};
 use crate::{
     packets::NEAR,
     rules::{OPEN, Rules},
-    site::{Site, run},
+    testbed::{Testbed, run},
 };
 
 /// Where its maps are pinned, whatever one says.
@@ -19,11 +19,11 @@ pub struct XdpFilter;
 
 impl XdpFilter {
     /// With a bpffs of its own, in the case's sandbox.
-    pub fn start(site: &Site, task: &Task) -> Result<Self> {
+    pub fn start(testbed: &Testbed, task: &Task) -> Result<Self> {
         ensure!(task.rules == Rules::Everyone, "xdp-filter cannot do this");
         mount(Some("bpf"), BPFFS, Some("bpf"), MsFlags::empty(), None::<&str>).context(BPFFS)?;
         let mounted = Self;
-        let host = site.near();
+        let host = testbed.near();
         run(host, "xdp-filter", &["load", NEAR, "--mode", "native", "--policy", "deny"])?;
         let port = OPEN.to_string();
         run(host, "xdp-filter", &["port", &port, "--proto", "udp,tcp", "--mode", "dst"])?;
@@ -39,8 +39,8 @@ impl Drop for XdpFilter {
 }
 
 impl Filter for XdpFilter {
-    fn did(&self, site: &Site) -> Result<Did> {
-        let text = run(site.near(), "xdp-filter", &["status"])?;
+    fn did(&self, testbed: &Testbed) -> Result<Did> {
+        let text = run(testbed.near(), "xdp-filter", &["status"])?;
         let count = |action: &str| {
             let line = text.lines().find(|line| line.trim().starts_with(action));
             let count = line.and_then(|line| line.split_whitespace().nth(1)?.parse().ok());
@@ -49,7 +49,7 @@ impl Filter for XdpFilter {
         Ok(Did { dropped: count("XDP_DROP")?, allowed: count("XDP_PASS")?, ..Did::default() })
     }
 
-    fn flows(&self, _site: &Site) -> Result<u64> {
+    fn flows(&self, _testbed: &Testbed) -> Result<u64> {
         Ok(0)
     }
 }

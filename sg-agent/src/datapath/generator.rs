@@ -10,7 +10,7 @@ use std::{
 use super::{
     sys::{self, AttachType, Mapping, PAGE},
     trial::Program,
-    varying::{Sources, Then, Varying, instruction, program_type},
+    varying::{NextAction, Sources, Varying, instruction, program_type},
 };
 
 /// Sends copies of a frame.
@@ -26,7 +26,7 @@ impl Generator {
     /// # Errors
     /// What the kernel says to the program.
     pub fn new(ifindex: u32, frame: &[u8], sources: Sources) -> io::Result<Self> {
-        let varying = Varying::load(Program::Xdp, frame, sources, &Then::Redirect(ifindex))?;
+        let varying = Varying::load(Program::Xdp, frame, sources, &NextAction::Redirect(ifindex))?;
         Ok(Self { varying, frame: frame.to_vec() })
     }
 
@@ -48,7 +48,7 @@ impl Generator {
 
 /// The least that can be done with a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Least {
+pub enum BaselineProgram {
     XdpDrop,
     XdpPass,
     TcDrop,
@@ -63,7 +63,7 @@ pub struct Attached {
     counter: Mapping,
 }
 
-impl Least {
+impl BaselineProgram {
     /// Attaches to an interface of the calling thread's namespace.
     ///
     /// # Errors

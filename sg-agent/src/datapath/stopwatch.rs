@@ -14,7 +14,7 @@ use std::{
 use super::{
     Datapath, sys,
     trial::Program,
-    varying::{Sources, Then, Varying, program_type},
+    varying::{NextAction, Sources, Varying, program_type},
 };
 
 /// A program behind one that varies the packets, or alone.
@@ -80,7 +80,7 @@ impl Stopwatch {
         sources: Sources,
     ) -> io::Result<Self> {
         let calls = sys::create_program_array(measured)?;
-        let varying = Varying::load(program, frame, sources, &Then::TailCall(calls.as_fd()))?;
+        let varying = Varying::load(program, frame, sources, &NextAction::TailCall(calls.as_fd()))?;
         let varying = Some(varying);
         Ok(Self { varying, called: calls, program, ifindex, frame: frame.to_vec() })
     }

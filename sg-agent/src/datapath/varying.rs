@@ -36,7 +36,7 @@ pub enum Order {
 }
 
 /// What becomes of a frame with its new source.
-pub(super) enum Then<'a> {
+pub(super) enum NextAction<'a> {
     TailCall(BorrowedFd<'a>),
     Redirect(u32),
 }
@@ -55,12 +55,12 @@ impl Varying {
         program: Program,
         frame: &[u8],
         sources: Sources,
-        then: &Then<'_>,
+        next: &NextAction<'_>,
     ) -> io::Result<Self> {
         let map = sys::create_map("position", PAGE as u32)?;
         let state = Mapping::new(map.as_fd(), 0, PAGE)?;
         let layout = Layout::of(frame).ok_or(io::ErrorKind::InvalidInput)?;
-        let code = code(program, &layout, sources, map.as_fd(), then);
+        let code = code(program, &layout, sources, map.as_fd(), next);
         let program = sys::load_program(program_type(program), &code)?;
         Ok(Self { program, state, _map: map })
     }
@@ -149,7 +149,7 @@ fn code(
     layout: &Layout,
     sources: Sources,
     state: BorrowedFd<'_>,
-    then: &Then<'_>,
+    next: &NextAction<'_>,
 ) -> Vec<u64> {
     use instruction as i;
     // Registers: 6 the context, 7 the frame, 9 the position.
@@ -283,15 +283,15 @@ fn code(
         rest.extend([i(STORE_WORD, 7, 8, 14 + 8 + 4, 0), i(STORE_WORD, 7, 8, 14 + 8 + 8, 0)]);
     }
     rest.extend([i(TO_BIG_ENDIAN, 5, 0, 0, 16), i(STORE_HALF, 7, 5, layout.transport, 0)]);
-    match then {
-        Then::TailCall(calls) => rest.extend([
+    match next {
+        NextAction::TailCall(calls) => rest.extend([
             i(MOVE, 1, 6, 0, 0),
             i(NUMBER, 2, PSEUDO_MAP_FD, 0, calls.as_raw_fd()),
             0,
             i(MOVE_NUMBER, 3, 0, 0, 0),
             i(CALL, 0, 0, 0, TAIL_CALL),
         ]),
-        Then::Redirect(ifindex) => rest.extend([
+        NextAction::Redirect(ifindex) => rest.extend([
             i(MOVE_NUMBER, 1, 0, 0, ifindex.cast_signed()),
             i(MOVE_NUMBER, 2, 0, 0, 0),
             i(CALL, 0, 0, 0, REDIRECT),

@@ -13,13 +13,13 @@ const LINE: usize = 64;
 /// Cache lines spread over memory in pages of 4 KiB, which is what maps are made of. Each says which is
 /// the next, in random order.
 #[derive(Debug)]
-pub struct Far {
+pub struct MemoryLatency {
     memory: NonNull<u64>,
     bytes: NonZeroUsize,
     at: usize,
 }
 
-impl Far {
+impl MemoryLatency {
     /// So many `lines` anywhere in so many `bytes`.
     pub fn new(bytes: usize, lines: usize) -> Result<Self> {
         let bytes = NonZeroUsize::new(bytes).context("no memory at all")?;
@@ -32,12 +32,12 @@ impl Far {
         let mut order: Vec<usize> = (0..bytes.get() / LINE).collect();
         order.shuffle(&mut SmallRng::seed_from_u64(1));
         order.truncate(lines);
-        let far = Self { memory: memory.cast(), bytes, at: order[0] };
+        let latency = Self { memory: memory.cast(), bytes, at: order[0] };
         for (from, to) in order.iter().zip(order.iter().cycle().skip(1)) {
             // SAFETY: each is the number of a line in the mapping.
-            unsafe { far.line(*from).write(*to as u64) };
+            unsafe { latency.line(*from).write(*to as u64) };
         }
-        Ok(far)
+        Ok(latency)
     }
 
     fn line(&self, number: usize) -> NonNull<u64> {
@@ -56,7 +56,7 @@ impl Far {
     }
 }
 
-impl Drop for Far {
+impl Drop for MemoryLatency {
     fn drop(&mut self) {
         // SAFETY: the mapping of `new`, which nothing else points into.
         let _ = unsafe { munmap(self.memory.cast(), self.bytes.get()) };
@@ -69,12 +69,12 @@ mod tests {
 
     #[test]
     fn all_lines_are_visited_before_one_comes_again() {
-        let mut far = Far::new(1 << 20, 1000).unwrap();
-        let start = far.at;
-        far.time(1);
+        let mut latency = MemoryLatency::new(1 << 20, 1000).unwrap();
+        let start = latency.at;
+        latency.time(1);
         let mut visited = 1;
-        while far.at != start {
-            far.time(1);
+        while latency.at != start {
+            latency.time(1);
             visited += 1;
         }
         assert_eq!(visited, 1000);

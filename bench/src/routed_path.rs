@@ -11,7 +11,7 @@ use sg_tests::{Agent, Counts, NetNs, Role, Topology, V4};
 use crate::contenders::nft;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Gate {
+pub enum FilterUnderTest {
     Nothing,
     /// The data path is the agent's choice.
     Sg,
@@ -19,9 +19,10 @@ pub enum Gate {
     Nft,
 }
 
-pub const GATES: [Gate; 3] = [Gate::Nothing, Gate::Sg, Gate::Nft];
+pub const FILTERS_UNDER_TEST: [FilterUnderTest; 3] =
+    [FilterUnderTest::Nothing, FilterUnderTest::Sg, FilterUnderTest::Nft];
 
-impl Gate {
+impl FilterUnderTest {
     pub fn name(self) -> &'static str {
         match self {
             Self::Nothing => "no filter",
@@ -32,8 +33,8 @@ impl Gate {
 }
 
 #[derive(Debug)]
-pub struct Road {
-    pub gate: Gate,
+pub struct RoutedPath {
+    pub filter: FilterUnderTest,
     // Goes before the namespaces do.
     agent: Option<Agent>,
     pub topology: Topology,
@@ -67,34 +68,34 @@ const NFT: &str = "table inet bench {
 }
 ";
 
-/// Packets that a gate let through.
+/// Packets that a filter let through.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Passed {
     pub opening: u64,
     pub established: u64,
 }
 
-impl Road {
-    pub fn new(gate: Gate) -> Result<Self> {
+impl RoutedPath {
+    pub fn new(filter: FilterUnderTest) -> Result<Self> {
         let topology = Topology::new(Role::Port);
         let router = topology.router.as_ref().context("a router")?;
-        let agent = match gate {
-            Gate::Nothing => None,
-            Gate::Sg => {
+        let agent = match filter {
+            FilterUnderTest::Nothing => None,
+            FilterUnderTest::Sg => {
                 let agent = Agent::start(router, &[]);
                 agent.ctl().apply(RULES, &[]);
                 Some(agent)
             }
-            Gate::Nft => {
+            FilterUnderTest::Nft => {
                 nft::load(router, NFT)?;
                 None
             }
         };
-        Ok(Self { gate, agent, topology })
+        Ok(Self { filter, agent, topology })
     }
 
     pub fn all() -> Result<Vec<Self>> {
-        GATES.into_iter().map(Self::new).collect()
+        FILTERS_UNDER_TEST.into_iter().map(Self::new).collect()
     }
 
     fn router(&self) -> &NetNs {
@@ -114,9 +115,9 @@ impl Road {
 
     /// What has passed until now; an error if anything was dropped.
     pub fn passed(&self) -> Result<Passed> {
-        let (opening, established, dropped) = match self.gate {
-            Gate::Nothing => return Ok(Passed::default()),
-            Gate::Sg => {
+        let (opening, established, dropped) = match self.filter {
+            FilterUnderTest::Nothing => return Ok(Passed::default()),
+            FilterUnderTest::Sg => {
                 let agent = self.agent.as_ref().context("an agent")?;
                 let counts = Counts::of(&agent.ctl().status(), "port0");
                 let both = |reason: &str| {
@@ -126,12 +127,12 @@ impl Road {
                 let dropped = ["no_rule", "not_syn", "conntrack_allowance_exceeded", "malformed"];
                 (both("rule"), both("flow"), dropped.into_iter().map(both).sum())
             }
-            Gate::Nft => {
+            FilterUnderTest::Nft => {
                 let count = |name| nft::counter(self.router(), "bench", name);
                 (count("allowed")?, count("established")?, count("dropped")?)
             }
         };
-        ensure!(dropped == 0, "{}: {dropped} packets were dropped", self.gate.name());
+        ensure!(dropped == 0, "{}: {dropped} packets were dropped", self.filter.name());
         Ok(Passed { opening, established })
     }
 }

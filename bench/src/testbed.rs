@@ -13,7 +13,7 @@ use std::fs;
 use anyhow::{Context as _, Result, bail, ensure};
 use nix::net::if_::if_nametoindex;
 use sg_agent::datapath::{
-    generator::{Attached, Generator, Least},
+    generator::{Attached, BaselineProgram, Generator},
     varying::Sources,
 };
 use sg_tests::{NetNs, Ran, Role, Topology, topology::mac};
@@ -25,7 +25,7 @@ use crate::{
 };
 
 /// Two machines of a contender's own.
-pub struct Site {
+pub struct Testbed {
     pub topology: Topology,
     /// One at the IP stack is no program.
     sink: Option<Option<Attached>>,
@@ -50,7 +50,7 @@ const IP_SINK: &str = "table inet sink {
 ";
 const IP_SINK_CLOSES: &str = "add rule inet sink input counter name sunk drop\n";
 
-impl Site {
+impl Testbed {
     pub fn new() -> Result<Self> {
         let topology = Topology::new(Role::Host);
         let address = mac(FAR).map(|byte| format!("{byte:02x}")).join(":");
@@ -77,14 +77,14 @@ impl Site {
         &self.topology.instance
     }
 
-    pub fn attach(&self, least: Least) -> Result<Attached> {
-        let attach = || least.attach(if_nametoindex(NEAR)?);
-        self.near().run(attach).with_context(|| format!("attaching {least:?}"))
+    pub fn attach(&self, program: BaselineProgram) -> Result<Attached> {
+        let attach = || program.attach(if_nametoindex(NEAR)?);
+        self.near().run(attach).with_context(|| format!("attaching {program:?}"))
     }
 
     pub fn sink(&mut self, sink: Sink) -> Result<()> {
         let attached = match sink {
-            Sink::Tc => Some(self.attach(Least::Sink)?),
+            Sink::Tc => Some(self.attach(BaselineProgram::Sink)?),
             Sink::Ip => {
                 nft::load(self.near(), IP_SINK_CLOSES)?;
                 None
