@@ -3,6 +3,7 @@
 //!
 //! Pure: text and values in, values out. No I/O, no clock, no async.
 
+pub mod cidr;
 pub mod compile;
 pub mod describe;
 pub mod explain;
@@ -13,6 +14,8 @@ pub mod plan;
 pub mod reference;
 pub mod rules;
 pub mod shared;
+mod warnings;
 
 pub use model::DesiredState;
 pub use rules::parse;
+pub use warnings::warnings;

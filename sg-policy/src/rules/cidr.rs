@@ -34,7 +34,7 @@ pub(super) fn family_name(family: Family) -> &'static str {
 /// A prefix with its host bits zeroed.
 pub(super) fn cidr(value: &Value<'_>, findings: &mut Findings) -> Option<IpNet> {
     let text = string(value, "a CIDR", findings)?;
-    if let Ok(net) = text.parse::<IpNet>() {
+    if let Some(net) = crate::cidr::parse(text) {
         return Some(net.trunc());
     }
     if let Ok(address) = text.parse::<IpAddr>() {
@@ -42,6 +42,12 @@ pub(super) fn cidr(value: &Value<'_>, findings: &mut Findings) -> Option<IpNet> 
         findings
             .add(value.span(), format!("\"{text}\" is an address, not a CIDR"))
             .help(format!("for this single host write \"{address}/{length}\""));
+        return None;
+    }
+    if let Some(meant) = crate::cidr::without_leading_zeros(text) {
+        findings
+            .add(value.span(), format!("\"{text}\" is ambiguous: it has a leading zero"))
+            .help(format!("some programs read such numbers as octal; write \"{meant}\""));
         return None;
     }
     let message = format!("\"{}\" is not a CIDR", brief(text));

@@ -295,6 +295,18 @@ fn rules_are_refused() {
             "for this single host write \"fd00::1/128\"",
         ),
         (
+            r#"{ protocol = "all", cidrs = ["010.0.0.0/8"] }"#,
+            30,
+            r#""010.0.0.0/8" is ambiguous: it has a leading zero"#,
+            "some programs read such numbers as octal; write \"10.0.0.0/8\"",
+        ),
+        (
+            r#"{ protocol = "all", cidrs = ["10.0.0.0/08"] }"#,
+            30,
+            r#""10.0.0.0/08" is ambiguous: it has a leading zero"#,
+            "some programs read such numbers as octal; write \"10.0.0.0/8\"",
+        ),
+        (
             r#"{ protocol = "all", cidrs = ["10.0.0.0/33"] }"#,
             30,
             r#""10.0.0.0/33" is not a CIDR"#,

@@ -44,6 +44,15 @@ pub(crate) fn print(text: &str) -> Result<()> {
     Ok(())
 }
 
+/// Writes warnings to standard error, a line each.
+pub(crate) fn warn(warnings: &[String]) {
+    let mut stderr = io::stderr().lock();
+    for warning in warnings {
+        // Nobody is left to tell when this fails.
+        let _ = writeln!(stderr, "warning: {warning}");
+    }
+}
+
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Colour {
     Red = 31,

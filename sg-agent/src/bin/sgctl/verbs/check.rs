@@ -6,7 +6,7 @@ use sg_policy::{model::DesiredState, rules::Faults};
 use crate::{
     error::{Error, Result},
     input::Input,
-    output::{Output, count, shows_colour},
+    output::{Output, count, shows_colour, warn},
 };
 
 /// Exit status of an invalid file; the same as [`Error::Faults`] gives.
@@ -25,7 +25,11 @@ impl Args {
         let Input { name, bytes } = Input::read(&self.file)?;
         match sg_policy::parse(&name, &bytes) {
             Ok(state) => {
-                self.output.print(&summary(&state), |summary| text(&name, summary))?;
+                let warnings = sg_policy::warnings(&state);
+                self.output.print(&summary(&state, &warnings), |summary| text(&name, summary))?;
+                if !self.output.json {
+                    warn(&warnings);
+                }
                 Ok(ExitCode::SUCCESS)
             }
             Err(faults) if self.output.json => {
@@ -37,7 +41,7 @@ impl Args {
     }
 }
 
-fn summary(state: &DesiredState) -> Value {
+fn summary(state: &DesiredState, warnings: &[String]) -> Value {
     let rules = state.groups.iter().map(|group| group.ingress.len() + group.egress.len());
     json!({
         "valid": true,
@@ -45,6 +49,7 @@ fn summary(state: &DesiredState) -> Value {
         "rules": rules.sum::<usize>(),
         "prefix_lists": state.prefix_lists.len(),
         "interfaces": state.interfaces.len(),
+        "warnings": warnings,
     })
 }
 
