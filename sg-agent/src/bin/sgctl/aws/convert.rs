@@ -1,7 +1,9 @@
 //! From AWS's documents to a desired state, its text, and the list of what is left out.
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet, btree_map::Entry as Place},
+    collections::{
+        BTreeMap, HashMap, HashSet, btree_map::Entry as Place, hash_map::Entry as SeenPlace,
+    },
     sync::Arc,
 };
 
@@ -14,17 +16,18 @@ use sg_policy::{
 };
 
 use super::{
-    Imported, Left,
+    Imported, Left, Tagged,
     document::{Documents, Entry, Group, List},
     names::{Names, description},
-    rule::{AwsPeer, AwsRule, family_of, keys},
+    rule::{AwsPeer, AwsRule, Identity, family_of, has_tags, keys},
 };
+use crate::output::count;
 
 /// The most that rules_per_interface can be.
 const MAX_RULES: u64 = 1_000_000;
 
 /// Keys that identify only.
-const GROUP_KEYS: [&str; 3] = ["OwnerId", "VpcId", "SecurityGroupArn"];
+const GROUP_KEYS: [&str; 1] = ["SecurityGroupArn"];
 const LIST_KEYS: [&str; 8] = [
     "State",
     "StateMessage",
@@ -40,13 +43,28 @@ const LIST_KEYS: [&str; 8] = [
 struct Conversion {
     /// By AWS id.
     groups: BTreeMap<String, SecurityGroup>,
+    /// The groups that a file describes, by AWS id.
+    origins: BTreeMap<String, Origin>,
     names: Names,
     lists: BTreeMap<String, PrefixList>,
     /// Lists that are named in the files without their entries.
     without_entries: HashSet<String>,
     left: Vec<Left>,
-    seen: HashSet<super::rule::Identity>,
+    /// The rules so far, each with its description.
+    seen: HashMap<Identity, String>,
     carried_over: usize,
+    /// Ids, because two files may have one object.
+    tagged_groups: HashSet<String>,
+    tagged_lists: HashSet<String>,
+    tagged_rules: HashSet<Identity>,
+}
+
+/// What a group is called in AWS, where a name is unique in a VPC only.
+#[derive(Debug)]
+struct Origin {
+    name: String,
+    owner: String,
+    vpc: String,
 }
 
 pub(super) fn convert(documents: Documents) -> Imported {
@@ -59,8 +77,9 @@ pub(super) fn convert(documents: Documents) -> Imported {
     let mut all = conversion.define_groups(groups);
     all.extend(rules.into_iter().map(AwsRule::of_group_rule));
     conversion.define_unnamed(&all);
-    for rule in &all {
-        conversion.take(rule);
+    for mut rule in all {
+        conversion.resolve_by_name(&mut rule);
+        conversion.take(&rule);
     }
     conversion.finish()
 }
@@ -88,6 +107,9 @@ impl Conversion {
         let mut names = Names::default();
         for list in lists {
             let id = list.prefix_list_id;
+            if has_tags(&list.unknown) {
+                self.tagged_lists.insert(id.clone());
+            }
             self.note_keys(&id, keys(&list.unknown, &LIST_KEYS));
             let from_file = entries.remove(&id);
             let of_cidr = |cidr| Entry { cidr, ..Entry::default() };
@@ -150,6 +172,9 @@ impl Conversion {
         let mut rules = Vec::new();
         for group in groups {
             let id = group.group_id;
+            if has_tags(&group.unknown) {
+                self.tagged_groups.insert(id.clone());
+            }
             self.note_keys(&id, keys(&group.unknown, &GROUP_KEYS));
             for (egress, permissions) in
                 [(false, group.ip_permissions), (true, group.ip_permissions_egress)]
@@ -162,6 +187,9 @@ impl Conversion {
             }
             let name = self.names.give(&group.group_name, &id, "group");
             let description = self.describe(&id, &group.description);
+            let origin =
+                Origin { name: group.group_name, owner: group.owner_id, vpc: group.vpc_id };
+            self.origins.insert(id.clone(), origin);
             self.groups.insert(id, empty_group(name, description));
         }
         rules
@@ -177,12 +205,54 @@ impl Conversion {
         }
     }
 
-    fn take(&mut self, rule: &AwsRule) {
-        // Two commands tell of the same rules.
-        if !self.seen.insert(rule.identity()) {
+    /// Gives a peer that has a name only the id of the group that is called so, if there is one.
+    fn resolve_by_name(&self, rule: &mut AwsRule) {
+        let AwsPeer::Group { id, name, owner, vpc } = &mut rule.peer else { return };
+        if !id.is_empty() || name.is_empty() {
             return;
         }
+        if vpc.is_empty()
+            && let Some(of_rule) = self.origins.get(&rule.group)
+        {
+            vpc.clone_from(&of_rule.vpc);
+        }
+        if let [only] = self.called(name, owner, vpc)[..] {
+            *id = only.to_owned();
+        }
+    }
+
+    /// The ids of the groups that can be meant. An owner or a VPC that a file does not say may be any.
+    fn called(&self, name: &str, owner: &str, vpc: &str) -> Vec<&str> {
+        let can_be =
+            |wanted: &str, found: &str| wanted.is_empty() || found.is_empty() || wanted == found;
+        let is_meant = |origin: &Origin| {
+            // EC2 ignores case in the names of groups.
+            origin.name.eq_ignore_ascii_case(name)
+                && can_be(owner, &origin.owner)
+                && can_be(vpc, &origin.vpc)
+        };
+        let found = self.origins.iter().filter(|(_, origin)| is_meant(origin));
+        found.map(|(id, _)| id.as_str()).collect()
+    }
+
+    fn take(&mut self, rule: &AwsRule) {
         let what = rule.text();
+        let identity = rule.identity();
+        if rule.has_tags {
+            self.tagged_rules.insert(identity.clone());
+        }
+        // Two commands tell of the same rules.
+        match self.seen.entry(identity) {
+            SeenPlace::Occupied(first) => {
+                if *first.get() != rule.description {
+                    let text = format!("{what}: description {:?}", rule.description);
+                    self.note(text, "the rule has another one in the files");
+                }
+                self.note_keys(&what, rule.unknown.iter().cloned());
+                return;
+            }
+            SeenPlace::Vacant(place) => drop(place.insert(rule.description.clone())),
+        }
         match self.rule(rule) {
             Ok((services, peer)) => {
                 self.note_keys(&what, rule.unknown.iter().cloned());
@@ -207,11 +277,6 @@ impl Conversion {
         {
             return Err("ICMP of one family and addresses of the other: it matches nothing".into());
         }
-        let group = &self.groups[&rule.group];
-        let rules = if rule.egress { &group.egress } else { &group.ingress };
-        if rules.iter().any(|other| other.services == services && other.peer == peer) {
-            return Err("the group has a rule that says the same".into());
-        }
         Ok((services, peer))
     }
 
@@ -232,6 +297,9 @@ impl Conversion {
             },
             AwsPeer::Group { id, name, owner, vpc } => match self.groups.get(id) {
                 Some(group) => Ok((Peer::Group(group.name.clone()), None)),
+                None if id.is_empty() && self.called(name, owner, vpc).len() > 1 => {
+                    Err(format!("several groups in the files are called {name}"))
+                }
                 None => {
                     let mut text = format!("group {}", if id.is_empty() { name } else { id });
                     if !owner.is_empty() {
@@ -246,8 +314,12 @@ impl Conversion {
         }
     }
 
-    fn finish(self) -> Imported {
+    fn finish(mut self) -> Imported {
         let rules = self.seen.len();
+        let mut told = HashSet::new();
+        self.left.retain(|left| left.is_rule || told.insert(left.to_string()));
+        // A lost rule matters more than anything else, and is not to drown.
+        self.left.sort_by_key(|left| !left.is_rule);
         let state = DesiredState {
             settings: sg_policy::model::Settings { quotas: self.quotas(), ..Default::default() },
             groups: self.groups.values().cloned().map(Into::into).collect(),
@@ -255,8 +327,17 @@ impl Conversion {
             interfaces: Vec::new().into(),
         };
         let rules_toml = format!("{}\n{}", self.head(rules), export::to_toml(&state));
+        let tagged = self.tagged();
         let Self { left: not_carried_over, carried_over, .. } = self;
-        Imported { rules_toml, rules, carried_over, not_carried_over }
+        Imported { rules_toml, rules, carried_over, not_carried_over, tagged }
+    }
+
+    fn tagged(&self) -> Tagged {
+        Tagged {
+            groups: self.tagged_groups.len(),
+            rules: self.tagged_rules.len(),
+            prefix_lists: self.tagged_lists.len(),
+        }
     }
 
     fn head(&self, rules: usize) -> String {
@@ -267,9 +348,11 @@ impl Conversion {
         let groups = self.groups.iter().map(|(id, group)| (id, &group.name));
         let lists = self.lists.iter().map(|(id, list)| (id, &list.name));
         lines.extend(groups.chain(lists).map(|(id, name)| format!("{id} = {name}")));
-        if !self.left.is_empty() {
+        let tags = self.tagged().text();
+        if !self.left.is_empty() || tags.is_some() {
             lines.push("Not carried over:".to_owned());
             lines.extend(self.left.iter().map(|left| format!("- {left}")));
+            lines.extend(tags.map(|tags| format!("- {tags}")));
         }
         let comment = |line: String| {
             let clean: String =
@@ -315,6 +398,17 @@ impl Conversion {
             groups_per_interface: number(groups_per_interface),
             rules_per_interface: number(rules_per_interface),
         }
+    }
+}
+
+impl Tagged {
+    /// One line for all; nothing if nothing has tags.
+    pub(crate) fn text(self) -> Option<String> {
+        let of = [(self.groups, "group"), (self.rules, "rule"), (self.prefix_lists, "prefix list")];
+        let counts: Vec<String> =
+            of.into_iter().filter(|(n, _)| *n > 0).map(|(n, what)| count(n, what)).collect();
+        (!counts.is_empty())
+            .then(|| format!("tags of {}: nothing here has tags", counts.join(", ")))
     }
 }
 

@@ -1,11 +1,12 @@
-//! What the AWS CLI prints, as far as it has to do with rules. What is not known here is kept, so that it
-//! can be told of.
+//! What the AWS CLI prints, as far as it has to do with rules. Keys that are not known are kept, so that
+//! the import can list them.
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Deserializer};
+use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
 
+use super::json;
 use crate::{
     error::{Error, Result},
     input::Input,
@@ -18,10 +19,10 @@ pub(super) type Unknown = Map<String, Value>;
 #[serde(rename_all = "PascalCase", default)]
 pub(super) struct Group {
     pub(super) group_id: String,
-    #[serde(deserialize_with = "text")]
     pub(super) group_name: String,
-    #[serde(deserialize_with = "text")]
     pub(super) description: String,
+    pub(super) owner_id: String,
+    pub(super) vpc_id: String,
     pub(super) ip_permissions: Vec<Permission>,
     pub(super) ip_permissions_egress: Vec<Permission>,
     #[serde(flatten)]
@@ -31,7 +32,6 @@ pub(super) struct Group {
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub(super) struct Permission {
-    #[serde(deserialize_with = "text")]
     pub(super) ip_protocol: String,
     pub(super) from_port: Option<i64>,
     pub(super) to_port: Option<i64>,
@@ -48,7 +48,6 @@ pub(super) struct Permission {
 pub(super) struct Range {
     #[serde(alias = "CidrIpv6")]
     pub(super) cidr_ip: String,
-    #[serde(deserialize_with = "text")]
     pub(super) description: String,
     #[serde(flatten)]
     pub(super) unknown: Unknown,
@@ -58,7 +57,6 @@ pub(super) struct Range {
 #[serde(rename_all = "PascalCase", default)]
 pub(super) struct ListId {
     pub(super) prefix_list_id: String,
-    #[serde(deserialize_with = "text")]
     pub(super) description: String,
     #[serde(flatten)]
     pub(super) unknown: Unknown,
@@ -68,15 +66,10 @@ pub(super) struct ListId {
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub(super) struct Pair {
-    #[serde(deserialize_with = "text")]
     pub(super) group_id: String,
-    #[serde(deserialize_with = "text")]
     pub(super) group_name: String,
-    #[serde(deserialize_with = "text")]
     pub(super) user_id: String,
-    #[serde(deserialize_with = "text")]
     pub(super) vpc_id: String,
-    #[serde(deserialize_with = "text")]
     pub(super) description: String,
     #[serde(flatten)]
     pub(super) unknown: Unknown,
@@ -88,18 +81,13 @@ pub(super) struct GroupRule {
     pub(super) security_group_rule_id: String,
     pub(super) group_id: String,
     pub(super) is_egress: bool,
-    #[serde(deserialize_with = "text")]
     pub(super) ip_protocol: String,
     pub(super) from_port: Option<i64>,
     pub(super) to_port: Option<i64>,
-    #[serde(deserialize_with = "text")]
     pub(super) cidr_ipv4: String,
-    #[serde(deserialize_with = "text")]
     pub(super) cidr_ipv6: String,
-    #[serde(deserialize_with = "text")]
     pub(super) prefix_list_id: String,
     pub(super) referenced_group_info: Option<Pair>,
-    #[serde(deserialize_with = "text")]
     pub(super) description: String,
     #[serde(flatten)]
     pub(super) unknown: Unknown,
@@ -109,9 +97,7 @@ pub(super) struct GroupRule {
 #[serde(rename_all = "PascalCase", default)]
 pub(super) struct List {
     pub(super) prefix_list_id: String,
-    #[serde(deserialize_with = "text")]
     pub(super) prefix_list_name: String,
-    #[serde(deserialize_with = "text")]
     pub(super) address_family: String,
     pub(super) max_entries: Option<u32>,
     /// `describe-prefix-lists` has the entries of AWS's own lists.
@@ -124,27 +110,57 @@ pub(super) struct List {
 #[serde(rename_all = "PascalCase", default)]
 pub(super) struct Entry {
     pub(super) cidr: String,
-    #[serde(deserialize_with = "text")]
     pub(super) description: String,
     #[serde(flatten)]
     pub(super) unknown: Unknown,
 }
 
-/// An absent text is often `null`.
-fn text<'de, D: Deserializer<'de>>(value: D) -> std::result::Result<String, D::Error> {
-    Ok(Option::deserialize(value)?.unwrap_or_default())
+/// The lists that documents hold, by their keys.
+const LISTS: [(&str, Kind); 4] = [
+    ("SecurityGroups", Kind::Group),
+    ("SecurityGroupRules", Kind::Rule),
+    ("PrefixLists", Kind::List),
+    ("Entries", Kind::Entry),
+];
+
+/// Keys of a document that say nothing about rules; SDKs add the second one.
+const NEXT_TOKEN: &str = "NextToken";
+const ABOUT_RESPONSE: &str = "ResponseMetadata";
+
+#[derive(Clone, Copy, Debug)]
+enum Kind {
+    Group,
+    Rule,
+    List,
+    Entry,
 }
 
-#[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct File {
-    security_groups: Option<Vec<Group>>,
-    security_group_rules: Option<Vec<GroupRule>>,
-    prefix_lists: Option<Vec<List>>,
-    entries: Option<Vec<Entry>>,
-    next_token: Option<String>,
-    #[serde(flatten)]
-    unknown: Unknown,
+impl Kind {
+    /// What an object is that stands alone, as `--query` and jq print it. The keys are those that no
+    /// other object of EC2's API has together.
+    fn of_alone(object: &Unknown) -> Option<Self> {
+        let has = |key| object.contains_key(key);
+        if has("GroupId") && (has("SecurityGroupRuleId") || has("IsEgress")) {
+            Some(Self::Rule)
+        } else if has("GroupId") && (has("IpPermissions") || has("IpPermissionsEgress")) {
+            Some(Self::Group)
+        } else if has("PrefixListId") && has("PrefixListName") {
+            Some(Self::List)
+        } else if has("Cidr") && object.keys().all(|key| key == "Cidr" || key == "Description") {
+            Some(Self::Entry)
+        } else {
+            None
+        }
+    }
+
+    /// The key without which the rest of the object is about nothing.
+    fn required(self) -> &'static str {
+        match self {
+            Self::Group | Self::Rule => "GroupId",
+            Self::List => "PrefixListId",
+            Self::Entry => "Cidr",
+        }
+    }
 }
 
 /// All files together.
@@ -159,32 +175,29 @@ pub(super) struct Documents {
     pub(super) pages: Vec<String>,
 }
 
+/// A file while it is read.
+struct Reader<'d> {
+    documents: &'d mut Documents,
+    name: &'d str,
+    /// The entries of each document that holds some, and of all that stand alone.
+    entries: Vec<Vec<Entry>>,
+    alone: Vec<Entry>,
+}
+
 impl Documents {
     pub(super) fn read(inputs: &[Input]) -> Result<Self> {
         let mut documents = Self::default();
         let mut entries = Vec::new();
         for input in inputs {
             let name = &input.name;
-            let file: File = serde_json::from_slice(&input.bytes).map_err(|error| {
-                Error::Usage(format!("{name} is not JSON as the AWS CLI prints it: {error}"))
-            })?;
-            let is_any = file.security_groups.is_some()
-                || file.security_group_rules.is_some()
-                || file.prefix_lists.is_some()
-                || file.entries.is_some();
-            if !is_any || !file.unknown.is_empty() {
-                return Err(Error::Usage(format!(
-                    "{name} is not what describe-security-groups, describe-security-group-rules, \
-                     describe-managed-prefix-lists or get-managed-prefix-list-entries prints"
-                )));
+            let mut reader =
+                Reader { documents: &mut documents, name, entries: Vec::new(), alone: Vec::new() };
+            for value in json::values(input)? {
+                reader.value(value)?;
             }
-            if file.next_token.is_some_and(|token| !token.is_empty()) {
-                documents.pages.push(name.clone());
-            }
-            documents.groups.extend(file.security_groups.into_iter().flatten());
-            documents.rules.extend(file.security_group_rules.into_iter().flatten());
-            documents.lists.extend(file.prefix_lists.into_iter().flatten());
-            entries.extend(file.entries.map(|entries| (name, entries)));
+            let Reader { entries: found, alone, .. } = reader;
+            entries.extend(found.into_iter().map(|entries| (name, entries)));
+            entries.extend((!alone.is_empty()).then_some((name, alone)));
         }
         let several = entries.len() > 1;
         for (name, entries) in entries {
@@ -209,5 +222,94 @@ impl Documents {
                  into its name, as in pl-0123456789abcdef0.json"
             ))),
         }
+    }
+}
+
+impl Reader<'_> {
+    /// A document, an object alone, or an array of either.
+    fn value(&mut self, value: Value) -> Result<()> {
+        match value {
+            Value::Null => Ok(()),
+            Value::Array(values) => values.into_iter().try_for_each(|value| self.value(value)),
+            Value::Object(object) => match Kind::of_alone(&object) {
+                Some(Kind::Entry) => {
+                    self.alone.push(self.item(Kind::Entry, Value::Object(object))?);
+                    Ok(())
+                }
+                Some(kind) => self.list(kind, Value::Object(object)),
+                None => self.document(object),
+            },
+            _ => Err(self.something_else()),
+        }
+    }
+
+    fn document(&mut self, object: Unknown) -> Result<()> {
+        if !object.keys().any(|key| LISTS.iter().any(|(list, _)| list == key)) {
+            return Err(self.something_else());
+        }
+        for (key, value) in object {
+            if let Some((_, kind)) = LISTS.iter().find(|(list, _)| *list == key) {
+                self.list(*kind, value)?;
+            } else if key == NEXT_TOKEN {
+                if value.as_str().is_some_and(|token| !token.is_empty()) {
+                    self.documents.pages.push(self.name.to_owned());
+                }
+            } else if key != ABOUT_RESPONSE {
+                return Err(self.something_else());
+            }
+        }
+        Ok(())
+    }
+
+    /// What stands under a document's key: a list, one object, or `null` for an empty list.
+    fn list(&mut self, kind: Kind, value: Value) -> Result<()> {
+        let items = match value {
+            Value::Null => Vec::new(),
+            Value::Array(items) => items,
+            one => vec![one],
+        };
+        match kind {
+            Kind::Group => {
+                let items = self.items(kind, items)?;
+                self.documents.groups.extend::<Vec<_>>(items);
+            }
+            Kind::Rule => {
+                let items = self.items(kind, items)?;
+                self.documents.rules.extend::<Vec<_>>(items);
+            }
+            Kind::List => {
+                let items = self.items(kind, items)?;
+                self.documents.lists.extend::<Vec<_>>(items);
+            }
+            Kind::Entry => {
+                let items = self.items(kind, items)?;
+                self.entries.push(items);
+            }
+        }
+        Ok(())
+    }
+
+    fn items<T: DeserializeOwned>(&self, kind: Kind, items: Vec<Value>) -> Result<Vec<T>> {
+        items.into_iter().map(|item| self.item(kind, item)).collect()
+    }
+
+    fn item<T: DeserializeOwned>(&self, kind: Kind, item: Value) -> Result<T> {
+        let key = kind.required();
+        let id = item.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
+        let name = self.name;
+        if id.is_empty() {
+            return Err(Error::Usage(format!("{name} has an object without {key}")));
+        }
+        serde_json::from_value(json::without_nulls(item)).map_err(|error| {
+            Error::Usage(format!("{name}: {id} is not as the AWS CLI prints it: {error}"))
+        })
+    }
+
+    fn something_else(&self) -> Error {
+        Error::Usage(format!(
+            "{} is not what describe-security-groups, describe-security-group-rules, \
+             describe-managed-prefix-lists or get-managed-prefix-list-entries prints",
+            self.name
+        ))
     }
 }

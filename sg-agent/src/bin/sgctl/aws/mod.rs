@@ -2,6 +2,7 @@
 
 mod convert;
 mod document;
+mod json;
 mod names;
 mod rule;
 #[cfg(test)]
@@ -22,7 +23,18 @@ pub(crate) struct Imported {
     /// Different rules that the files have.
     pub(crate) rules: usize,
     pub(crate) carried_over: usize,
+    /// Lost rules first.
     pub(crate) not_carried_over: Vec<Left>,
+    pub(crate) tagged: Tagged,
+}
+
+/// How many objects have tags, which there are none of here. They let nothing in, so they are counted
+/// instead of listed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub(crate) struct Tagged {
+    pub(crate) groups: usize,
+    pub(crate) rules: usize,
+    pub(crate) prefix_lists: usize,
 }
 
 /// Something that is not in the rules.toml.

@@ -2,13 +2,15 @@
 
 use std::mem::take;
 
+use ipnet::IpNet;
+use serde_json::Value;
 use sg_common::Family;
 use sg_policy::model::{IcmpMatch, PortRange, Services};
 
 use super::document::{GroupRule, Pair, Permission, Unknown};
 
 /// Whom a rule is about.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) enum AwsPeer {
     Cidr(String),
     /// By id.
@@ -35,10 +37,24 @@ pub(super) struct AwsRule {
     /// `sgr-…`, where the file says it.
     id: String,
     pub(super) unknown: Vec<String>,
+    pub(super) has_tags: bool,
 }
 
-/// What makes two rules the same.
-pub(super) type Identity = (String, bool, String, Option<i64>, Option<i64>, String);
+/// What makes two rules one, however the two commands spell them.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Identity {
+    group: String,
+    egress: bool,
+    traffic: Traffic,
+    peer: AwsPeer,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum Traffic {
+    Services(Services),
+    /// There is no such rule here.
+    AsWritten(String, Option<i64>, Option<i64>),
+}
 
 impl AwsRule {
     pub(super) fn of_permission(group: &str, egress: bool, permission: Permission) -> Vec<Self> {
@@ -64,11 +80,12 @@ impl AwsRule {
             group: group.to_owned(),
             egress,
             protocol: permission.ip_protocol.clone(),
-            from: permission.from_port,
-            to: permission.to_port,
+            from: number(permission.from_port),
+            to: number(permission.to_port),
             peer,
             description,
             id: String::new(),
+            has_tags: false,
             unknown: keys(&permission.unknown, &[]).chain(keys(&unknown, &PAIR)).collect(),
         };
         peers.into_iter().map(rule).collect()
@@ -93,23 +110,32 @@ impl AwsRule {
             group: rule.group_id,
             egress: rule.is_egress,
             protocol: rule.ip_protocol,
-            from: rule.from_port,
-            to: rule.to_port,
+            from: number(rule.from_port),
+            to: number(rule.to_port),
             peer,
             description: rule.description,
             id: rule.security_group_rule_id,
             unknown,
+            has_tags: has_tags(&rule.unknown),
         }
     }
 
     pub(super) fn identity(&self) -> Identity {
-        let peer = match &self.peer {
-            AwsPeer::Group { id, name, .. } if id.is_empty() => format!("group {name}"),
-            AwsPeer::Group { id, .. } | AwsPeer::List(id) => id.clone(),
-            AwsPeer::Cidr(cidr) => cidr.clone(),
-            AwsPeer::Nobody => String::new(),
+        let traffic = match self.services() {
+            Ok(services) => Traffic::Services(services),
+            Err(_) => Traffic::AsWritten(self.protocol.to_ascii_lowercase(), self.from, self.to),
         };
-        (self.group.clone(), self.egress, self.protocol.clone(), self.from, self.to, peer)
+        let peer = match &self.peer {
+            AwsPeer::Cidr(cidr) => AwsPeer::Cidr(
+                cidr.parse::<IpNet>().map_or_else(|_| cidr.clone(), |net| net.trunc().to_string()),
+            ),
+            AwsPeer::Group { id, .. } if !id.is_empty() => {
+                let (name, owner, vpc) = (String::new(), String::new(), String::new());
+                AwsPeer::Group { id: id.clone(), name, owner, vpc }
+            }
+            other => other.clone(),
+        };
+        Identity { group: self.group.clone(), egress: self.egress, traffic, peer }
     }
 
     /// For people: what is left out has to be found again.
@@ -144,7 +170,7 @@ impl AwsRule {
             other => {
                 let number = other.parse().map_err(|_| "the protocol is not known".to_owned())?;
                 match (self.from, self.to) {
-                    (None | Some(-1), None | Some(-1)) | (Some(0), Some(65535)) => {}
+                    (None, None) | (Some(0), Some(65535)) => {}
                     _ => return Err(format!("rules for protocol {number} have no ports here")),
                 }
                 Services::Protocol(number)
@@ -154,7 +180,7 @@ impl AwsRule {
 
     fn ports(&self) -> Result<PortRange, String> {
         match (self.from, self.to) {
-            (None | Some(-1), None | Some(-1)) => Ok(PortRange::ALL),
+            (None, None) => Ok(PortRange::ALL),
             (Some(from), Some(to)) => match (u16::try_from(from), u16::try_from(to)) {
                 (Ok(from), Ok(to)) if from <= to => Ok(PortRange { from, to }),
                 _ => Err("there are no such ports".to_owned()),
@@ -166,7 +192,7 @@ impl AwsRule {
     /// The type is in the place of the first port, the code in that of the last.
     fn icmp(&self) -> Result<IcmpMatch, String> {
         let number = |value: Option<i64>| match value {
-            None | Some(-1) => Ok(None),
+            None => Ok(None),
             Some(value) => u8::try_from(value)
                 .map(Some)
                 .map_err(|_| "there is no such ICMP type or code".to_owned()),
@@ -188,17 +214,34 @@ impl AwsPeer {
 /// Of a group as a peer: says how the way to it is, not whom it lets in.
 const PAIR: [&str; 2] = ["PeeringStatus", "VpcPeeringConnectionId"];
 
-/// Keys with something in them, but for those that identify only.
-pub(super) fn keys(unknown: &Unknown, known: &[&str]) -> impl Iterator<Item = String> {
-    let is_empty = |value: &serde_json::Value| match value {
-        serde_json::Value::Null => true,
-        serde_json::Value::Array(list) => list.is_empty(),
-        serde_json::Value::String(text) => text.is_empty(),
+/// -1 and an absent number are the same: describe-security-groups prints none for "all traffic", and
+/// describe-security-group-rules -1.
+fn number(value: Option<i64>) -> Option<i64> {
+    value.filter(|value| *value != -1)
+}
+
+const TAGS: &str = "Tags";
+
+pub(super) fn has_tags(unknown: &Unknown) -> bool {
+    unknown.get(TAGS).is_some_and(|tags| !is_empty(tags))
+}
+
+fn is_empty(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::Array(list) => list.is_empty(),
+        Value::Object(members) => members.is_empty(),
+        Value::String(text) => text.is_empty(),
         _ => false,
-    };
+    }
+}
+
+/// Keys with something in them, other than tags and those that identify only.
+pub(super) fn keys(unknown: &Unknown, known: &[&str]) -> impl Iterator<Item = String> {
     unknown
         .iter()
-        .filter(move |(key, value)| !known.contains(&key.as_str()) && !is_empty(value))
+        .filter(move |(key, _)| *key != TAGS && !known.contains(&key.as_str()))
+        .filter(|(_, value)| !is_empty(value))
         .map(|(key, _)| key.clone())
 }
 

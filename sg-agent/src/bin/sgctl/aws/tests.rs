@@ -1,3 +1,5 @@
+mod forms;
+
 use std::collections::BTreeSet;
 
 use proptest::prelude::*;
@@ -131,7 +133,11 @@ fn files_that_are_something_else() {
     for (name, value) in [
         ("instances.json", json!({ "Reservations": [] })),
         ("mixed.json", json!({ "SecurityGroups": [], "Vpcs": [] })),
-        ("list.json", json!([])),
+        ("groups of an instance.json", json!([{ "GroupId": "sg-1", "GroupName": "web" }])),
+        ("permission.json", json!({ "IpProtocol": "-1", "IpRanges": [] })),
+        ("nameless.json", json!({ "SecurityGroups": [{ "GroupName": "web" }] })),
+        ("number.json", json!([7])),
+        ("nothing.json", json!({})),
         ("entries.json", json!({ "Entries": [] })),
     ] {
         let error = import(&[input(name, &value)]).unwrap_err();
@@ -199,17 +205,43 @@ fn permission() -> impl Strategy<Value = Value> {
     )
 }
 
-/// Rules of a permission, as many as it has peers.
+/// Rules of a permission, as many as it has different peers, by what they mean.
 fn count(permission: &Value) -> BTreeSet<String> {
-    let fixed =
-        format!("{}{}{}", permission["IpProtocol"], permission["FromPort"], permission["ToPort"]);
     let lists = ["IpRanges", "Ipv6Ranges", "PrefixListIds", "UserIdGroupPairs"];
     let peers = lists.iter().flat_map(|key| permission[key].as_array().unwrap());
-    let mut all: BTreeSet<String> = peers.map(|peer| format!("{fixed}{peer}")).collect();
+    let traffic = meaning(permission);
+    let mut all: BTreeSet<String> = peers
+        .map(|peer| match peer["CidrIp"].as_str().or(peer["CidrIpv6"].as_str()) {
+            Some("10.1.2.3/8") => format!("{traffic} 10.0.0.0/8"),
+            Some("2001:db8::1/32") => format!("{traffic} 2001:db8::/32"),
+            Some(cidr) => format!("{traffic} {cidr}"),
+            None => format!("{traffic} {peer}"),
+        })
+        .collect();
     if all.is_empty() {
-        all.insert(fixed);
+        all.insert(traffic);
     }
     all
+}
+
+/// What a permission's protocol and ports mean: with "all traffic" ports mean nothing, and -1 is none.
+fn meaning(permission: &Value) -> String {
+    let number = |key: &str| permission[key].as_i64().filter(|number| *number != -1);
+    let ports = (number("FromPort"), number("ToPort"));
+    match permission["IpProtocol"].as_str().unwrap() {
+        "-1" => "all".to_owned(),
+        "tcp" | "6" => match ports {
+            (None, None) | (Some(0), Some(65535)) => "tcp all".to_owned(),
+            _ if permission["IpProtocol"] == "6" && !is_range(ports) => format!("6 {ports:?}"),
+            _ => format!("tcp {ports:?}"),
+        },
+        "47" if ports == (Some(0), Some(65535)) => "47 (None, None)".to_owned(),
+        protocol => format!("{protocol} {ports:?}"),
+    }
+}
+
+fn is_range(ports: (Option<i64>, Option<i64>)) -> bool {
+    matches!(ports, (Some(from), Some(to)) if from <= to && to <= 65535)
 }
 
 proptest! {

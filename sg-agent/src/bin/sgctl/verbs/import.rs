@@ -28,7 +28,7 @@ struct Aws {
     /// JSON files, in any order
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
-    /// Exit with 3 if something is not carried over
+    /// Exit with 3 if something other than tags is not carried over
     #[arg(long)]
     exit_code: bool,
     #[command(flatten)]
@@ -50,11 +50,14 @@ impl Args {
 
 /// What is at the top of the file, also for those who do not look there.
 fn tell(imported: &Imported) {
-    let Imported { rules, carried_over, not_carried_over, .. } = imported;
+    let Imported { rules, carried_over, not_carried_over, tagged, .. } = imported;
     let mut stderr = std::io::stderr().lock();
     // Nobody is left to tell when this fails.
     let _ = writeln!(stderr, "{carried_over} of {rules} rules are carried over");
     for left in not_carried_over {
         let _ = writeln!(stderr, "not carried over: {left}");
+    }
+    if let Some(tags) = tagged.text() {
+        let _ = writeln!(stderr, "not carried over: {tags}");
     }
 }
