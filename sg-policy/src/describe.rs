@@ -4,7 +4,7 @@ use std::{borrow::Cow, fmt};
 
 use sg_common::Direction;
 
-use crate::model::{IcmpMatch, Peer, PortRange, Rule, Services};
+use crate::model::{IcmpMatch, Names, Peer, PortRange, Rule, Services};
 
 /// `1 entry`, `2 entries`.
 pub fn count(number: usize, one: &str, many: &str) -> String {
@@ -63,19 +63,9 @@ impl fmt::Display for IcmpMatch {
     }
 }
 
-/// A CIDR, or the name of a group or a prefix list.
-impl fmt::Display for Peer {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Cidr(net) => net.fmt(f),
-            Self::Group(name) | Self::PrefixList(name) => f.write_str(name),
-        }
-    }
-}
-
 impl Rule {
     /// `web ingress tcp 443 from 0.0.0.0/0`, `web egress all to group db`.
-    pub fn text(&self, group: &str, way: Direction) -> String {
+    pub fn text(&self, group: &str, way: Direction, names: &Names<'_>) -> String {
         let preposition = match way {
             Direction::Ingress => "from",
             Direction::Egress => "to",
@@ -90,37 +80,43 @@ impl Rule {
             Peer::Group(_) => "group ",
             Peer::PrefixList(_) => "prefix list ",
         };
-        format!("{group} {} {services} {preposition} {kind}{}", direction(way), self.peer)
+        let (way, peer) = (direction(way), names.peer(&self.peer));
+        format!("{group} {way} {services} {preposition} {kind}{peer}")
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::RuleId;
+    use crate::model::{DesiredState, GroupId, PrefixList, PrefixListId, RuleId, SecurityGroup};
 
     #[test]
     fn rules_read_as_sentences() {
         let ports = |from, to| PortRange { from, to };
         let icmp = |kind, code| IcmpMatch { kind, code };
         let any = Peer::Cidr("0.0.0.0/0".parse().expect("a CIDR"));
+        let (db, lan) = (GroupId::of_name("db"), PrefixListId::of_name("lan"));
+        let state = DesiredState {
+            groups: vec![SecurityGroup::named("db").into()],
+            prefix_lists: vec![PrefixList::named("lan")],
+            ..DesiredState::default()
+        };
         let table = [
-            (Services::Tcp(ports(443, 443)), any.clone(), "tcp 443 from 0.0.0.0/0"),
-            (Services::Udp(ports(1, 2)), Peer::Group("db".into()), "udp 1-2 from group db"),
-            (Services::Udp(PortRange::ALL), any.clone(), "udp all from 0.0.0.0/0"),
-            (Services::All, Peer::PrefixList("lan".into()), "all from prefix list lan"),
-            (Services::Protocol(47), any.clone(), "protocol 47 from 0.0.0.0/0"),
-            (Services::Icmp(icmp(None, None)), any.clone(), "icmp all from 0.0.0.0/0"),
-            (
-                Services::Icmp(icmp(Some(3), Some(4))),
-                any.clone(),
-                "icmp type 3 code 4 from 0.0.0.0/0",
-            ),
+            (Services::Tcp(ports(443, 443)), any, "tcp 443 from 0.0.0.0/0"),
+            (Services::Udp(ports(1, 2)), Peer::Group(db), "udp 1-2 from group db"),
+            (Services::Udp(PortRange::ALL), any, "udp all from 0.0.0.0/0"),
+            (Services::All, Peer::PrefixList(lan), "all from prefix list lan"),
+            (Services::Protocol(47), any, "protocol 47 from 0.0.0.0/0"),
+            (Services::Icmp(icmp(None, None)), any, "icmp all from 0.0.0.0/0"),
+            (Services::Icmp(icmp(Some(3), Some(4))), any, "icmp type 3 code 4 from 0.0.0.0/0"),
             (Services::Icmpv6(icmp(Some(8), None)), any, "icmpv6 type 8 from 0.0.0.0/0"),
         ];
         for (services, peer, expected) in table {
             let rule = Rule { id: RuleId(0), services, peer, description: String::new() };
-            assert_eq!(rule.text("web", Direction::Ingress), format!("web ingress {expected}"));
+            assert_eq!(
+                rule.text("web", Direction::Ingress, &state.names()),
+                format!("web ingress {expected}")
+            );
         }
     }
 }

@@ -44,7 +44,7 @@ pub fn rules_allowing<'s>(
 ) -> Vec<(&'s SecurityGroup, &'s Rule)> {
     let Some(entry) = state.interfaces.get(entry) else { return Vec::new() };
     let members = Members::of(state, live);
-    let groups = entry.groups.iter().filter_map(|name| state.group(name));
+    let groups = entry.groups.iter().filter_map(|id| state.group(*id));
     let rules = groups
         .flat_map(|group| group.rules(traffic.direction).iter().map(move |rule| (group, rule)));
     let allowing = rules.filter(|(_, rule)| {
@@ -75,12 +75,12 @@ fn icmp(matched: IcmpMatch, detail: Detail) -> bool {
     matched.kind.is_none_or(|only| only == kind) && matched.code.is_none_or(|only| only == code)
 }
 
-fn is_peer(state: &DesiredState, members: &Members<'_>, peer: &Peer, address: IpAddr) -> bool {
+fn is_peer(state: &DesiredState, members: &Members, peer: &Peer, address: IpAddr) -> bool {
     match peer {
         Peer::Cidr(net) => net.contains(&address),
-        Peer::Group(name) => members.of_group(name).contains(&address),
-        Peer::PrefixList(name) => state
-            .prefix_list(name)
+        Peer::Group(id) => members.of_group(*id).contains(&address),
+        Peer::PrefixList(id) => state
+            .prefix_list(*id)
             .is_some_and(|list| list.entries.iter().any(|entry| entry.cidr.contains(&address))),
     }
 }

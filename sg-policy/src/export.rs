@@ -3,17 +3,18 @@
 use std::fmt::Write as _;
 
 use crate::model::{
-    DatapathChoice, DesiredState, IcmpMatch, Interface, OnRevoke, Peer, PortRange, PrefixList,
-    Quotas, Role, Rule, SecurityGroup, Services, Settings, Tracking,
+    DatapathChoice, DesiredState, IcmpMatch, Interface, Names, OnRevoke, Peer, PortRange,
+    PrefixList, Quotas, Role, Rule, SecurityGroup, Services, Settings, Tracking,
 };
 
 /// The text of a rules.toml; defaults are left out.
 pub fn to_toml(state: &DesiredState) -> String {
+    let names = state.names();
     let mut sections = vec![settings(&state.settings)];
     sections.extend(state.prefix_lists.iter().map(prefix_list));
-    sections.extend(state.groups.iter().map(|shared| group(shared)));
+    sections.extend(state.groups.iter().map(|shared| group(shared, &names)));
     let tracking = &state.settings.tracking;
-    sections.extend(state.interfaces.iter().map(|entry| interface(entry, tracking)));
+    sections.extend(state.interfaces.iter().map(|entry| interface(entry, tracking, &names)));
     sections.retain(|section| !section.is_empty());
     sections.join("\n")
 }
@@ -100,17 +101,17 @@ fn prefix_list(list: &PrefixList) -> String {
     lines.0
 }
 
-fn group(group: &SecurityGroup) -> String {
+fn group(group: &SecurityGroup, names: &Names<'_>) -> String {
     let mut lines = Lines::header("[[security_group]]");
     lines.key("name", &quoted(&group.name));
     lines.key_unless(group.description.is_empty(), "description", &quoted(&group.description));
-    lines.key_unless(group.ingress.is_empty(), "ingress", &rules(&group.ingress));
-    lines.key_unless(group.default_egress, "egress", &rules(&group.egress));
+    lines.key_unless(group.ingress.is_empty(), "ingress", &rules(&group.ingress, names));
+    lines.key_unless(group.default_egress, "egress", &rules(&group.egress, names));
     lines.0
 }
 
-fn rules(rules: &[Rule]) -> String {
-    tall(rules.chunk_by(together).map(rule_table))
+fn rules(rules: &[Rule], names: &Names<'_>) -> String {
+    tall(rules.chunk_by(together).map(|rules| rule_table(rules, names)))
 }
 
 /// Whether `next` can stand in one table with the rule before it, so that the table spells out to
@@ -131,7 +132,7 @@ fn peer_key(peer: &Peer) -> (u8, &'static str) {
 }
 
 /// One inline table for rules that differ in their peer only.
-fn rule_table(rules: &[Rule]) -> String {
+fn rule_table(rules: &[Rule], names: &Names<'_>) -> String {
     let services = &rules[0].services;
     let mut fields = match services {
         Services::Protocol(number) => vec![format!("protocol = {number}")],
@@ -143,8 +144,8 @@ fn rule_table(rules: &[Rule]) -> String {
         Services::All | Services::Protocol(_) => {}
     }
     for peers in rules.chunk_by(|a, b| peer_key(&a.peer) == peer_key(&b.peer)) {
-        let names = peers.iter().map(|rule| quoted(&rule.peer.to_string()));
-        fields.push(format!("{} = {}", peer_key(&peers[0].peer).1, flat(names)));
+        let named = peers.iter().map(|rule| quoted(&names.peer(&rule.peer).to_string()));
+        fields.push(format!("{} = {}", peer_key(&peers[0].peer).1, flat(named)));
     }
     if !rules[0].description.is_empty() {
         fields.push(format!("description = {}", quoted(&rules[0].description)));
@@ -165,11 +166,11 @@ fn icmp(matched: IcmpMatch) -> Vec<String> {
     kind.into_iter().chain(code).collect()
 }
 
-fn interface(entry: &Interface, defaults: &Tracking) -> String {
+fn interface(entry: &Interface, defaults: &Tracking, names: &Names<'_>) -> String {
     let mut lines = Lines::header("[[interface]]");
     lines.key("name", &quoted(&entry.name));
     lines.key_unless(entry.role == Role::Host, "role", "\"port\"");
-    lines.key("groups", &flat(entry.groups.iter().map(|name| quoted(name))));
+    lines.key("groups", &flat(entry.groups.iter().map(|id| quoted(names.group(*id)))));
     let addresses = entry.addresses.iter().map(|address| format!("\"{address}\""));
     lines.key_unless(entry.addresses.is_empty(), "addresses", &flat(addresses));
     if let Some(mac) = entry.mac {

@@ -1,10 +1,138 @@
-//! Rule ids: the same for the same rule of the same group on every host and in every run.
+//! Ids. Rules, groups and prefix lists of a file get theirs from names, the same on every host and in every
+//! run; those of a control plane come with their ids.
+
+use std::fmt;
 
 use ipnet::IpNet;
 use sg_common::Direction;
 use sha2::{Digest, Sha256};
 
-use crate::model::{IcmpMatch, Peer, PortRange, RuleId, Services};
+use crate::model::{IcmpMatch, PortRange, Services};
+
+/// Bits of an id: 17 hex digits.
+const BITS: u32 = 68;
+
+/// A number that is shown as its prefix and 17 hex digits.
+macro_rules! id {
+    ($(#[$doc:meta])* $name:ident, $prefix:literal) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub struct $name(pub u128);
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "{}{:017x}", $prefix, self.0 & ((1 << BITS) - 1))
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                fmt::Display::fmt(self, f)
+            }
+        }
+    };
+}
+
+id!(
+    /// `sgr-` and 17 hex digits. A file's are derived from the group's name and the rule's identity.
+    RuleId,
+    "sgr-"
+);
+id!(
+    /// `sg-` and 17 hex digits. A file's are derived from the group's name.
+    GroupId,
+    "sg-"
+);
+id!(
+    /// `pl-` and 17 hex digits. A file's are derived from the list's name.
+    PrefixListId,
+    "pl-"
+);
+id!(
+    /// `vpc-` and 17 hex digits.
+    VpcId,
+    "vpc-"
+);
+
+/// Twelve digits.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct AccountId(pub u64);
+
+impl fmt::Display for AccountId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:012}", self.0)
+    }
+}
+
+impl fmt::Debug for AccountId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// Whose a group or prefix list is, and where it belongs: names are unique within a scope.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Scope {
+    pub account: AccountId,
+    pub vpc: VpcId,
+}
+
+impl Scope {
+    /// Of what rules.toml defines: it knows neither accounts nor VPCs.
+    pub const FILE: Self = Self { account: AccountId(0), vpc: VpcId(0) };
+}
+
+impl Default for Scope {
+    fn default() -> Self {
+        Self::FILE
+    }
+}
+
+impl GroupId {
+    /// Of a file's group, whose name is spelt as its definition spells it.
+    pub fn of_name(name: &str) -> Self {
+        Self(of_name(b"sg group 1\0", name))
+    }
+}
+
+impl PrefixListId {
+    /// Of a file's prefix list, whose name is spelt as its definition spells it.
+    pub fn of_name(name: &str) -> Self {
+        Self(of_name(b"sg prefix list 1\0", name))
+    }
+}
+
+fn of_name(kind: &[u8], name: &str) -> u128 {
+    let mut hash = Sha256::new();
+    hash.update(kind);
+    text(&mut hash, name);
+    number(hash)
+}
+
+/// The first bits of a digest.
+fn number(hash: Sha256) -> u128 {
+    let digest = hash.finalize();
+    let high = digest[..16].iter().fold(0, |sum, byte| sum << 8 | u128::from(*byte));
+    high >> (128 - BITS)
+}
+
+/// A peer with the name that a file calls it by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NamedPeer<'n> {
+    Cidr(IpNet),
+    Group(&'n str),
+    PrefixList(&'n str),
+}
+
+/// A CIDR, or the name of a group or a prefix list.
+impl fmt::Display for NamedPeer<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Cidr(net) => net.fmt(f),
+            Self::Group(name) | Self::PrefixList(name) => f.write_str(name),
+        }
+    }
+}
 
 /// Gives the ids of one group's rules of one direction.
 #[derive(Clone, Debug)]
@@ -22,30 +150,28 @@ impl RuleIds {
 
     /// Every field is of fixed length or preceded by its length, so different rules never hash the
     /// same bytes. The encoding is for ever: ids are in people's scripts and logs.
-    pub fn id(&self, services: Services, peer: &Peer) -> RuleId {
+    pub fn id(&self, services: Services, peer: NamedPeer<'_>) -> RuleId {
         let mut hash = self.0.clone();
         hash.update(encode(services));
         match peer {
-            Peer::Cidr(IpNet::V4(net)) => {
+            NamedPeer::Cidr(IpNet::V4(net)) => {
                 hash.update([4, net.prefix_len()]);
                 hash.update(net.network().octets());
             }
-            Peer::Cidr(IpNet::V6(net)) => {
+            NamedPeer::Cidr(IpNet::V6(net)) => {
                 hash.update([6, net.prefix_len()]);
                 hash.update(net.network().octets());
             }
-            Peer::Group(name) => {
+            NamedPeer::Group(name) => {
                 hash.update(b"g");
                 text(&mut hash, name);
             }
-            Peer::PrefixList(name) => {
+            NamedPeer::PrefixList(name) => {
                 hash.update(b"l");
                 text(&mut hash, name);
             }
         }
-        let digest = hash.finalize();
-        let high = digest[..16].iter().fold(0, |sum, byte| sum << 8 | u128::from(*byte));
-        RuleId(high >> (128 - 68))
+        RuleId(number(hash))
     }
 }
 
@@ -77,8 +203,8 @@ fn encode(services: Services) -> [u8; 5] {
 mod tests {
     use super::*;
 
-    fn cidr(text: &str) -> Peer {
-        Peer::Cidr(text.parse().expect("a CIDR"))
+    fn cidr(text: &str) -> NamedPeer<'static> {
+        NamedPeer::Cidr(text.parse().expect("a CIDR"))
     }
 
     #[test]
@@ -90,14 +216,8 @@ mod tests {
             ("web", Direction::Egress, https, cidr("0.0.0.0/0"), "sgr-7e29aecb7f0aed943"),
             ("Web", Direction::Ingress, https, cidr("0.0.0.0/0"), "sgr-25dc7a9269d9fccaf"),
             ("web", Direction::Ingress, https, cidr("::/0"), "sgr-41ae1b03b62776536"),
-            ("web", Direction::Ingress, ping, Peer::Group("db".into()), "sgr-051fd54b568de62be"),
-            (
-                "web",
-                Direction::Ingress,
-                ping,
-                Peer::PrefixList("db".into()),
-                "sgr-c14942c6b23e867ab",
-            ),
+            ("web", Direction::Ingress, ping, NamedPeer::Group("db"), "sgr-051fd54b568de62be"),
+            ("web", Direction::Ingress, ping, NamedPeer::PrefixList("db"), "sgr-c14942c6b23e867ab"),
             (
                 "web",
                 Direction::Ingress,
@@ -108,8 +228,23 @@ mod tests {
             ("web", Direction::Ingress, Services::All, cidr("10.0.0.0/8"), "sgr-157d1ef5708a95f1d"),
         ];
         for (group, direction, services, peer, expected) in table {
-            let id = RuleIds::new(group, direction).id(services, &peer);
+            let id = RuleIds::new(group, direction).id(services, peer);
             assert_eq!(id.to_string(), expected, "{group} {direction:?} {services:?} {peer:?}");
         }
+    }
+
+    #[test]
+    fn ids_of_names_are_for_ever() {
+        let table = [
+            ("web", "sg-77e5dd816acb6a900", "pl-572c267859d2e1288"),
+            ("Web", "sg-40e1b23b7528d2e11", "pl-8a247db6139b2ba0e"),
+            ("", "sg-94e6c74ecda345c43", "pl-59f90af8266695d01"),
+        ];
+        for (name, group, list) in table {
+            assert_eq!(GroupId::of_name(name).to_string(), group, "{name}");
+            assert_eq!(PrefixListId::of_name(name).to_string(), list, "{name}");
+        }
+        assert_eq!(Scope::FILE.account.to_string(), "000000000000");
+        assert_eq!(Scope::FILE.vpc.to_string(), "vpc-00000000000000000");
     }
 }

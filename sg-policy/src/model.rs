@@ -5,7 +5,6 @@
 //! host bits zeroed and fit their rule's family, no rule stands twice in a group, quotas hold.
 
 use std::{
-    fmt,
     hash::{Hash, Hasher},
     net::IpAddr,
     sync::Arc,
@@ -15,7 +14,11 @@ use foldhash::{HashMap, HashMapExt as _};
 use ipnet::IpNet;
 use sg_common::{Direction, Family};
 
-use crate::shared::{Shared, SharedVec};
+pub use crate::id::{GroupId, PrefixListId, RuleId};
+use crate::{
+    id::{NamedPeer, Scope},
+    shared::{Shared, SharedVec},
+};
 
 /// Everything that `sgctl apply` sets.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -86,8 +89,10 @@ impl Default for Quotas {
     }
 }
 
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PrefixList {
+    pub id: PrefixListId,
+    pub scope: Scope,
     pub name: String,
     pub description: String,
     /// What the list weighs in quotas.
@@ -98,6 +103,21 @@ pub struct PrefixList {
     pub entries: Arc<Vec<PrefixEntry>>,
 }
 
+impl PrefixList {
+    /// A file's list of this name, without entries.
+    pub fn named(name: &str) -> Self {
+        Self {
+            id: PrefixListId::of_name(name),
+            scope: Scope::FILE,
+            name: name.to_owned(),
+            description: String::new(),
+            max_entries: 0,
+            family: None,
+            entries: Arc::default(),
+        }
+    }
+}
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PrefixEntry {
     pub cidr: IpNet,
@@ -106,6 +126,8 @@ pub struct PrefixEntry {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SecurityGroup {
+    pub id: GroupId,
+    pub scope: Scope,
     pub name: String,
     pub description: String,
     pub ingress: Vec<Rule>,
@@ -116,6 +138,19 @@ pub struct SecurityGroup {
 }
 
 impl SecurityGroup {
+    /// A file's group of this name, without rules.
+    pub fn named(name: &str) -> Self {
+        Self {
+            id: GroupId::of_name(name),
+            scope: Scope::FILE,
+            name: name.to_owned(),
+            description: String::new(),
+            ingress: Vec::new(),
+            egress: Vec::new(),
+            default_egress: false,
+        }
+    }
+
     pub fn rules(&self, direction: Direction) -> &[Rule] {
         match direction {
             Direction::Ingress => &self.ingress,
@@ -132,22 +167,6 @@ pub struct Rule {
     pub peer: Peer,
     /// Not part of a rule's identity.
     pub description: String,
-}
-
-/// `sgr-` and 17 hex digits, derived from the group's name and the rule's identity.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct RuleId(pub u128);
-
-impl fmt::Display for RuleId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "sgr-{:017x}", self.0 & ((1 << 68) - 1))
-    }
-}
-
-impl fmt::Debug for RuleId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
-    }
 }
 
 /// Which traffic a rule is about.
@@ -184,13 +203,11 @@ pub struct IcmpMatch {
 }
 
 /// Whom a rule is about: the source of ingress, the destination of egress.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Peer {
     Cidr(IpNet),
-    /// Name of a group, spelt as its definition spells it.
-    Group(String),
-    /// Name of a prefix list, spelt as its definition spells it.
-    PrefixList(String),
+    Group(GroupId),
+    PrefixList(PrefixListId),
 }
 
 /// In one go, where [`IpNet`] gives a hasher byte after byte.
@@ -206,7 +223,7 @@ impl Hash for Peer {
                 state.write_u128(net.network().to_bits());
                 state.write_u8(net.prefix_len());
             }
-            Self::Group(name) | Self::PrefixList(name) => name.hash(state),
+            Self::Group(GroupId(id)) | Self::PrefixList(PrefixListId(id)) => state.write_u128(*id),
         }
     }
 }
@@ -216,8 +233,8 @@ pub struct Interface {
     /// Exact name, or a glob (`*`, `?`, `[...]`).
     pub name: String,
     pub role: Role,
-    /// Spelt as the groups' definitions spell them, in the file's order, none twice.
-    pub groups: Vec<String>,
+    /// In the file's order, none twice.
+    pub groups: Vec<GroupId>,
     /// Empty: for host role the interface's own addresses; for port role none.
     pub addresses: Vec<IpAddr>,
     pub mac: Option<[u8; 6]>,
@@ -249,12 +266,18 @@ pub enum DatapathChoice {
 }
 
 impl DesiredState {
-    pub fn group(&self, name: &str) -> Option<&SecurityGroup> {
-        self.groups.iter().map(|group| &**group).find(|group| group.name == name)
+    pub fn group(&self, id: GroupId) -> Option<&SecurityGroup> {
+        self.groups.iter().map(|group| &**group).find(|group| group.id == id)
     }
 
-    pub fn prefix_list(&self, name: &str) -> Option<&PrefixList> {
-        self.prefix_lists.iter().find(|list| list.name == name)
+    pub fn prefix_list(&self, id: PrefixListId) -> Option<&PrefixList> {
+        self.prefix_lists.iter().find(|list| list.id == id)
+    }
+
+    pub fn names(&self) -> Names<'_> {
+        let groups = self.groups.iter().map(|group| (group.id, group.name.as_str()));
+        let lists = self.prefix_lists.iter().map(|list| (list.id, list.name.as_str()));
+        Names { groups: groups.collect(), lists: lists.collect() }
     }
 
     /// Index of the entry that an interface of this name falls under: exact names before globs,
@@ -267,6 +290,36 @@ impl DesiredState {
                     && glob::Pattern::new(&entry.name).is_ok_and(|pattern| pattern.matches(name))
             })
         })
+    }
+}
+
+/// What people call a state's groups and prefix lists.
+#[derive(Clone, Debug, Default)]
+pub struct Names<'s> {
+    groups: HashMap<GroupId, &'s str>,
+    lists: HashMap<PrefixListId, &'s str>,
+}
+
+impl<'s> Names<'s> {
+    /// Empty for a group that the state does not have.
+    pub fn group(&self, id: GroupId) -> &'s str {
+        self.groups.get(&id).copied().unwrap_or_default()
+    }
+
+    pub fn prefix_list(&self, id: PrefixListId) -> &'s str {
+        self.lists.get(&id).copied().unwrap_or_default()
+    }
+
+    pub fn groups(&self, ids: &[GroupId]) -> Vec<String> {
+        ids.iter().map(|id| self.group(*id).to_owned()).collect()
+    }
+
+    pub fn peer(&self, peer: &Peer) -> NamedPeer<'s> {
+        match peer {
+            Peer::Cidr(net) => NamedPeer::Cidr(*net),
+            Peer::Group(id) => NamedPeer::Group(self.group(*id)),
+            Peer::PrefixList(id) => NamedPeer::PrefixList(self.prefix_list(*id)),
+        }
     }
 }
 
@@ -288,15 +341,15 @@ pub struct LiveInterface {
 
 /// Addresses of each group's members: of every entry that carries the group, there now or not.
 #[derive(Debug)]
-pub struct Members<'a>(HashMap<&'a str, Vec<IpAddr>>);
+pub struct Members(HashMap<GroupId, Vec<IpAddr>>);
 
-impl<'a> Members<'a> {
-    pub fn of(state: &'a DesiredState, live: &[LiveInterface]) -> Self {
+impl Members {
+    pub fn of(state: &DesiredState, live: &[LiveInterface]) -> Self {
         let mut own: HashMap<usize, Vec<IpAddr>> = HashMap::new();
         for interface in live {
             own.entry(interface.entry).or_default().extend(&interface.addresses);
         }
-        let mut members: HashMap<&str, Vec<IpAddr>> = HashMap::new();
+        let mut members: HashMap<GroupId, Vec<IpAddr>> = HashMap::new();
         for (index, entry) in state.interfaces.iter().enumerate() {
             let addresses: &[IpAddr] = match own.get(&index) {
                 _ if !entry.addresses.is_empty() => &entry.addresses,
@@ -304,7 +357,7 @@ impl<'a> Members<'a> {
                 _ => continue,
             };
             for group in &entry.groups {
-                members.entry(group).or_default().extend(addresses);
+                members.entry(*group).or_default().extend(addresses);
             }
         }
         for addresses in members.values_mut() {
@@ -315,7 +368,7 @@ impl<'a> Members<'a> {
     }
 
     /// Sorted; none of a group that nobody carries.
-    pub fn of_group(&self, group: &str) -> &[IpAddr] {
-        self.0.get(group).map_or(&[], |members| members)
+    pub fn of_group(&self, group: GroupId) -> &[IpAddr] {
+        self.0.get(&group).map_or(&[], |members| members)
     }
 }

@@ -7,6 +7,7 @@ mod tests;
 use std::{
     collections::{HashMap, HashSet},
     fmt::Display,
+    hash::Hash,
     sync::Arc,
 };
 
@@ -17,8 +18,8 @@ use crate::{
     describe,
     export::mac_text,
     model::{
-        DatapathChoice, DesiredState, Interface, OnRevoke, PrefixList, Role, Rule, RuleId,
-        SecurityGroup, Settings, Tracking,
+        DatapathChoice, DesiredState, GroupId, Interface, Names, OnRevoke, PrefixList,
+        PrefixListId, Role, Rule, RuleId, SecurityGroup, Settings, Tracking,
     },
 };
 
@@ -69,33 +70,44 @@ pub struct Change {
     pub id: String,
     /// For people: `web ingress tcp 443 from 0.0.0.0/0`.
     pub text: String,
-    /// The group of a rule or security group, the name of a prefix list, interface or setting.
-    pub object: String,
+    pub object: Object,
     /// Whether any packet may fare differently; false for descriptions and quotas.
     pub policy: bool,
+}
+
+/// What a change is about.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Object {
+    /// The group itself, or the one that a rule is of.
+    Group(GroupId),
+    PrefixList(PrefixListId),
+    /// An entry's name.
+    Interface(String),
+    /// Its key.
+    Setting(String),
 }
 
 /// The changes that turn `old` into `new`: settings, prefix lists, groups with their rules,
 /// interfaces. Empty if both mean the same; the order of rules, groups and addresses means nothing.
 pub fn diff(old: &DesiredState, new: &DesiredState) -> Vec<Change> {
-    let mut changes = Vec::new();
+    let (mut changes, names) = (Vec::new(), (&old.names(), &new.names()));
     settings(&old.settings, &new.settings, &mut changes);
     let sides = (old.prefix_lists.iter(), new.prefix_lists.iter());
-    pair(sides, |list| &list.name, |old, new| prefix_list(old, new, &mut changes));
+    pair(sides, |list| list.id, |old, new| prefix_list(old, new, &mut changes));
     let sides = (old.groups.iter(), new.groups.iter());
     pair(
         sides,
-        |group| &group.name,
+        |group| group.id,
         |old, new| {
-            group(old.map(|old| &**old), new.map(|new| &**new), &mut changes);
+            group(old.map(|old| &**old), new.map(|new| &**new), names, &mut changes);
         },
     );
     let sides = (old.interfaces.iter(), new.interfaces.iter());
     pair(
         sides,
-        |entry| &entry.name,
+        |entry| entry.name.as_str(),
         |before, after| {
-            interface((before, &old.settings), (after, &new.settings), &mut changes);
+            interface((before, &old.settings), (after, &new.settings), names, &mut changes);
         },
     );
     glob_order(old, new, &mut changes);
@@ -106,9 +118,9 @@ pub fn diff(old: &DesiredState, new: &DesiredState) -> Vec<Change> {
 pub fn is_same(old: &DesiredState, new: &DesiredState) -> bool {
     let lists = old.prefix_lists.iter().zip(&new.prefix_lists);
     let mut lists =
-        lists.filter(|(old, new)| old.name == new.name && !Arc::ptr_eq(&old.entries, &new.entries));
+        lists.filter(|(old, new)| old.id == new.id && !Arc::ptr_eq(&old.entries, &new.entries));
     let groups = old.groups.iter().zip(&new.groups);
-    let mut groups = groups.filter(|(old, new)| old.name == new.name);
+    let mut groups = groups.filter(|(old, new)| old.id == new.id && !old.is(new));
     let differs = lists.any(|(old, new)| has_other(&old.entries, &new.entries, |entry| entry.cidr))
         || groups.any(|(old, new)| {
             Direction::BOTH.into_iter().any(|direction| {
@@ -127,24 +139,37 @@ fn has_other<T, K: PartialEq>(old: &[T], new: &[T], key: impl Fn(&T) -> K) -> bo
             .is_some_and(|moved| old.iter().all(|old| key(old) != moved))
 }
 
-/// Calls `each` with what has the same name on both sides: first what the new side has, in its
+/// Calls `each` with what has the same key on both sides: first what the new side has, in its
 /// order, then what only the old side had.
-fn pair<'s, T: 's, I: Iterator<Item = &'s T> + Clone>(
+fn pair<'s, T: 's, K: Hash + Eq, I: Iterator<Item = &'s T> + Clone>(
     (old, new): (I, I),
-    name: impl Fn(&T) -> &str,
+    key: impl Fn(&'s T) -> K,
     mut each: impl FnMut(Option<&'s T>, Option<&'s T>),
 ) {
-    let mut before: HashMap<&str, &T> = old.clone().map(|item| (name(item), item)).collect();
+    let mut before: HashMap<K, &T> = old.clone().map(|item| (key(item), item)).collect();
     for item in new {
-        each(before.remove(name(item)), Some(item));
+        each(before.remove(&key(item)), Some(item));
     }
-    for item in old.filter(|item| before.contains_key(name(item))) {
+    for item in old.filter(|item| before.contains_key(&key(item))) {
         each(Some(item), None);
     }
 }
 
-fn change(op: Op, kind: Kind, name: &str, text: String) -> Change {
-    Change { op, kind, id: name.to_owned(), text, object: name.to_owned(), policy: true }
+/// Names of the old state and of the new one.
+type Sides<'n> = (&'n Names<'n>, &'n Names<'n>);
+
+fn change(op: Op, object: Object, name: &str, text: String) -> Change {
+    let kind = match object {
+        Object::Group(_) => Kind::SecurityGroup,
+        Object::PrefixList(_) => Kind::PrefixList,
+        Object::Interface(_) => Kind::Interface,
+        Object::Setting(_) => Kind::Setting,
+    };
+    Change { op, kind, id: name.to_owned(), text, object, policy: true }
+}
+
+fn interface_change(op: Op, name: &str, text: String) -> Change {
+    change(op, Object::Interface(name.to_owned()), name, text)
 }
 
 /// `what: old -> new` for each that differs.
@@ -157,7 +182,10 @@ fn settings(old: &Settings, new: &Settings, changes: &mut Vec<Change>) {
     let mut compare = |key: &str, old: String, new: String, policy| {
         if old != new {
             let text = format!("{key}: {old} -> {new}");
-            changes.push(Change { policy, ..change(Op::Modify, Kind::Setting, key, text) });
+            changes.push(Change {
+                policy,
+                ..change(Op::Modify, Object::Setting(key.to_owned()), key, text)
+            });
         }
     };
     let flag = |value: bool| value.to_string();
@@ -196,7 +224,7 @@ fn prefix_list(old: Option<&PrefixList>, new: Option<&PrefixList>, changes: &mut
     };
     let text =
         format!("{} ({})", list.name, describe::count(list.entries.len(), "entry", "entries"));
-    changes.push(change(op, Kind::PrefixList, &list.name, text));
+    changes.push(change(op, Object::PrefixList(list.id), &list.name, text));
 }
 
 fn modified_list(old: &PrefixList, new: &PrefixList, changes: &mut Vec<Change>) {
@@ -222,7 +250,8 @@ fn modified_list(old: &PrefixList, new: &PrefixList, changes: &mut Vec<Change>) 
     }
     if !parts.is_empty() {
         let text = format!("{}: {}", new.name, parts.join(", "));
-        changes.push(Change { policy, ..change(Op::Modify, Kind::PrefixList, &new.name, text) });
+        let object = Object::PrefixList(new.id);
+        changes.push(Change { policy, ..change(Op::Modify, object, &new.name, text) });
     }
 }
 
@@ -236,13 +265,18 @@ fn shorten(parts: &mut Vec<String>) {
     }
 }
 
-fn group(old: Option<&SecurityGroup>, new: Option<&SecurityGroup>, changes: &mut Vec<Change>) {
-    let Some(name) = new.or(old).map(|group| group.name.as_str()) else { return };
-    let whole = |op| change(op, Kind::SecurityGroup, name, name.to_owned());
+fn group(
+    old: Option<&SecurityGroup>,
+    new: Option<&SecurityGroup>,
+    names: Sides<'_>,
+    changes: &mut Vec<Change>,
+) {
+    let Some(SecurityGroup { id, name, .. }) = new.or(old) else { return };
+    let whole = |op| change(op, Object::Group(*id), name, name.to_owned());
     match (old, new) {
         (Some(old), Some(new)) if old.description != new.description => {
             let text = format!("{name}: description");
-            let change = change(Op::Modify, Kind::SecurityGroup, name, text);
+            let change = change(Op::Modify, Object::Group(*id), name, text);
             changes.push(Change { policy: false, ..change });
         }
         (None, Some(_)) => changes.push(whole(Op::Add)),
@@ -250,7 +284,8 @@ fn group(old: Option<&SecurityGroup>, new: Option<&SecurityGroup>, changes: &mut
         _ => {}
     }
     for direction in Direction::BOTH {
-        rules(name, direction, (rules_of(old, direction), rules_of(new, direction)), changes);
+        let sides = (rules_of(old, direction), rules_of(new, direction));
+        rules((*id, name), direction, sides, names, changes);
     }
 }
 
@@ -259,57 +294,62 @@ fn rules_of(group: Option<&SecurityGroup>, direction: Direction) -> &[Rule] {
 }
 
 fn rules(
-    group: &str,
+    (group, name): (GroupId, &str),
     direction: Direction,
     (old, new): (&[Rule], &[Rule]),
+    (old_names, new_names): Sides<'_>,
     changes: &mut Vec<Change>,
 ) {
     if old == new {
         return;
     }
-    let mut push = |op, rule: &Rule, policy| {
+    let mut push = |op, rule: &Rule, names: &Names<'_>, policy| {
         changes.push(Change {
             op,
             kind: Kind::Rule,
             id: rule.id.to_string(),
-            text: rule.text(group, direction),
-            object: group.to_owned(),
+            text: rule.text(name, direction, names),
+            object: Object::Group(group),
             policy,
         });
     };
     let mut before: HashMap<RuleId, &Rule> = old.iter().map(|rule| (rule.id, rule)).collect();
     for rule in new {
         match before.remove(&rule.id) {
-            None => push(Op::Add, rule, true),
-            Some(old) if old.description != rule.description => push(Op::Modify, rule, false),
+            None => push(Op::Add, rule, new_names, true),
+            Some(old) if old.description != rule.description => {
+                push(Op::Modify, rule, new_names, false);
+            }
             Some(_) => {}
         }
     }
     for rule in old.iter().filter(|rule| before.contains_key(&rule.id)) {
-        push(Op::Remove, rule, true);
+        push(Op::Remove, rule, old_names, true);
     }
 }
 
 fn interface(
     (old, old_settings): (Option<&Interface>, &Settings),
     (new, new_settings): (Option<&Interface>, &Settings),
+    names: Sides<'_>,
     changes: &mut Vec<Change>,
 ) {
-    let (op, entry) = match (old, new) {
+    let (op, entry, of) = match (old, new) {
         (Some(old), Some(new)) => {
-            let parts = entry_differences((old, old_settings), (new, new_settings));
+            let parts = entry_differences((old, old_settings), (new, new_settings), names);
             if !parts.is_empty() {
                 let text = format!("{}: {}", new.name, parts.join(", "));
-                changes.push(change(Op::Modify, Kind::Interface, &new.name, text));
+                changes.push(interface_change(Op::Modify, &new.name, text));
             }
             return;
         }
-        (None, Some(entry)) => (Op::Add, entry),
-        (Some(entry), None) => (Op::Remove, entry),
+        (None, Some(entry)) => (Op::Add, entry, names.1),
+        (Some(entry), None) => (Op::Remove, entry, names.0),
         (None, None) => return,
     };
-    let text = format!("{} role {} groups {}", entry.name, role(entry), entry.groups.join(", "));
-    changes.push(change(op, Kind::Interface, &entry.name, text));
+    let groups = of.groups(&entry.groups).join(", ");
+    let text = format!("{} role {} groups {groups}", entry.name, role(entry));
+    changes.push(interface_change(op, &entry.name, text));
 }
 
 fn role(entry: &Interface) -> &'static str {
@@ -322,6 +362,7 @@ fn role(entry: &Interface) -> &'static str {
 fn entry_differences(
     (old, old_settings): (&Interface, &Settings),
     (new, new_settings): (&Interface, &Settings),
+    names: Sides<'_>,
 ) -> Vec<String> {
     let datapath = |entry: &Interface| match entry.datapath {
         DatapathChoice::Auto => "auto",
@@ -336,7 +377,11 @@ fn entry_differences(
         ("source_check", check(old), check(new)),
         ("datapath", datapath(old).to_owned(), datapath(new).to_owned()),
     ]);
-    parts.extend(set_difference("groups", &old.groups, &new.groups));
+    parts.extend(set_difference(
+        "groups",
+        &names.0.groups(&old.groups),
+        &names.1.groups(&new.groups),
+    ));
     parts.extend(set_difference("addresses", &old.addresses, &new.addresses));
     let settings = times(&old_settings.tracking, &new_settings.tracking);
     for (time, set) in times(&old.tracking, &new.tracking).into_iter().zip(settings) {
@@ -369,7 +414,7 @@ fn glob_order(old: &DesiredState, new: &DesiredState, changes: &mut Vec<Change>)
     for (before, after) in globs(old, new).iter().zip(&globs(new, old)) {
         if before != after {
             let text = format!("{after}: order among the globs");
-            changes.push(change(Op::Modify, Kind::Interface, after, text));
+            changes.push(interface_change(Op::Modify, after, text));
         }
     }
 }

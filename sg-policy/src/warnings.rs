@@ -151,19 +151,19 @@ impl Found {
         for entry in &state.interfaces {
             let can_have = entry.role == Role::Host || !entry.addresses.is_empty();
             let groups = if can_have { &mut with_members } else { &mut without };
-            groups.extend(entry.groups.iter().map(String::as_str));
+            groups.extend(entry.groups.iter().copied());
         }
         for group in &state.groups {
-            let name = group.name.as_str();
-            if with_members.contains(name) || !without.contains(name) {
+            if with_members.contains(&group.id) || !without.contains(&group.id) {
                 continue;
             }
             let mut rules = state.groups.iter().flat_map(|group| {
                 let all = group.ingress.iter().chain(&group.egress);
                 all.map(move |rule| (&group.name, &rule.peer))
             });
-            let named = rules.find(|(_, peer)| matches!(peer, Peer::Group(peer) if peer == name));
+            let named = rules.find(|(_, peer)| **peer == Peer::Group(group.id));
             if let Some((by, _)) = named {
+                let name = &group.name;
                 self.add(format!(
                     "group \"{name}\" as a peer in group \"{by}\" matches nothing: the interfaces in \
                      it have role \"port\" and no `addresses`"

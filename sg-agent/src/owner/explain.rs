@@ -46,13 +46,14 @@ impl<D: Dataplane> Owner<D> {
             return Err(Error::Conflict(text));
         };
         let rules = rules_allowing(self.rules(), &self.live, entry, &traffic(&packet));
+        let names = self.rules().names();
         Ok(Explanation {
             verdict: if reason.allowed() { "allow" } else { "deny" }.to_owned(),
             reason: reason.name().to_owned(),
             flow: answer.flow.and_then(|flow| self.shown_flow(&flow)),
             rules: rules
                 .into_iter()
-                .map(|(group, rule)| shown_rule(&group.name, packet.direction, rule))
+                .map(|(group, rule)| shown_rule(&group.name, packet.direction, rule, &names))
                 .collect(),
         })
     }

@@ -8,7 +8,7 @@ use sg_common::{
 };
 use sg_policy::{
     DesiredState, describe,
-    model::{DatapathChoice, Interface, Members, Role, Rule},
+    model::{DatapathChoice, Interface, Members, Names, Role, Rule},
     rules::source::Source,
 };
 
@@ -27,6 +27,7 @@ impl<D: Dataplane> Owner<D> {
         let used = self.live_flows();
         let capacity = self.dataplane.capacity();
         let mut others = self.dataplane.others();
+        let names = self.rules().names();
         let filtered = self.filtered.iter().filter_map(|(&ifindex, held)| {
             let entry = &self.rules().interfaces[held.entry?];
             let row = self.dataplane.counters(held.slot);
@@ -39,7 +40,7 @@ impl<D: Dataplane> Owner<D> {
                 ingress: counters(&row, Direction::Ingress),
                 egress: counters(&row, Direction::Egress),
                 flows: FlowUse { used: used.get(&held.slot).copied().unwrap_or(0), capacity },
-                ..status_of(&held.name, ifindex, entry, datapath, datapath_reason)
+                ..status_of(&held.name, ifindex, entry, &names, datapath, datapath_reason)
             })
         });
         let left_out = self.left_out.iter().filter_map(|(&ifindex, reason)| {
@@ -48,7 +49,7 @@ impl<D: Dataplane> Owner<D> {
             let reason = format!("NOT filtered: {reason}");
             Some(InterfaceStatus {
                 flows: FlowUse { used: 0, capacity },
-                ..status_of(name, ifindex, entry, "none", reason)
+                ..status_of(name, ifindex, entry, &names, "none", reason)
             })
         });
         let mut interfaces: Vec<_> = filtered.chain(left_out).collect();
@@ -100,7 +101,8 @@ impl<D: Dataplane> Owner<D> {
 
     pub fn show(&self) -> Shown {
         let rules = self.rules();
-        let members = Members::of(rules, &self.live);
+        let (members, names) = (Members::of(rules, &self.live), rules.names());
+        let names = &names;
         Shown {
             groups: rules
                 .groups
@@ -110,7 +112,7 @@ impl<D: Dataplane> Owner<D> {
                     description: group.description.clone(),
                     ingress_rules: group.ingress.len(),
                     egress_rules: group.egress.len(),
-                    members: members.of_group(&group.name).to_vec(),
+                    members: members.of_group(group.id).to_vec(),
                 })
                 .collect(),
             rules: rules
@@ -119,7 +121,7 @@ impl<D: Dataplane> Owner<D> {
                 .flat_map(|group| {
                     Direction::BOTH.into_iter().flat_map(move |direction| {
                         let rules = group.rules(direction).iter();
-                        rules.map(move |rule| shown_rule(&group.name, direction, rule))
+                        rules.map(move |rule| shown_rule(&group.name, direction, rule, names))
                     })
                 })
                 .collect(),
@@ -147,7 +149,7 @@ impl<D: Dataplane> Owner<D> {
                 .map(|(at, entry)| ShownInterface {
                     name: entry.name.clone(),
                     role: role(entry.role).to_owned(),
-                    groups: entry.groups.clone(),
+                    groups: names.groups(&entry.groups),
                     addresses: entry.addresses.clone(),
                     mac: entry.mac.map(|mac| mac.map(|byte| format!("{byte:02x}")).join(":")),
                     source_check: entry.source_check,
@@ -177,14 +179,19 @@ impl<D: Dataplane> Owner<D> {
     }
 }
 
-pub(super) fn shown_rule(group: &str, direction: Direction, rule: &Rule) -> ShownRule {
+pub(super) fn shown_rule(
+    group: &str,
+    direction: Direction,
+    rule: &Rule,
+    names: &Names<'_>,
+) -> ShownRule {
     ShownRule {
         id: rule.id.to_string(),
         group: group.to_owned(),
         direction: describe::direction(direction).to_owned(),
         protocol: rule.services.protocol().into_owned(),
         ports: rule.services.ports(),
-        peer: rule.peer.to_string(),
+        peer: names.peer(&rule.peer).to_string(),
         description: rule.description.clone(),
     }
 }
@@ -193,6 +200,7 @@ fn status_of(
     name: &str,
     ifindex: u32,
     entry: &Interface,
+    names: &Names<'_>,
     datapath: &str,
     datapath_reason: String,
 ) -> InterfaceStatus {
@@ -203,7 +211,7 @@ fn status_of(
         datapath: datapath.to_owned(),
         datapath_reason,
         others: Vec::new(),
-        groups: entry.groups.clone(),
+        groups: names.groups(&entry.groups),
         ingress: Counters::default(),
         egress: Counters::default(),
         flows: FlowUse::default(),

@@ -5,17 +5,17 @@ use std::{collections::BTreeMap, net::IpAddr};
 use foldhash::HashMap;
 
 use crate::{
-    model::{DesiredState, Interface, LiveInterface, Role},
+    model::{DesiredState, GroupId, Interface, LiveInterface, Role},
     shared::SharedVec,
 };
 
 /// An address of a group, as one interface carries it.
-type Carried = (String, IpAddr);
+type Carried = (GroupId, IpAddr);
 
 /// Addresses by group, each with the number of times that it is carried.
 #[derive(Debug)]
 pub(super) struct MemberTable {
-    groups: HashMap<String, BTreeMap<IpAddr, u32>>,
+    groups: HashMap<GroupId, BTreeMap<IpAddr, u32>>,
     /// Entries of the last state: their own addresses are in the table.
     entries: SharedVec<Interface>,
     /// From live interfaces whose entries name no addresses; sorted.
@@ -25,7 +25,7 @@ pub(super) struct MemberTable {
 /// An address that a group has got or lost.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct MemberChange {
-    pub(super) group: String,
+    pub(super) group: GroupId,
     pub(super) address: IpAddr,
     pub(super) is_member: bool,
 }
@@ -34,9 +34,9 @@ impl MemberTable {
     /// The members of a first state.
     pub(super) fn of(state: &DesiredState, live: &[LiveInterface]) -> Self {
         let observed = observed(state, live);
-        let mut groups: HashMap<String, Vec<IpAddr>> = HashMap::default();
+        let mut groups: HashMap<GroupId, Vec<IpAddr>> = HashMap::default();
         let configured = state.interfaces.iter().flat_map(configured);
-        for (group, address) in configured.chain(observed.iter().cloned()) {
+        for (group, address) in configured.chain(observed.iter().copied()) {
             groups.entry(group).or_default().push(address);
         }
         // Sorting is faster than one after the other.
@@ -64,7 +64,7 @@ impl MemberTable {
         let mut touched: HashMap<Carried, bool> = HashMap::default();
         // First what comes: what an interface hands to another one is a member all the time.
         for (group, address) in added {
-            let addresses = self.groups.entry(group.clone()).or_default();
+            let addresses = self.groups.entry(group).or_default();
             let count = addresses.entry(address).or_insert(0);
             touched.entry((group, address)).or_insert(*count > 0);
             *count += 1;
@@ -86,13 +86,13 @@ impl MemberTable {
                 changes.push(MemberChange { group, address, is_member });
             }
         }
-        changes.sort_unstable_by(|a, b| (a.address, &a.group).cmp(&(b.address, &b.group)));
+        changes.sort_unstable_by_key(|change| (change.address, change.group));
         changes
     }
 
     /// Sorted.
-    pub(super) fn of_group(&self, group: &str) -> impl Iterator<Item = IpAddr> {
-        self.groups.get(group).into_iter().flat_map(|members| members.keys().copied())
+    pub(super) fn of_group(&self, group: GroupId) -> impl Iterator<Item = IpAddr> {
+        self.groups.get(&group).into_iter().flat_map(|members| members.keys().copied())
     }
 }
 
@@ -102,10 +102,10 @@ fn configured(entry: &Interface) -> impl Iterator<Item = Carried> + '_ {
 }
 
 fn carried<'a>(
-    groups: &'a [String],
+    groups: &'a [GroupId],
     addresses: &'a [IpAddr],
 ) -> impl Iterator<Item = Carried> + 'a {
-    groups.iter().flat_map(|group| addresses.iter().map(|address| (group.clone(), *address)))
+    groups.iter().flat_map(|group| addresses.iter().map(|address| (*group, *address)))
 }
 
 /// What addresses that interfaces were seen to have make members; sorted.
@@ -131,9 +131,9 @@ fn difference(before: &[Carried], after: &[Carried]) -> (Vec<Carried>, Vec<Carri
                 after.next();
             }
             (Some(old), new) if new.is_none_or(|new| old < new) => {
-                removed.extend(before.next().cloned());
+                removed.extend(before.next().copied());
             }
-            (_, Some(_)) => added.extend(after.next().cloned()),
+            (_, Some(_)) => added.extend(after.next().copied()),
             (_, None) => return (removed, added),
         }
     }

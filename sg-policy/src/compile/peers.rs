@@ -12,7 +12,10 @@ use super::{
     members::MemberTable,
 };
 use crate::{
-    model::{DesiredState, LiveInterface, Peer, PrefixEntry, PrefixList, SecurityGroup},
+    model::{
+        DesiredState, GroupId, LiveInterface, Peer, PrefixEntry, PrefixList, PrefixListId,
+        SecurityGroup,
+    },
     shared::Shared,
 };
 
@@ -27,9 +30,9 @@ pub(super) struct Peers {
     prefixes: usize,
     /// Peers that stand for a whole family: by family.
     everyone: [HashSet<PeerId>; 2],
-    /// Groups of the last state, as it has them and by name.
+    /// Groups of the last state, as it has them and by id.
     listed: Vec<Shared<SecurityGroup>>,
-    groups: HashMap<String, KnownGroup>,
+    groups: HashMap<GroupId, KnownGroup>,
     /// Prefix lists that rules name.
     lists: BTreeSet<PeerId>,
     /// `None`: there was no state yet.
@@ -107,7 +110,7 @@ impl Peers {
         self.listed.clone_from(&state.groups);
         let mut last = 0;
         for group in &state.groups {
-            if let Some(known) = self.groups.get_mut(&group.name)
+            if let Some(known) = self.groups.get_mut(&group.id)
                 && known.group == *group
             {
                 known.seen = self.present;
@@ -125,9 +128,9 @@ impl Peers {
                     .collect()
             });
             let (group, present) = (group.clone(), self.present);
-            let name = group.name.clone();
+            let id = group.id;
             let known = KnownGroup { group, peers, seen: present, changed: present };
-            if let Some(before) = self.groups.insert(name, known) {
+            if let Some(before) = self.groups.insert(id, known) {
                 self.forget(&before, &mut touched);
             }
         }
@@ -164,7 +167,7 @@ impl Peers {
         }
         let number = match self.known.get_index_of(peer) {
             Some(number) => number,
-            None => self.known.insert_full(peer.clone(), Known::default()).0,
+            None => self.known.insert_full(*peer, Known::default()).0,
         };
         number as PeerId
     }
@@ -177,8 +180,8 @@ impl Peers {
                 let net = *net;
                 self.edit(peer, &net, true, edits);
             }
-            Peer::PrefixList(name) => {
-                let list = state.prefix_list(name);
+            Peer::PrefixList(id) => {
+                let list = state.prefix_list(*id);
                 known.entries = list.map(|list| Arc::clone(&list.entries)).unwrap_or_default();
                 self.lists.insert(peer);
                 let entries = Arc::clone(&known.entries);
@@ -206,9 +209,9 @@ impl Peers {
     }
 
     fn whole_group(&mut self, peer: PeerId, comes: bool, edits: &mut [Edits; 2]) {
-        let Some((Peer::Group(name), _)) = self.known.get_index(peer as usize) else { return };
+        let Some((&Peer::Group(id), _)) = self.known.get_index(peer as usize) else { return };
         let Some(members) = &self.members else { return };
-        let nets: Vec<_> = members.of_group(name).map(IpNet::from).collect();
+        let nets: Vec<_> = members.of_group(id).map(IpNet::from).collect();
         nets.iter().for_each(|net| self.edit(peer, net, comes, edits));
     }
 
@@ -216,12 +219,12 @@ impl Peers {
         if self.lists.is_empty() {
             return;
         }
-        let lists: HashMap<&str, &PrefixList> =
-            state.prefix_lists.iter().map(|list| (list.name.as_str(), list)).collect();
+        let lists: HashMap<PrefixListId, &PrefixList> =
+            state.prefix_lists.iter().map(|list| (list.id, list)).collect();
         for peer in self.lists.clone() {
             let (named, known) = self.known.get_index_mut(peer as usize).expect("it has a number");
-            let Peer::PrefixList(name) = named else { continue };
-            let after = lists.get(name.as_str()).map(|list| Arc::clone(&list.entries));
+            let Peer::PrefixList(id) = named else { continue };
+            let after = lists.get(id).map(|list| Arc::clone(&list.entries));
             let after = after.unwrap_or_default();
             if Arc::ptr_eq(&known.entries, &after) {
                 continue;
@@ -272,8 +275,8 @@ impl Peers {
         list.push((first_address(net), net.prefix_len(), peer));
     }
 
-    pub(super) fn group(&self, name: &str) -> Option<&KnownGroup> {
-        self.groups.get(name)
+    pub(super) fn group(&self, id: GroupId) -> Option<&KnownGroup> {
+        self.groups.get(&id)
     }
 
     /// The number of the present state.
@@ -282,9 +285,9 @@ impl Peers {
     }
 
     /// Whether a policy of these groups may allow other peers than it did in an earlier state.
-    pub(super) fn has_changed_since(&self, state: u32, groups: &[String]) -> bool {
+    pub(super) fn has_changed_since(&self, state: u32, groups: &[GroupId]) -> bool {
         let is_newer =
-            |name: &String| self.groups.get(name).is_some_and(|known| known.changed > state);
+            |id: &GroupId| self.groups.get(id).is_some_and(|known| known.changed > state);
         self.unsettled > state || groups.iter().any(is_newer)
     }
 

@@ -11,7 +11,7 @@ use super::{
     rows::Row,
     services::ServiceSet,
 };
-use crate::model::{Peer, Rule, Services};
+use crate::model::{GroupId, Peer, Rule, Services};
 
 /// What an interface record names of a policy, by family.
 pub(super) type PolicyRefs = [FamilyRefs; 2];
@@ -39,11 +39,11 @@ impl Source<'_> {
     /// What a direction's rules allow everyone, and what they allow each peer.
     fn side(
         &self,
-        groups: &[String],
+        groups: &[GroupId],
         direction: Direction,
         family: Family,
     ) -> (ServiceSet, Allowed) {
-        let groups = || groups.iter().filter_map(|name| self.peers.group(name));
+        let groups = || groups.iter().filter_map(|id| self.peers.group(*id));
         let mut everyone = ServiceSet::default();
         let count = groups().map(|known| known.peers(direction).len()).sum();
         let mut single = Vec::with_capacity(count);
@@ -79,7 +79,7 @@ fn is_of(rule: &Rule, family: Family) -> bool {
 #[derive(Debug, Default)]
 pub(super) struct Policies {
     /// By their groups, sorted.
-    known: HashMap<Vec<String>, Policy>,
+    known: HashMap<Vec<GroupId>, Policy>,
 }
 
 #[derive(Debug, Default)]
@@ -108,7 +108,7 @@ impl Policies {
         &mut self,
         layout: &mut Layout,
         source: &Source<'_>,
-        groups: &[String],
+        groups: &[GroupId],
     ) -> Result<PolicyRefs, CompileError> {
         let mut key = groups.to_vec();
         key.sort_unstable();
@@ -133,7 +133,7 @@ impl Policy {
         &mut self,
         layout: &mut Layout,
         source: &Source<'_>,
-        groups: &[String],
+        groups: &[GroupId],
         family: Family,
     ) -> Result<(), CompileError> {
         let sides = &mut self.sides[family as usize];

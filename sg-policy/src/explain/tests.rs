@@ -78,7 +78,7 @@ fn rules_are_named_by_direction_protocol_service_and_peer() {
         let traffic = Traffic { direction: *direction, protocol: *protocol, peer, detail: *detail };
         let found: Vec<String> = rules_allowing(&state, &live, 0, &traffic)
             .into_iter()
-            .map(|(group, rule)| rule.text(&group.name, *direction))
+            .map(|(group, rule)| rule.text(&group.name, *direction, &state.names()))
             .collect();
         let matches = found.iter().zip(*expected).all(|(text, end)| text.ends_with(end));
         assert!(matches && found.len() == expected.len(), "{traffic:?}: {found:?}");

@@ -4,40 +4,42 @@ use std::{collections::HashSet, net::IpAddr};
 
 use sg_common::Direction;
 
-use super::{Change, Kind};
-use crate::model::{DesiredState, Interface, Peer, Role};
+use super::{Change, Kind, Object};
+use crate::model::{DesiredState, GroupId, Interface, Peer, Role};
 
 /// Names of the `[[interface]]` entries that `changes`, from [`super::diff`] of the same states,
 /// reach: by the entry itself, its groups' rules, the prefix lists and the members of the groups
 /// that those name, and settings. Entries of `new` in its order, then those that only `old` has.
 pub fn reached(old: &DesiredState, new: &DesiredState, changes: &[Change]) -> Vec<String> {
-    let policy = || changes.iter().filter(|change| change.policy);
-    let objects = |kind| -> HashSet<&str> {
-        policy().filter(|change| change.kind == kind).map(|change| change.object.as_str()).collect()
-    };
-    let (entries, lists) = (objects(Kind::Interface), objects(Kind::PrefixList));
-    let settings = objects(Kind::Setting);
-    let everywhere = settings.iter().any(|key| !key.starts_with("tracking."));
+    let changed: HashSet<&Object> =
+        changes.iter().filter(|change| change.policy).map(|change| &change.object).collect();
+    let rules = changes.iter().filter(|change| change.policy && change.kind == Kind::Rule);
+    let mut groups: HashSet<GroupId> = rules
+        .filter_map(|change| match change.object {
+            Object::Group(id) => Some(id),
+            _ => None,
+        })
+        .collect();
+    let everywhere = changed
+        .iter()
+        .any(|object| matches!(object, Object::Setting(key) if !key.starts_with("tracking.")));
     let members = changed_members(old, new);
-    let mut groups = objects(Kind::Rule);
-    for state in [old, new] {
-        for group in &state.groups {
-            let mut rules = Direction::BOTH.into_iter().flat_map(|way| group.rules(way));
-            let touched = rules.any(|rule| match &rule.peer {
-                Peer::Cidr(_) => false,
-                Peer::Group(name) => members.contains(name.as_str()),
-                Peer::PrefixList(name) => lists.contains(name.as_str()),
-            });
-            if touched {
-                groups.insert(&group.name);
-            }
+    for group in old.groups.iter().chain(&new.groups) {
+        let mut rules = Direction::BOTH.into_iter().flat_map(|way| group.rules(way));
+        let touched = rules.any(|rule| match rule.peer {
+            Peer::Cidr(_) => false,
+            Peer::Group(id) => members.contains(&id),
+            Peer::PrefixList(id) => changed.contains(&Object::PrefixList(id)),
+        });
+        if touched {
+            groups.insert(group.id);
         }
     }
     let is_reached = |entry: &&Interface| {
         let before = old.interfaces.iter().find(|other| other.name == entry.name);
         everywhere
-            || entries.contains(entry.name.as_str())
-            || entry.groups.iter().any(|name| groups.contains(name.as_str()))
+            || changed.contains(&Object::Interface(entry.name.clone()))
+            || entry.groups.iter().any(|id| groups.contains(id))
             || before.is_some_and(|before| before.tracking != entry.tracking)
     };
     let kept: HashSet<&str> = new.interfaces.iter().map(|entry| entry.name.as_str()).collect();
@@ -46,7 +48,7 @@ pub fn reached(old: &DesiredState, new: &DesiredState, changes: &[Change]) -> Ve
 }
 
 /// Groups that have other members in `new` than in `old`.
-fn changed_members<'s>(old: &'s DesiredState, new: &'s DesiredState) -> HashSet<&'s str> {
+fn changed_members(old: &DesiredState, new: &DesiredState) -> HashSet<GroupId> {
     let (before, after) = (memberships(old), memberships(new));
     before.symmetric_difference(&after).map(|(group, _)| *group).collect()
 }
@@ -58,14 +60,14 @@ enum Member<'s> {
     Own(&'s str),
 }
 
-fn memberships(state: &DesiredState) -> HashSet<(&str, Member<'_>)> {
+fn memberships(state: &DesiredState) -> HashSet<(GroupId, Member<'_>)> {
     let mut memberships = HashSet::new();
     for entry in &state.interfaces {
         for group in &entry.groups {
-            let address = |address: &IpAddr| (group.as_str(), Member::Address(*address));
+            let address = |address: &IpAddr| (*group, Member::Address(*address));
             memberships.extend(entry.addresses.iter().map(address));
             if entry.addresses.is_empty() && entry.role == Role::Host {
-                memberships.insert((group, Member::Own(&entry.name)));
+                memberships.insert((*group, Member::Own(&entry.name)));
             }
         }
     }

@@ -6,7 +6,8 @@ use ipnet::IpNet;
 use sg_common::{Direction, Family};
 
 use crate::model::{
-    DesiredState, IcmpMatch, Interface, LiveInterface, Peer, PortRange, Role, Rule, Services,
+    DesiredState, GroupId, IcmpMatch, Interface, LiveInterface, Peer, PortRange, Role, Rule,
+    Services,
 };
 
 /// What of a packet a rule looks at besides the peer.
@@ -48,7 +49,7 @@ impl<'a> Rules<'a> {
     fn of(&self, direction: Direction) -> impl Iterator<Item = &'a Rule> {
         let state = self.state;
         let groups = self.interface.groups.iter();
-        groups.filter_map(|name| state.group(name)).flat_map(move |group| group.rules(direction))
+        groups.filter_map(|id| state.group(*id)).flat_map(move |group| group.rules(direction))
     }
 
     pub(crate) fn allow(&self, direction: Direction, peer: IpAddr, service: Service) -> bool {
@@ -118,9 +119,9 @@ impl<'a> Rules<'a> {
             |net: IpNet| net.prefix_len() == 0 && net.addr().is_ipv4() == (family == Family::V4);
         match peer {
             Peer::Cidr(net) => everyone(*net),
-            Peer::PrefixList(name) => self
+            Peer::PrefixList(id) => self
                 .state
-                .prefix_list(name)
+                .prefix_list(*id)
                 .is_some_and(|list| list.entries.iter().any(|entry| everyone(entry.cidr))),
             Peer::Group(_) => false,
         }
@@ -129,16 +130,16 @@ impl<'a> Rules<'a> {
     fn peer_matches(&self, peer: &Peer, address: IpAddr) -> bool {
         match peer {
             Peer::Cidr(net) => in_prefix(*net, address),
-            Peer::PrefixList(name) => self.state.prefix_list(name).is_some_and(|list| {
+            Peer::PrefixList(id) => self.state.prefix_list(*id).is_some_and(|list| {
                 list.entries.iter().any(|entry| in_prefix(entry.cidr, address))
             }),
-            Peer::Group(name) => self.is_member(name, address),
+            Peer::Group(id) => self.is_member(*id, address),
         }
     }
 
-    fn is_member(&self, group: &str, address: IpAddr) -> bool {
+    fn is_member(&self, group: GroupId, address: IpAddr) -> bool {
         self.state.interfaces.iter().enumerate().any(|(index, entry)| {
-            if !entry.groups.iter().any(|name| name == group) {
+            if !entry.groups.contains(&group) {
                 return false;
             }
             if entry.role == Role::Host && entry.addresses.is_empty() {

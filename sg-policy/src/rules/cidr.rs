@@ -102,7 +102,7 @@ pub(super) fn prefix_list(
             .help(format!("raise it to {count} at least"));
     }
     let family = entries.first().map(|entry| family(entry.cidr));
-    Some(PrefixList { name: name.to_owned(), description, max_entries, family, entries })
+    Some(PrefixList { description, max_entries, family, entries, ..PrefixList::named(name) })
 }
 
 fn entries(values: &[Value<'_>], findings: &mut Findings) -> Vec<PrefixEntry> {

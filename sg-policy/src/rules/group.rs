@@ -13,8 +13,8 @@ use super::{
     table::{Section, Value},
 };
 use crate::{
-    id::RuleIds,
-    model::{Peer, PrefixList, Rule, RuleId, SecurityGroup, Services},
+    id::{NamedPeer, RuleIds},
+    model::{GroupId, Peer, PrefixList, Rule, RuleId, SecurityGroup, Services},
 };
 
 const GROUP_KEYS: [&str; 4] = ["name", "description", "ingress", "egress"];
@@ -35,8 +35,9 @@ pub(super) struct Definitions<'t> {
 }
 
 /// A peer that is named in a rule.
-struct Named {
+struct Named<'t> {
     peer: Peer,
+    name: NamedPeer<'t>,
     /// `None`: both.
     family: Option<Family>,
     /// What it weighs in the quota.
@@ -68,7 +69,13 @@ pub(super) fn group(
     let egress = rules(Direction::Egress, "egress");
     let default_egress = section.get("egress").is_none();
     let egress = if default_egress { everything(name) } else { egress.unwrap_or_default() };
-    Some(SecurityGroup { name: name.to_owned(), description, ingress, egress, default_egress })
+    Some(SecurityGroup {
+        description,
+        ingress,
+        egress,
+        default_egress,
+        ..SecurityGroup::named(name)
+    })
 }
 
 /// The egress of a group that says nothing about it, as EC2 gives it to a new group.
@@ -76,7 +83,7 @@ pub(crate) fn everything(group: &str) -> Vec<Rule> {
     let ids = RuleIds::new(group, Direction::Egress);
     let rule = |cidr| {
         let peer = Peer::Cidr(cidr);
-        let id = ids.id(Services::All, &peer);
+        let id = ids.id(Services::All, NamedPeer::Cidr(cidr));
         Rule { id, services: Services::All, peer, description: String::new() }
     };
     vec![rule(IpNet::V4(Ipv4Net::default())), rule(IpNet::V6(Ipv6Net::default()))]
@@ -127,7 +134,7 @@ impl<'d, 't> RuleTable<'d, 't> {
         }
         for (services, ports_at) in &services {
             for named in &peers {
-                let id = self.ids.id(*services, &named.peer);
+                let id = self.ids.id(*services, named.name);
                 if let Some((peer, ports)) = self.places.get(&id) {
                     let ports_differ = *peer == named.place;
                     let (here, first) =
@@ -141,7 +148,7 @@ impl<'d, 't> RuleTable<'d, 't> {
                 self.rules.push(Rule {
                     id,
                     services: *services,
-                    peer: named.peer.clone(),
+                    peer: named.peer,
                     description: description.clone(),
                 });
             }
@@ -150,7 +157,7 @@ impl<'d, 't> RuleTable<'d, 't> {
 
     /// Counts what a rule table weighs before it is spelt out, as a short one can make millions of
     /// rules; false if there is no room for it.
-    fn weigh(&mut self, peers: &[Named], times: u64, span: &Range<usize>) -> bool {
+    fn weigh(&mut self, peers: &[Named<'_>], times: u64, span: &Range<usize>) -> bool {
         for family in Family::BOTH {
             let in_family =
                 peers.iter().filter(|named| named.family.is_none_or(|own| own == family));
@@ -203,7 +210,7 @@ impl<'d, 't> RuleTable<'d, 't> {
         section: &Section<'_, '_>,
         services: Option<Services>,
         findings: &mut Findings,
-    ) -> Vec<Named> {
+    ) -> Vec<Named<'d>> {
         let only = services.and_then(only_family);
         let mut peers = Vec::new();
         let mut given = 0;
@@ -219,6 +226,7 @@ impl<'d, 't> RuleTable<'d, 't> {
                 let named = match key {
                     "cidrs" => cidr(value, findings).map(|net| Named {
                         peer: Peer::Cidr(net),
+                        name: NamedPeer::Cidr(net),
                         family: Some(family(net)),
                         weight: 1,
                         place: value.span(),
@@ -239,23 +247,24 @@ impl<'d, 't> RuleTable<'d, 't> {
         peers
     }
 
-    fn group_peer(&self, value: &Value<'_>, findings: &mut Findings) -> Option<Named> {
+    fn group_peer(&self, value: &Value<'_>, findings: &mut Findings) -> Option<Named<'d>> {
         let groups = &self.definitions.groups;
-        let peer = Peer::Group(groups.name(groups.resolve(value, findings)?).to_owned());
-        Some(Named { peer, family: None, weight: 1, place: value.span() })
+        let name = groups.name(groups.resolve(value, findings)?);
+        let (peer, name) = (Peer::Group(GroupId::of_name(name)), NamedPeer::Group(name));
+        Some(Named { peer, name, family: None, weight: 1, place: value.span() })
     }
 
-    fn list_peer(&self, value: &Value<'_>, findings: &mut Findings) -> Option<Named> {
+    fn list_peer(&self, value: &Value<'_>, findings: &mut Findings) -> Option<Named<'d>> {
         let number = self.definitions.lists.resolve(value, findings)?;
         let list = &self.definitions.prefix_lists[number];
-        let peer = Peer::PrefixList(list.name.clone());
+        let (peer, name) = (Peer::PrefixList(list.id), NamedPeer::PrefixList(&list.name));
         let weight = u64::from(list.max_entries);
-        Some(Named { peer, family: list.family, weight, place: value.span() })
+        Some(Named { peer, name, family: list.family, weight, place: value.span() })
     }
 }
 
 /// Whether a peer is of the family that the rule's protocol is confined to.
-fn fits(named: &Named, only: Option<Family>, findings: &mut Findings) -> bool {
+fn fits(named: &Named<'_>, only: Option<Family>, findings: &mut Findings) -> bool {
     let (Some(only), Some(family)) = (only, named.family) else { return true };
     if family == only {
         return true;
@@ -264,10 +273,10 @@ fn fits(named: &Named, only: Option<Family>, findings: &mut Findings) -> bool {
         Family::V4 => ("icmp", "icmpv6"),
         Family::V6 => ("icmpv6", "icmp"),
     };
-    let what = match &named.peer {
-        Peer::PrefixList(name) => format!("prefix list \"{name}\""),
-        Peer::Cidr(net) => format!("\"{net}\""),
-        Peer::Group(_) => return true,
+    let what = match named.name {
+        NamedPeer::PrefixList(name) => format!("prefix list \"{name}\""),
+        NamedPeer::Cidr(net) => format!("\"{net}\""),
+        NamedPeer::Group(_) => return true,
     };
     let message =
         format!("{what} is {}, but {protocol} is {}", family_name(family), family_name(only));

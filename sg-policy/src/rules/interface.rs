@@ -9,7 +9,7 @@ use super::{
     settings::tracking,
     table::{Section, Value, brief, string},
 };
-use crate::model::{DatapathChoice, Interface, Role, Settings};
+use crate::model::{DatapathChoice, GroupId, Interface, Role, Settings};
 
 const KEYS: [&str; 8] =
     ["name", "role", "groups", "addresses", "mac", "source_check", "datapath", "tracking"];
@@ -32,7 +32,7 @@ pub(super) fn interface(
     let mut interface = Interface {
         name: name.unwrap_or_default().to_owned(),
         role: role.unwrap_or(Role::Host),
-        groups: group_names(&section, groups, settings.quotas.groups_per_interface, findings),
+        groups: group_ids(&section, groups, settings.quotas.groups_per_interface, findings),
         addresses: addresses(&section, findings),
         mac: section.get("mac").and_then(|value| mac(value, findings)),
         source_check: false,
@@ -100,12 +100,12 @@ fn name<'t>(value: &'t Value<'_>, findings: &mut Findings) -> Option<&'t str> {
     None
 }
 
-fn group_names(
+fn group_ids(
     section: &Section<'_, '_>,
     groups: &Names<'_>,
     quota: u32,
     findings: &mut Findings,
-) -> Vec<String> {
+) -> Vec<GroupId> {
     section.require("groups", findings);
     let Some(array) = section.array("groups", findings) else { return Vec::new() };
     if array.is_empty() {
@@ -123,7 +123,7 @@ fn group_names(
             .global();
     }
     let mut seen: HashMap<usize, Range<usize>> = HashMap::new();
-    let mut names = Vec::with_capacity(array.len());
+    let mut ids = Vec::with_capacity(array.len());
     for value in array.iter() {
         let Some(number) = groups.resolve(value, findings) else { continue };
         let name = groups.name(number);
@@ -134,9 +134,9 @@ fn group_names(
             continue;
         }
         seen.insert(number, value.span());
-        names.push(name.to_owned());
+        ids.push(GroupId::of_name(name));
     }
-    names
+    ids
 }
 
 fn addresses(section: &Section<'_, '_>, findings: &mut Findings) -> Vec<IpAddr> {

@@ -32,7 +32,7 @@ use self::{
     table::{Section, Value},
 };
 use crate::{
-    model::{DesiredState, Interface, Settings},
+    model::{DesiredState, Interface, PrefixList, Settings},
     shared::Shared,
 };
 
@@ -105,7 +105,7 @@ fn document(root: &DeTable<'_>, findings: &mut Findings) -> DesiredState {
     for Definition { name, value, counts } in list_values {
         let list = prefix_list(value, name, findings);
         if counts {
-            definitions.prefix_lists.push(list.unwrap_or_default());
+            definitions.prefix_lists.push(list.unwrap_or_else(|| PrefixList::named(name)));
         }
     }
     let mut room = MAX_RULES;

@@ -7,7 +7,7 @@ use sg_common::Direction;
 use super::*;
 use crate::{
     export::to_toml,
-    model::{IcmpMatch, Peer, PortRange, Role, Services},
+    model::{GroupId, IcmpMatch, Peer, PortRange, Role, Rule, Services},
 };
 
 fn valid(text: &str) -> DesiredState {
@@ -84,8 +84,8 @@ fn every_peer_makes_a_rule() {
     let rule = r#"{ protocol = "tcp", ports = [1, 2], cidrs = ["100.68.0.18/18", "::/0"],
         groups = ["G"], prefix_lists = ["V4 "], description = "d" }"#;
     let state = valid(&with_rule(rule));
-    let found: Vec<_> =
-        state.groups[0].ingress.iter().map(|rule| rule.text("g", Direction::Ingress)).collect();
+    let text = |rule: &Rule| rule.text("g", Direction::Ingress, &state.names());
+    let found: Vec<_> = state.groups[0].ingress.iter().map(text).collect();
     let expected = [1, 2].map(|port| {
         ["100.68.0.0/18", "::/0", "group g", "prefix list v4"]
             .map(|peer| format!("g ingress tcp {port} from {peer}"))
@@ -98,8 +98,9 @@ fn every_peer_makes_a_rule() {
 fn egress_absent_is_everything_and_empty_is_nothing() {
     let egress = |text: &str| valid(text).groups[0].egress.clone();
     let default = egress("[[security_group]]\nname = \"g\"");
-    let peers: Vec<_> = default.iter().map(|rule| rule.peer.to_string()).collect();
-    assert_eq!(peers, ["0.0.0.0/0", "::/0"]);
+    let peers: Vec<_> = default.iter().map(|rule| rule.peer).collect();
+    let everyone = |net: &str| Peer::Cidr(net.parse().expect("a CIDR"));
+    assert_eq!(peers, ["0.0.0.0/0", "::/0"].map(everyone));
     assert!(default.iter().all(|rule| rule.services == Services::All));
     let explicit = r#"egress = [{ protocol = "all", cidrs = ["0.0.0.0/0", "::/0"] }]"#;
     assert_eq!(egress(&format!("[[security_group]]\nname = \"g\"\n{explicit}")), default);
@@ -121,7 +122,7 @@ fn source_check_follows_addresses() {
     }
     let state = valid(&with_interface("name = \"a\"\ngroups = [\"G\"]"));
     assert_eq!(state.interfaces[0].role, Role::Host);
-    assert_eq!(state.interfaces[0].groups, ["g"]);
+    assert_eq!(state.interfaces[0].groups, [GroupId::of_name("g")]);
 }
 
 #[test]
@@ -672,7 +673,7 @@ fn a_list_that_multiplies_is_not_spelt_out() {
 #[test]
 fn peers_keep_the_definitions_spelling() {
     let state = valid(&with_rule(r#"{ protocol = "all", groups = ["G  "] }"#));
-    assert_eq!(state.groups[0].ingress[0].peer, Peer::Group("g".to_owned()));
+    assert_eq!(state.groups[0].ingress[0].peer, Peer::Group(GroupId::of_name("g")));
 }
 
 #[test]
@@ -688,4 +689,34 @@ fn depth_does_not_exhaust_the_stack() {
     ] {
         assert!(parse("deep", text.as_bytes()).is_err());
     }
+}
+
+/// As they were before groups had ids: they are in people's scripts and logs.
+#[test]
+fn ids_of_a_file_s_rules_stay() {
+    let text = r#"
+        [[prefix_list]]
+        name = "db"
+        entries = ["192.0.2.0/24"]
+        [[security_group]]
+        name = "db"
+        [[security_group]]
+        name = "web"
+        ingress = [
+          { protocol = "tcp", ports = 443, cidrs = ["0.0.0.0/0", "::/0"] },
+          { protocol = "icmp", type = 8, groups = ["DB"], prefix_lists = ["Db"] },
+        ]
+        egress = [{ protocol = "tcp", ports = 443, cidrs = ["0.0.0.0/0"] }]
+    "#;
+    let state = valid(text);
+    let rules = state.groups[1].ingress.iter().chain(&state.groups[1].egress);
+    let ids: Vec<_> = rules.map(|rule| rule.id.to_string()).collect();
+    let recorded = [
+        "sgr-34758cb46a6733be5",
+        "sgr-41ae1b03b62776536",
+        "sgr-051fd54b568de62be",
+        "sgr-c14942c6b23e867ab",
+        "sgr-7e29aecb7f0aed943",
+    ];
+    assert_eq!(ids, recorded);
 }

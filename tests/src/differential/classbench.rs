@@ -11,8 +11,9 @@ use rand::{RngExt, seq::IndexedRandom};
 use sg_common::{Direction, Family};
 use sg_policy::{
     model::{
-        DatapathChoice, DesiredState, IcmpMatch, Interface, LiveInterface, Peer, PortRange,
-        PrefixEntry, PrefixList, Role, Rule, RuleId, SecurityGroup, Services, Tracking,
+        DatapathChoice, DesiredState, GroupId, IcmpMatch, Interface, LiveInterface, Peer,
+        PortRange, PrefixEntry, PrefixList, PrefixListId, Role, Rule, RuleId, SecurityGroup,
+        Services, Tracking,
     },
     reference::generate::{SeedableRng, SmallRng},
 };
@@ -134,13 +135,8 @@ impl Writer<'_> {
         let rules = pick(self.rng, &[3, 20, 80, 160]);
         for number in 0..GROUPS {
             let [ingress, egress] = Direction::BOTH.map(|direction| self.rules(direction, rules));
-            let group = SecurityGroup {
-                name: group_name(number),
-                description: String::new(),
-                ingress,
-                egress,
-                default_egress: false,
-            };
+            let group =
+                SecurityGroup { ingress, egress, ..SecurityGroup::named(&group_name(number)) };
             state.groups.push(group.into());
         }
         state.interfaces = (0..3).map(|number| self.interface(number)).collect();
@@ -156,18 +152,17 @@ impl Writer<'_> {
             }
         }
         PrefixList {
-            name: list_name(family).to_owned(),
-            description: String::new(),
             max_entries: entries.len() as u32,
             family: Some(family),
             entries: entries.into(),
+            ..PrefixList::named(list_name(family))
         }
     }
 
     fn interface(&mut self, number: usize) -> Interface {
-        let mut groups: Vec<_> =
-            (0..GROUPS).filter(|_| self.rng.random()).map(group_name).collect();
-        groups.push(group_name(GROUPS - 1));
+        let group = |number| GroupId::of_name(&group_name(number));
+        let mut groups: Vec<_> = (0..GROUPS).filter(|_| self.rng.random()).map(group).collect();
+        groups.push(group(GROUPS - 1));
         groups.dedup();
         Interface {
             name: format!("if{number}"),
@@ -195,8 +190,8 @@ impl Writer<'_> {
     fn rule(&mut self, direction: Direction) -> Rule {
         let family = pick(self.rng, &Family::BOTH);
         let peer = match self.rng.random_range(0..20) {
-            0 => Peer::PrefixList(list_name(family).to_owned()),
-            1 => Peer::Group(group_name(self.rng.random_range(0..GROUPS))),
+            0 => Peer::PrefixList(PrefixListId::of_name(list_name(family))),
+            1 => Peer::Group(GroupId::of_name(&group_name(self.rng.random_range(0..GROUPS)))),
             _ => Peer::Cidr(self.prefix(family, direction)),
         };
         self.id += 1;
@@ -286,7 +281,7 @@ fn packet(rng: &mut SmallRng, state: &DesiredState, live: &[LiveInterface]) -> S
     let live = &all[rng.random_range(0..all.len())];
     let direction = pick(rng, &Direction::BOTH);
     let groups = &state.interfaces[live.entry].groups;
-    let group = state.group(groups.choose(rng).expect("a group")).expect("groups are there");
+    let group = state.group(*groups.choose(rng).expect("a group")).expect("groups are there");
     let rule = group.rules(direction).choose(rng).expect("a rule");
     let peer = peer(rng, state, all, rule);
     let own = live.addresses.iter().find(|own| own.is_ipv4() == peer.is_ipv4()).expect("of both");
@@ -305,8 +300,8 @@ fn packet(rng: &mut SmallRng, state: &DesiredState, live: &[LiveInterface]) -> S
 fn peer(rng: &mut SmallRng, state: &DesiredState, live: &[LiveInterface], rule: &Rule) -> IpAddr {
     let net = match &rule.peer {
         Peer::Cidr(net) => *net,
-        Peer::PrefixList(name) => {
-            let list = state.prefix_list(name).expect("lists are there");
+        Peer::PrefixList(id) => {
+            let list = state.prefix_list(*id).expect("lists are there");
             list.entries.choose(rng).expect("entries").cidr
         }
         // Some interface's, which may be a member.

@@ -10,7 +10,8 @@ use rand::{
 use super::*;
 use crate::{
     compile::members::MemberTable,
-    model::{LiveInterface, Members, Peer},
+    id::{AccountId, Scope, VpcId},
+    model::{GroupId, LiveInterface, Members, Peer, PortRange, SecurityGroup, Services},
     reference::generate::{SeedableRng as _, SmallRng},
     shared::SharedVec,
 };
@@ -50,8 +51,8 @@ fn addresses(rng: &mut SmallRng) -> Vec<IpAddr> {
     all
 }
 
-fn groups(rng: &mut SmallRng) -> Vec<String> {
-    let mut groups = GROUPS.map(str::to_owned).to_vec();
+fn groups(rng: &mut SmallRng) -> Vec<GroupId> {
+    let mut groups = GROUPS.map(GroupId::of_name).to_vec();
     groups.shuffle(rng);
     groups.truncate(rng.random_range(1..3));
     groups
@@ -78,7 +79,7 @@ fn edit(rng: &mut SmallRng, state: &mut DesiredState, live: &mut [LiveInterface]
         6 => live[rng.random_range(LIVE / 2..LIVE)].addresses = addresses(rng),
         // A group is named no more, or anew.
         7 => {
-            let peer = Peer::Group((*GROUPS.choose(rng).expect("four")).to_owned());
+            let peer = Peer::Group(GroupId::of_name(GROUPS.choose(rng).expect("four")));
             let rules = &mut state.groups[rng.random_range(0..GROUPS.len())].ingress;
             rules[0].peer = peer;
             if rng.random() {
@@ -89,11 +90,9 @@ fn edit(rng: &mut SmallRng, state: &mut DesiredState, live: &mut [LiveInterface]
     }
 }
 
-fn of_all(members: &Members<'_>) -> BTreeSet<(String, IpAddr)> {
-    let of = |group: &'static str| {
-        members.of_group(group).iter().map(move |address| (group.to_owned(), *address))
-    };
-    GROUPS.into_iter().flat_map(of).collect()
+fn of_all(members: &Members) -> BTreeSet<(GroupId, IpAddr)> {
+    let of = |group| members.of_group(group).iter().map(move |address| (group, *address));
+    GROUPS.map(GroupId::of_name).into_iter().flat_map(of).collect()
 }
 
 #[test]
@@ -120,9 +119,8 @@ fn members_that_are_kept_are_those_from_scratch_and_mean_what_the_reference_says
             }
             let changes = table.update(&state, &live);
             let now = of_all(&Members::of(&state, &live));
-            let kept = GROUPS.into_iter().flat_map(|group| {
-                table.of_group(group).map(move |address| (group.to_owned(), address))
-            });
+            let kept = GROUPS.map(GroupId::of_name).into_iter();
+            let kept = kept.flat_map(|group| table.of_group(group).map(move |to| (group, to)));
             assert_eq!(kept.collect::<BTreeSet<_>>(), now);
             let mut said = before.clone();
             for change in changes {
@@ -143,4 +141,40 @@ fn members_that_are_kept_are_those_from_scratch_and_mean_what_the_reference_says
     }
     answers.assert_both(500);
     assert!(shared > 500 && moved > 1000, "{shared} {moved}");
+}
+
+/// As a control plane may have them: a name is no identity.
+#[test]
+fn two_accounts_may_both_have_a_group_default() {
+    let (mut state, live) = parsed(
+        "[[security_group]]\nname = \"default\"\ningress = [\n\
+         { protocol = \"tcp\", ports = 1, groups = [\"default\"] } ]\n\
+         [[interface]]\nname = \"a\"\ngroups = [\"default\"]\naddresses = [\"10.0.0.1\"]\n\
+         [[interface]]\nname = \"b\"\ngroups = [\"default\"]\naddresses = [\"10.0.0.2\"]\n",
+    );
+    let other = GroupId(7);
+    let mut theirs = SecurityGroup::clone(&state.groups[0]);
+    theirs.id = other;
+    theirs.scope = Scope { account: AccountId(1), vpc: VpcId(1) };
+    theirs.ingress[0].peer = Peer::Group(other);
+    theirs.ingress[0].services = Services::Tcp(PortRange { from: 2, to: 2 });
+    state.groups.push(theirs.into());
+    state.interfaces[1].groups = vec![other];
+    let image = compiled(&state, &live);
+    let check = Check::new(&state, &live, &image);
+    check.some(&mut SmallRng::seed_from_u64(1), 2000, &mut Answers::default());
+    let members = Members::of(&state, &live);
+    assert_eq!(members.of_group(other), live_address(2));
+    assert_eq!(members.of_group(GroupId::of_name("default")), live_address(1));
+    // Only theirs changes.
+    let mut next = state.clone();
+    next.groups[1].ingress.clear();
+    let changes = crate::plan::diff(&state, &next);
+    assert_eq!(changes.len(), 1);
+    assert_eq!(changes[0].object, crate::plan::Object::Group(other));
+    assert_eq!(crate::plan::reached(&state, &next, &changes), ["b"]);
+}
+
+fn live_address(last: u8) -> [IpAddr; 1] {
+    [IpAddr::from([10, 0, 0, last])]
 }

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use super::*;
-use crate::model::Peer;
+use crate::model::{Peer, PrefixListId};
 
 fn one_group(rules: impl Iterator<Item = String>) -> (DesiredState, Vec<LiveInterface>) {
     let mut text = String::from(
@@ -41,7 +41,7 @@ fn a_long_list_costs_its_prefixes_only() {
     let (mut state, live) =
         one_group(std::iter::once("ports = 1, cidrs = [\"10.0.0.0/8\"]".into()));
     state.prefix_lists = parsed(&list).0.prefix_lists;
-    state.groups[0].ingress[0].peer = Peer::PrefixList("l".to_owned());
+    state.groups[0].ingress[0].peer = Peer::PrefixList(PrefixListId::of_name("l"));
     // A word for each key and value, run padding and a table's refs.
     let words = compiled(&state, &live).words.len();
     assert!(words < 20_000 * 5, "{words}");

@@ -7,8 +7,8 @@ use rand::{Rng, RngExt as _, seq::IndexedRandom as _};
 use sg_common::Family;
 
 use crate::model::{
-    DesiredState, LiveInterface, Peer, PortRange, PrefixEntry, PrefixList, Rule, RuleId,
-    SecurityGroup, Services,
+    DesiredState, LiveInterface, Peer, PortRange, PrefixEntry, PrefixList, PrefixListId, Rule,
+    RuleId, SecurityGroup, Services,
 };
 
 /// Prefixes that nest: most are cut from few bases, of which some bits are changed.
@@ -39,10 +39,9 @@ fn random_prefixes(rng: &mut dyn Rng, family: Family, count: usize) -> Vec<IpNet
 fn list(name: &str, family: Family, prefixes: Vec<IpNet>) -> PrefixList {
     let entry = |cidr| PrefixEntry { cidr, description: String::new() };
     PrefixList {
-        name: name.to_owned(),
         family: Some(family),
         entries: Arc::new(prefixes.into_iter().map(entry).collect()),
-        ..PrefixList::default()
+        ..PrefixList::named(name)
     }
 }
 
@@ -53,7 +52,7 @@ pub fn random_nested(rng: &mut dyn Rng, count: usize) -> (DesiredState, Vec<Live
     for (family, names) in [(Family::V4, ["a4", "b4"]), (Family::V6, ["a6", "b6"])] {
         for name in names {
             state.prefix_lists.push(list(name, family, random_prefixes(rng, family, count)));
-            peers.push(Peer::PrefixList(name.to_owned()));
+            peers.push(Peer::PrefixList(PrefixListId::of_name(name)));
         }
         peers.extend(random_prefixes(rng, family, count / 4).into_iter().map(Peer::Cidr));
     }
@@ -66,18 +65,13 @@ pub fn random_nested(rng: &mut dyn Rng, count: usize) -> (DesiredState, Vec<Live
                 1 => Services::Udp(PortRange { from: ports.from, to: u16::MAX }),
                 _ => Services::Protocol(40 + (a & 3) as u8),
             };
-            Rule { id: RuleId(0), services, peer: peer.clone(), description: String::new() }
+            Rule { id: RuleId(0), services, peer: *peer, description: String::new() }
         };
         peers.iter().map(rule).collect()
     };
     for name in ["one", "two"] {
-        let group = SecurityGroup {
-            name: name.to_owned(),
-            ingress: rules(rng),
-            egress: rules(rng),
-            description: String::new(),
-            default_egress: false,
-        };
+        let group =
+            SecurityGroup { ingress: rules(rng), egress: rules(rng), ..SecurityGroup::named(name) };
         state.groups.push(group.into());
     }
     let interfaces = crate::parse(

@@ -8,8 +8,9 @@ use sg_common::{Direction, Family};
 
 use super::{one_in, pick};
 use crate::model::{
-    DatapathChoice, DesiredState, IcmpMatch, Interface, LiveInterface, OnRevoke, Peer, PortRange,
-    PrefixEntry, PrefixList, Role, Rule, RuleId, SecurityGroup, Services, Settings, Tracking,
+    DatapathChoice, DesiredState, GroupId, IcmpMatch, Interface, LiveInterface, OnRevoke, Peer,
+    PortRange, PrefixEntry, PrefixList, PrefixListId, Role, Rule, RuleId, SecurityGroup, Services,
+    Settings, Tracking,
 };
 
 /// An interface of the kernel that a state is made for.
@@ -127,11 +128,10 @@ fn prefix_list(rng: &mut dyn Rng, name: &str, family: Option<Family>) -> PrefixL
         }
     }
     PrefixList {
-        name: name.to_owned(),
-        description: String::new(),
         max_entries: entries.len().try_into().expect("a few"),
         family,
         entries: entries.into(),
+        ..PrefixList::named(name)
     }
 }
 
@@ -156,8 +156,7 @@ fn group(rng: &mut dyn Rng, name: &str, id: &mut u128) -> SecurityGroup {
             egress.push(rule(*id, Services::All, peer));
         }
     }
-    let (name, description) = (name.to_owned(), String::new());
-    SecurityGroup { name, description, ingress, egress, default_egress: false }
+    SecurityGroup { ingress, egress, ..SecurityGroup::named(name) }
 }
 
 fn rule(id: u128, services: Services, peer: Peer) -> Rule {
@@ -173,11 +172,11 @@ fn add_rule(rng: &mut dyn Rng, rules: &mut Vec<Rule>, id: u128) {
         _ => pick(rng, &Family::BOTH),
     };
     let peer = match rng.random_range(0..6) {
-        0 => Peer::Group(pick(rng, &GROUPS).to_owned()),
+        0 => Peer::Group(GroupId::of_name(pick(rng, &GROUPS))),
         1 => {
             let fits: Vec<_> =
                 LISTS.iter().filter(|(_, of)| of.is_none_or(|of| of == family)).collect();
-            Peer::PrefixList(pick(rng, &fits).0.to_owned())
+            Peer::PrefixList(PrefixListId::of_name(pick(rng, &fits).0))
         }
         _ => Peer::Cidr(random_cidr(rng, family)),
     };
@@ -226,11 +225,11 @@ fn random_cidr(rng: &mut dyn Rng, family: Family) -> IpNet {
     IpNet::new(base, pick(rng, lengths)).expect("a length of its family").trunc()
 }
 
-fn some_groups(rng: &mut dyn Rng) -> Vec<String> {
+fn some_groups(rng: &mut dyn Rng) -> Vec<GroupId> {
     let mut groups: Vec<_> =
-        GROUPS.iter().filter(|_| one_in(rng, 3)).map(|&name| name.to_owned()).collect();
+        GROUPS.iter().filter(|_| one_in(rng, 3)).map(|name| GroupId::of_name(name)).collect();
     if groups.is_empty() {
-        groups.push(pick(rng, &GROUPS).to_owned());
+        groups.push(GroupId::of_name(pick(rng, &GROUPS)));
     }
     groups
 }

@@ -91,12 +91,12 @@ fn check_rules(state: &DesiredState, rules: &[Rule]) {
                 assert_eq!(*cidr, cidr.trunc());
                 Some(cidr.addr().is_ipv4())
             }
-            Peer::PrefixList(name) => {
-                let list = state.prefix_list(name).expect("the list is there");
+            Peer::PrefixList(id) => {
+                let list = state.prefix_list(*id).expect("the list is there");
                 list.family.map(|family| family == sg_common::Family::V4)
             }
-            Peer::Group(name) => {
-                assert!(state.group(name).is_some());
+            Peer::Group(id) => {
+                assert!(state.group(*id).is_some());
                 None
             }
         };

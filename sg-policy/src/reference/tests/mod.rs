@@ -11,8 +11,9 @@ use sg_common::{
 use super::{Evaluator, Packet, Time, TrackedFlow, frames};
 use crate::{
     model::{
-        DatapathChoice, DesiredState, IcmpMatch, Interface, LiveInterface, Peer, PortRange,
-        PrefixEntry, PrefixList, Role, Rule, RuleId, SecurityGroup, Services, Tracking,
+        DatapathChoice, DesiredState, GroupId, IcmpMatch, Interface, LiveInterface, Peer,
+        PortRange, PrefixEntry, PrefixList, PrefixListId, Role, Rule, RuleId, SecurityGroup,
+        Services, Tracking,
     },
     shared::Shared,
 };
@@ -121,21 +122,15 @@ fn group(
     let rules = |rules: &[(Services, &str)]| {
         rules.iter().map(|(services, peer)| rule(*services, peer)).collect()
     };
-    SecurityGroup {
-        name: name.to_owned(),
-        description: String::new(),
-        ingress: rules(ingress),
-        egress: rules(egress),
-        default_egress: false,
-    }
-    .into()
+    SecurityGroup { ingress: rules(ingress), egress: rules(egress), ..SecurityGroup::named(name) }
+        .into()
 }
 
 /// `peer`: a CIDR, `group:NAME` or `list:NAME`.
 fn rule(services: Services, peer: &str) -> Rule {
     let peer = match peer.split_once(':') {
-        Some(("group", name)) => Peer::Group(name.to_owned()),
-        Some(("list", name)) => Peer::PrefixList(name.to_owned()),
+        Some(("group", name)) => Peer::Group(GroupId::of_name(name)),
+        Some(("list", name)) => Peer::PrefixList(PrefixListId::of_name(name)),
         _ => Peer::Cidr(peer.parse().unwrap()),
     };
     Rule { id: RuleId(0), services, peer, description: String::new() }
@@ -145,7 +140,7 @@ fn interface(name: &str, role: Role, groups: &[&str]) -> Interface {
     Interface {
         name: name.to_owned(),
         role,
-        groups: groups.iter().map(|&name| name.to_owned()).collect(),
+        groups: groups.iter().map(|name| GroupId::of_name(name)).collect(),
         addresses: vec!["10.0.0.5".parse().unwrap(), "fd00::5".parse().unwrap()],
         mac: None,
         source_check: false,
@@ -160,11 +155,10 @@ fn list(name: &str, entries: &[&str]) -> PrefixList {
         .map(|cidr| PrefixEntry { cidr: cidr.parse().unwrap(), description: String::new() })
         .collect();
     PrefixList {
-        name: name.to_owned(),
-        description: String::new(),
         max_entries: entries.len().try_into().unwrap(),
         family: entries.first().map(|entry| super::packet::family_of(entry.cidr.addr())),
         entries: entries.into(),
+        ..PrefixList::named(name)
     }
 }
 

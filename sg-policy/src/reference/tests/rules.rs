@@ -168,7 +168,7 @@ fn rules_of_all_groups_are_one_union_and_of_no_other_group() {
     let mut state = state(&[(tcp_port(80), "192.0.2.0/24")], &[]);
     state.groups.push(group("ssh", &[(tcp_port(22), "192.0.2.0/24")], &[]));
     state.groups.push(group("other", &[(tcp_port(25), "192.0.2.0/24")], &[]));
-    state.interfaces[0].groups = vec!["web".to_owned(), "ssh".to_owned()];
+    state.interfaces[0].groups = ["web", "ssh"].map(GroupId::of_name).to_vec();
     let mut host = Host::new(state);
     host.check(I, &tcp("192.0.2.1:9", "10.0.0.5:80", "S").frame(), Allowed);
     host.check(I, &tcp("192.0.2.1:9", "10.0.0.5:22", "S").frame(), Allowed);

@@ -11,7 +11,7 @@ use super::{
     outline::{Element, Outline, Owner, owners, path},
     reduce::{Part, Reduced, shifted},
 };
-use crate::model::{DesiredState, Peer, PrefixList, Rule};
+use crate::model::{DesiredState, Peer, PrefixList, PrefixListId, Rule};
 
 /// None: it is not certain.
 pub(super) fn restore(
@@ -191,8 +191,8 @@ fn is_a_set<T, K: Eq + Hash>(parts: &[Part], items: &[T], key: impl Fn(&T) -> K)
 /// As the reading of a whole file demands them.
 fn quotas_hold(state: &DesiredState) -> bool {
     let limit = u64::from(state.settings.quotas.rules_per_group);
-    let lists: HashMap<&str, &PrefixList> =
-        state.prefix_lists.iter().map(|list| (&*list.name, list)).collect();
+    let lists: HashMap<PrefixListId, &PrefixList> =
+        state.prefix_lists.iter().map(|list| (list.id, list)).collect();
     let mut total = 0;
     for (group, direction) in
         state.groups.iter().flat_map(|group| Direction::BOTH.map(|direction| (group, direction)))
@@ -205,8 +205,8 @@ fn quotas_hold(state: &DesiredState) -> bool {
             let (weight, of) = match &rule.peer {
                 Peer::Cidr(net) => (1, Some(family(*net))),
                 Peer::Group(_) => (1, None),
-                Peer::PrefixList(name) => {
-                    let Some(list) = lists.get(&**name) else { return false };
+                Peer::PrefixList(id) => {
+                    let Some(list) = lists.get(id) else { return false };
                     (u64::from(list.max_entries), list.family)
                 }
             };

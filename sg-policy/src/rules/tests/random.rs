@@ -9,10 +9,10 @@ use sg_common::Direction;
 
 use super::*;
 use crate::{
-    id::RuleIds,
+    id::{NamedPeer, RuleIds},
     model::{
-        DatapathChoice, Interface, OnRevoke, PrefixEntry, PrefixList, Quotas, Rule, SecurityGroup,
-        Settings, Tracking,
+        DatapathChoice, Interface, OnRevoke, PrefixEntry, PrefixList, PrefixListId, Quotas, Rule,
+        SecurityGroup, Settings, Tracking,
     },
     plan::{Kind, Op, diff, is_same},
 };
@@ -162,24 +162,41 @@ fn prefix_list(number: usize) -> impl Strategy<Value = PrefixList> {
                 .map(|(cidr, description)| PrefixEntry { cidr, description })
                 .collect();
             PrefixList {
-                name: format!("List {number}"),
                 description,
                 max_entries: entries.len() as u32 + spare,
                 family: entries.first().map(|entry| cidr::family(entry.cidr)),
                 entries: entries.into(),
+                ..PrefixList::named(LISTS[number])
             }
         },
     )
 }
 
-/// Groups and lists are referred to by `Group 0` to `Group 2` and `List 0`, `List 1`.
+const GROUPS: [&str; 3] = ["Group 0", "Group 1", "Group 2"];
+const LISTS: [&str; 2] = ["List 0", "List 1"];
+
+fn named(peer: Peer) -> NamedPeer<'static> {
+    match peer {
+        Peer::Cidr(net) => NamedPeer::Cidr(net),
+        Peer::Group(id) => {
+            let name = GROUPS.into_iter().find(|name| GroupId::of_name(name) == id);
+            NamedPeer::Group(name.expect("one of these"))
+        }
+        Peer::PrefixList(id) => {
+            let name = LISTS.into_iter().find(|name| PrefixListId::of_name(name) == id);
+            NamedPeer::PrefixList(name.expect("one of these"))
+        }
+    }
+}
+
 fn peer(only: Option<bool>) -> BoxedStrategy<Peer> {
-    let group = (0..3).prop_map(|number| Peer::Group(format!("Group {number}")));
+    let group = select(&GROUPS[..]).prop_map(|name| Peer::Group(GroupId::of_name(name)));
     match only {
         Some(true) => prop_oneof![group, v4().prop_map(Peer::Cidr)].boxed(),
         Some(false) => prop_oneof![group, v6().prop_map(Peer::Cidr)].boxed(),
         None => {
-            let list = (0..2).prop_map(|number| Peer::PrefixList(format!("List {number}")));
+            let list =
+                select(&LISTS[..]).prop_map(|name| Peer::PrefixList(PrefixListId::of_name(name)));
             prop_oneof![group, list, v4().prop_map(Peer::Cidr), v6().prop_map(Peer::Cidr)].boxed()
         }
     }
@@ -207,12 +224,12 @@ fn services_and_peer() -> impl Strategy<Value = (Services, Peer)> {
 fn group(number: usize) -> impl Strategy<Value = SecurityGroup> {
     let rules = || vec((services_and_peer(), prop_oneof![Just(String::new()), text()]), 0..6);
     (rules(), option::of(rules()), text()).prop_map(move |(ingress, egress, description)| {
-        let name = format!("Group {number}");
+        let name = GROUPS[number];
         let build = |direction, rules: Vec<((Services, Peer), String)>| {
-            let ids = RuleIds::new(&name, direction);
+            let ids = RuleIds::new(name, direction);
             let mut built: Vec<Rule> = Vec::new();
             for ((services, peer), description) in rules {
-                let id = ids.id(services, &peer);
+                let id = ids.id(services, named(peer));
                 if built.iter().all(|rule| rule.id != id) {
                     built.push(Rule { id, services, peer, description });
                 }
@@ -223,9 +240,9 @@ fn group(number: usize) -> impl Strategy<Value = SecurityGroup> {
             ingress: build(Direction::Ingress, ingress),
             default_egress: egress.is_none(),
             egress: egress
-                .map_or_else(|| group::everything(&name), |rules| build(Direction::Egress, rules)),
+                .map_or_else(|| group::everything(name), |rules| build(Direction::Egress, rules)),
             description,
-            name,
+            ..SecurityGroup::named(name)
         }
     })
 }
@@ -261,10 +278,12 @@ fn interface(number: usize) -> impl Strategy<Value = Interface> {
                 addresses.clear();
             }
             let checkable = port && !addresses.is_empty();
-            let mut groups: Vec<_> =
-                (0..3).filter(|bit| groups >> bit & 1 != 0).map(|n| format!("Group {n}")).collect();
+            let mut groups: Vec<_> = (0..3)
+                .filter(|bit| groups >> bit & 1 != 0)
+                .map(|n| GroupId::of_name(GROUPS[n]))
+                .collect();
             if groups.is_empty() {
-                groups.push("Group 1".to_owned());
+                groups.push(GroupId::of_name("Group 1"));
             }
             Interface {
                 name,

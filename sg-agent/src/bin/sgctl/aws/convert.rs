@@ -11,8 +11,8 @@ use ipnet::IpNet;
 use sg_common::{Direction, Family};
 use sg_policy::{
     DesiredState, export,
-    id::RuleIds,
-    model::{Peer, PrefixEntry, PrefixList, Quotas, Rule, SecurityGroup},
+    id::{NamedPeer, RuleIds},
+    model::{Peer, PrefixEntry, PrefixList, PrefixListId, Quotas, Rule, SecurityGroup},
 };
 
 use super::{
@@ -124,12 +124,12 @@ impl Conversion {
                 "IPv6" => Some(Family::V6),
                 _ => None,
             };
-            let list = self.list(&id, name, family, list.max_entries, listed);
+            let list = self.list(&id, &name, family, list.max_entries, listed);
             self.lists.insert(id, list);
         }
         for (id, listed) in entries {
             let name = names.give("", &id, "prefix list");
-            let list = self.list(&id, name, None, None, listed);
+            let list = self.list(&id, &name, None, None, listed);
             self.lists.insert(id, list);
         }
     }
@@ -137,12 +137,12 @@ impl Conversion {
     fn list(
         &mut self,
         id: &str,
-        name: String,
+        name: &str,
         family: Option<Family>,
         max_entries: Option<u32>,
         listed: Vec<Entry>,
     ) -> PrefixList {
-        let mut list = PrefixList { name, family, ..PrefixList::default() };
+        let mut list = PrefixList { family, ..PrefixList::named(name) };
         for Entry { cidr, description, unknown } in listed {
             let what = format!("entry {cidr} of {id}");
             self.note_keys(&what, keys(&unknown, &[]));
@@ -190,7 +190,7 @@ impl Conversion {
             let origin =
                 Origin { name: group.group_name, owner: group.owner_id, vpc: group.vpc_id };
             self.origins.insert(id.clone(), origin);
-            self.groups.insert(id, empty_group(name, description));
+            self.groups.insert(id, empty_group(&name, description));
         }
         rules
     }
@@ -200,7 +200,7 @@ impl Conversion {
         for AwsRule { group, .. } in rules {
             if let Place::Vacant(place) = self.groups.entry(group.clone()) {
                 let name = self.names.give("", group, "group");
-                place.insert(empty_group(name, String::new()));
+                place.insert(empty_group(&name, String::new()));
             }
         }
     }
@@ -254,41 +254,45 @@ impl Conversion {
             SeenPlace::Vacant(place) => drop(place.insert(rule.description.clone())),
         }
         match self.rule(rule) {
-            Ok((services, peer)) => {
+            Ok(mut new) => {
                 self.note_keys(&what, rule.unknown.iter().cloned());
-                let description = self.describe(&what, &rule.description);
+                new.description = self.describe(&what, &rule.description);
                 let Some(group) = self.groups.get_mut(&rule.group) else { return };
-                let direction = if rule.egress { Direction::Egress } else { Direction::Ingress };
-                let id = RuleIds::new(&group.name, direction).id(services, &peer);
                 let rules = if rule.egress { &mut group.egress } else { &mut group.ingress };
-                rules.push(Rule { id, services, peer, description });
+                rules.push(new);
                 self.carried_over += 1;
             }
             Err(why) => self.left.push(Left { is_rule: true, what, why }),
         }
     }
 
-    /// Services and peer, or why there can be no such rule.
-    fn rule(&self, rule: &AwsRule) -> Result<(sg_policy::model::Services, Peer), String> {
+    /// The rule without its description, or why there can be no such rule.
+    fn rule(&self, rule: &AwsRule) -> Result<Rule, String> {
         let services = rule.services()?;
-        let (peer, family) = self.peer(&rule.peer)?;
+        let (peer, named, family) = self.peer(&rule.peer)?;
         if let (Some(only), Some(family)) = (family_of(services), family)
             && only != family
         {
             return Err("ICMP of one family and addresses of the other: it matches nothing".into());
         }
-        Ok((services, peer))
+        let group = self.groups.get(&rule.group).map_or("", |group| &group.name);
+        let direction = if rule.egress { Direction::Egress } else { Direction::Ingress };
+        let id = RuleIds::new(group, direction).id(services, named);
+        Ok(Rule { id, services, peer, description: String::new() })
     }
 
-    fn peer(&self, peer: &AwsPeer) -> Result<(Peer, Option<Family>), String> {
+    fn peer(&self, peer: &AwsPeer) -> Result<(Peer, NamedPeer<'_>, Option<Family>), String> {
         match peer {
             AwsPeer::Nobody => Err("it names no peer".into()),
             AwsPeer::Cidr(cidr) => {
                 let net: IpNet = cidr.parse().map_err(|_| format!("{cidr} is no network"))?;
-                Ok((Peer::Cidr(net.trunc()), Some(family_of_net(&net))))
+                let net = net.trunc();
+                Ok((Peer::Cidr(net), NamedPeer::Cidr(net), Some(family_of_net(&net))))
             }
             AwsPeer::List(id) => match self.lists.get(id) {
-                Some(list) => Ok((Peer::PrefixList(list.name.clone()), list.family)),
+                Some(list) => {
+                    Ok((Peer::PrefixList(list.id), NamedPeer::PrefixList(&list.name), list.family))
+                }
                 None if self.without_entries.contains(id) => Err(format!(
                     "the entries of {id} are in no file: aws ec2 get-managed-prefix-list-entries \
                      --prefix-list-id {id} > {id}.json"
@@ -296,7 +300,7 @@ impl Conversion {
                 None => Err(format!("prefix list {id} is in no file")),
             },
             AwsPeer::Group { id, name, owner, vpc } => match self.groups.get(id) {
-                Some(group) => Ok((Peer::Group(group.name.clone()), None)),
+                Some(group) => Ok((Peer::Group(group.id), NamedPeer::Group(&group.name), None)),
                 None if id.is_empty() && self.called(name, owner, vpc).len() > 1 => {
                     Err(format!("several groups in the files are called {name}"))
                 }
@@ -364,16 +368,16 @@ impl Conversion {
 
     /// As large as the groups need, and no smaller than the defaults.
     fn quotas(&self) -> Quotas {
-        let weights: HashMap<&str, (u64, Option<Family>)> = self
+        let weights: HashMap<PrefixListId, (u64, Option<Family>)> = self
             .lists
             .values()
-            .map(|list| (list.name.as_str(), (u64::from(list.max_entries), list.family)))
+            .map(|list| (list.id, (u64::from(list.max_entries), list.family)))
             .collect();
         let weight = |rules: &[Rule], family: Family| -> u64 {
             let of = |rule: &Rule| match &rule.peer {
                 Peer::Cidr(net) => (1, Some(family_of_net(net))),
                 Peer::Group(_) => (1, None),
-                Peer::PrefixList(name) => weights[name.as_str()],
+                Peer::PrefixList(id) => weights[id],
             };
             let weights = rules.iter().map(of);
             weights.filter(|(_, only)| only.is_none_or(|only| only == family)).map(|(n, _)| n).sum()
@@ -418,14 +422,8 @@ impl std::fmt::Display for Left {
     }
 }
 
-fn empty_group(name: String, description: String) -> SecurityGroup {
-    SecurityGroup {
-        name,
-        description,
-        ingress: Vec::new(),
-        egress: Vec::new(),
-        default_egress: false,
-    }
+fn empty_group(name: &str, description: String) -> SecurityGroup {
+    SecurityGroup { description, ..SecurityGroup::named(name) }
 }
 
 fn family_of_net(net: &IpNet) -> Family {
