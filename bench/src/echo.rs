@@ -8,8 +8,8 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail};
-use sg_agent::datapath::varying::{Order, Sources};
 use sg_common::Family;
+use sg_datapath::testing::varying::{Order, Sources};
 
 use crate::{
     packets::{Kind, frame, instance},

@@ -5,12 +5,12 @@ use std::io;
 
 use anyhow::{Context as _, Result, ensure};
 use nix::net::if_::if_nametoindex;
-use sg_agent::datapath::{
+use sg_common::{Direction, Family, Reason, counter};
+use sg_datapath::testing::{
     stopwatch::Stopwatch,
     trial::{Moved, Program},
     varying::{MOST, Order, Sources},
 };
-use sg_common::{Direction, Family, Reason, counter};
 use sg_policy::model::{DesiredState, LiveInterface};
 use sg_tests::{ctl::file, differential::Rig};
 

@@ -25,7 +25,7 @@ pub fn instance(family: Family) -> IpAddr {
     }
 }
 
-/// All addresses that [`sg_agent::datapath::varying`] sends from.
+/// All addresses that [`sg_datapath::testing::varying`] sends from.
 pub fn senders(family: Family) -> &'static str {
     match family {
         Family::V4 => "64.0.0.0/3",

@@ -12,7 +12,7 @@ use std::fs;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use nix::net::if_::if_nametoindex;
-use sg_agent::datapath::{
+use sg_datapath::testing::{
     generator::{Attached, BaselineProgram, Generator},
     varying::Sources,
 };

@@ -16,7 +16,6 @@ use http_body_util::BodyExt as _;
 use libfuzzer_sys::fuzz_target;
 use serde_json::{Value, json};
 use sg_agent::{
-    api::Failure,
     links::View,
     owner::{
         fake::{Fake, Fixture, link},
@@ -24,6 +23,7 @@ use sg_agent::{
     },
     server::routes,
 };
+use sg_api::Failure;
 use tokio::runtime::{Builder, Runtime};
 use tower_service::Service as _;
 

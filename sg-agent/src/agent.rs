@@ -16,6 +16,7 @@ use crate::{
     clock,
     config::Config,
     datapath::{self, Datapath, Loader, Receiver},
+    dataplane::hook_choice,
     links::View,
     lock,
     log::{self, Log, names::Names},
@@ -54,6 +55,7 @@ pub fn run(config: &Config) -> anyhow::Result<()> {
         max_interfaces: config.max_interfaces,
         flow_log: config.flow_log.is_some(),
         first: first_receiver(stored.rules(), watch.view()),
+        loaded: memory::give_back,
     };
     let dataplane = Datapath::open(&options, loader)?;
     let tap = dataplane.tap()?;
@@ -122,7 +124,7 @@ pub fn detach(config: &Config) -> anyhow::Result<()> {
 fn first_receiver(rules: &DesiredState, view: &View) -> Receiver {
     let filtered = view.values().find_map(|link| Some((link, rules.entry_for(&link.name)?)));
     filtered.map_or(Receiver::Tc, |(link, entry)| {
-        Receiver::of(&link.name, rules.interfaces[entry].datapath)
+        Receiver::of(&link.name, hook_choice(rules.interfaces[entry].datapath))
     })
 }
 

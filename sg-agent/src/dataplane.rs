@@ -8,7 +8,8 @@ use sg_policy::{compile::Image, model::DatapathChoice};
 use crate::{
     connections::{self, Deadline, Sockets, Tracked},
     datapath::{
-        Attachment, Datapath, Error, FlowEntry, Haste, Inherited, Opening, Opens, ProbeAnswer, Seed,
+        Attachment, Datapath, Error, FlowEntry, Haste, HookChoice, Inherited, Opening, Opens,
+        ProbeAnswer, Seed,
     },
 };
 
@@ -64,6 +65,15 @@ pub trait Dataplane: 'static {
     fn exists(&self, ifindex: u32) -> bool;
 }
 
+/// The rules' word for it in the data path's.
+pub fn hook_choice(choice: DatapathChoice) -> HookChoice {
+    match choice {
+        DatapathChoice::Auto => HookChoice::Auto,
+        DatapathChoice::Xdp => HookChoice::Xdp,
+        DatapathChoice::Tc => HookChoice::Tc,
+    }
+}
+
 impl Dataplane for Datapath {
     fn now(&self) -> Tick {
         self.now()
@@ -78,7 +88,7 @@ impl Dataplane for Datapath {
     }
 
     fn publish(&mut self, image: &Image) -> Result<(), Error> {
-        self.publish(image)
+        self.publish(&image.words)
     }
 
     fn publish_until(
@@ -87,7 +97,7 @@ impl Dataplane for Datapath {
         fallback: &Image,
         deadline: Tick,
     ) -> Result<(), Error> {
-        self.publish_until(image, fallback, deadline)
+        self.publish_until(&image.words, &fallback.words, deadline)
     }
 
     fn attach(
@@ -97,7 +107,7 @@ impl Dataplane for Datapath {
         choice: DatapathChoice,
         haste: Haste,
     ) -> Result<Attachment, Error> {
-        self.attach(ifindex, name, choice, haste)
+        self.attach(ifindex, name, hook_choice(choice), haste)
     }
 
     fn detach(&mut self, ifindex: u32) -> Result<(), Error> {
@@ -133,7 +143,7 @@ impl Dataplane for Datapath {
         image: &Image,
         which: &mut dyn FnMut(&FlowEntry) -> bool,
     ) -> Result<u64, Error> {
-        self.cut_denied(image, which)
+        self.cut_denied(&image.words, which)
     }
 
     fn capacity(&self) -> u64 {
@@ -141,11 +151,11 @@ impl Dataplane for Datapath {
     }
 
     fn judge(&self, image: &Image, opening: &Opening) -> Opens {
-        self.judge(image, opening)
+        self.judge(&image.words, opening)
     }
 
     fn seed(&self, image: &Image, seeds: &[Seed]) -> Result<u64, Error> {
-        self.seed(image, seeds)
+        self.seed(&image.words, seeds)
     }
 
     fn sockets(&self) -> io::Result<Sockets> {

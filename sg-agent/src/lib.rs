@@ -1,12 +1,9 @@
-//! The agent: loads the BPF programs, attaches them, keeps them true to the rules; and the types
-//! in which `sgctl` talks to it.
+//! The agent: keeps the data path true to the rules.
 
 pub mod agent;
-pub mod api;
 pub mod clock;
 pub mod config;
 pub mod connections;
-pub mod datapath;
 pub mod dataplane;
 pub mod frame;
 pub mod links;
@@ -21,3 +18,6 @@ pub mod server;
 pub mod session;
 pub mod store;
 pub mod watchdog;
+
+use sg_api as api;
+use sg_datapath as datapath;

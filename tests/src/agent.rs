@@ -61,7 +61,7 @@ impl Agent {
     }
 
     pub fn socket(&self) -> PathBuf {
-        self.directory.join("run").join(sg_agent::api::SOCKET)
+        self.directory.join("run").join(sg_api::SOCKET)
     }
 
     pub fn ctl(&self) -> Ctl {

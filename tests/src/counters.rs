@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fmt};
 
-use sg_agent::api::{Count, Status};
+use sg_api::{Count, Status};
 use sg_common::{Direction, Reason};
 
 /// Packets by direction and reason; `ingress no_rule` is one key. What counted nothing is absent.

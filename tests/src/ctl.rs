@@ -10,7 +10,7 @@ use std::{
 };
 
 use serde::de::DeserializeOwned;
-use sg_agent::api::{Applied, ApplyRequest, Explanation, Flow, RulesFile, Status};
+use sg_api::{Applied, ApplyRequest, Explanation, Flow, RulesFile, Status};
 
 use crate::{agent::binary, sandbox};
 

@@ -1,6 +1,6 @@
 //! A topology with a running agent in it, and what a test does with the two.
 
-use sg_agent::api::Applied;
+use sg_api::Applied;
 
 use crate::{
     Agent, Counts, Ctl, NetNs, Role, Topology, V4, V6,

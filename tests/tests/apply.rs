@@ -7,7 +7,7 @@ use std::{
     time::Instant,
 };
 
-use sg_agent::api::{Applied, Plan, Revision};
+use sg_api::{Applied, Plan, Revision};
 use sg_tests::{
     Datapath, FAMILIES, Role, V4, World, ctl, matrix,
     probe::{Outcome, SILENCE, tcp, udp},

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use sg_agent::api::{Applied, Revision};
+use sg_api::{Applied, Revision};
 use sg_tests::{V4, World, matrix, probe::tcp};
 
 /// The remote network on this TCP port.

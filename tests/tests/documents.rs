@@ -74,7 +74,15 @@ fn every_sentence_of_the_semantics_has_a_row() {
 #[test]
 fn every_test_that_is_named_exists() {
     let mut sources = Vec::new();
-    for folder in ["sg-policy/src", "sg-common", "sg-agent/src", "sg-agent/tests", "tests/tests"] {
+    for folder in [
+        "sg-policy/src",
+        "sg-common",
+        "sg-agent/src",
+        "sg-api/src",
+        "sg-datapath/src",
+        "sgctl",
+        "tests/tests",
+    ] {
         collect(&root().join(folder), &mut sources);
     }
     let (mut named, mut missing) = (0, vec![]);

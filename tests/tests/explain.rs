@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use sg_agent::api::Explanation;
+use sg_api::Explanation;
 use sg_tests::{
     Addresses, FAMILIES, World, matrix,
     probe::{icmp, tcp, udp},

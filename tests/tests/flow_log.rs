@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use sg_agent::api::FlowRecord;
+use sg_api::FlowRecord;
 use sg_tests::{
     Datapath, FAMILIES, Ran, Role, V4, World, eventually, matrix,
     probe::{

@@ -4,8 +4,8 @@
 use std::net::IpAddr;
 
 use etherparse::PacketBuilder;
-use sg_agent::datapath::trial::Program;
 use sg_common::{Family, Reason};
+use sg_datapath::testing::trial::Program;
 use sg_policy::model::LiveInterface;
 use sg_tests::differential::Rig;
 

@@ -16,7 +16,7 @@ name = "lb"
 
 /// Addresses of a group as `show` has them.
 fn members(world: &World, group: &str) -> Vec<std::net::IpAddr> {
-    let shown: Vec<sg_agent::api::ShownGroup> = world.ctl().json(&["show", "groups"]);
+    let shown: Vec<sg_api::ShownGroup> = world.ctl().json(&["show", "groups"]);
     let found = shown.into_iter().find(|entry| entry.name == group);
     found.expect("the group").members
 }

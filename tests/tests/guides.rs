@@ -75,7 +75,7 @@ fn containers() {
 fn import_aws() {
     let host = machine("host");
     let programs = sandbox::directory("aws");
-    let printed = Path::new(env!("CARGO_MANIFEST_DIR")).join("../sg-agent/tests/cmd/aws");
+    let printed = Path::new(env!("CARGO_MANIFEST_DIR")).join("../sgctl/tests/cmd/aws");
     let script = format!(
         "#!/bin/sh\ncd {}\ncase \"$*\" in\n\
          'ec2 describe-security-groups') cat security-groups.json;;\n\

@@ -9,7 +9,7 @@ use std::{
 };
 
 use nix::sys::socket::{setsockopt, sockopt::RcvBufForce};
-use sg_agent::api::InterfaceStatus;
+use sg_api::InterfaceStatus;
 use sg_tests::{
     Agent, Counts, Datapath, FAMILIES, NetNs, Ran, Role, V4, V6, World, eventually, matrix,
     probe::{PATIENCE, tcp},

@@ -8,12 +8,12 @@ use std::{
 };
 
 use etherparse::PacketBuilder;
-use sg_agent::datapath::{
+use sg_common::Family;
+use sg_datapath::testing::{
     stopwatch::Stopwatch,
     trial::Program,
     varying::{self, Order, Sources},
 };
-use sg_common::Family;
 use sg_policy::model::{DesiredState, LiveInterface};
 use sg_tests::{Datapath, FAMILIES, Role, V4, World, differential::Rig, probe::tcp};
 

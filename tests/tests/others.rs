@@ -3,7 +3,7 @@
 use std::process::Command;
 
 use nix::net::if_::if_nametoindex;
-use sg_agent::datapath::generator::{Attached, BaselineProgram};
+use sg_datapath::testing::generator::{Attached, BaselineProgram};
 use sg_tests::{
     Datapath, Ran, Role, V4, World,
     probe::{PATIENCE, SILENCE, Watch, tcp, udp},

@@ -28,16 +28,13 @@ use nix::{
     sched::{CpuSet, sched_setaffinity, sched_yield},
     unistd::Pid,
 };
-use sg_agent::{
-    connections::Phase,
-    datapath::{
-        FlowEntry, Opening, Seed,
-        trial::{Program, Trial, Trials, Verdict},
-    },
-};
 use sg_common::{
     Direction::{self, Egress as Out, Ingress as In},
     flow::tcp::{ACK, FIN, RST, SYN},
+};
+use sg_datapath::{
+    FlowEntry, Opening, Phase, Seed,
+    testing::trial::{Program, Trial, Trials, Verdict},
 };
 use sg_policy::{
     compile::{Image, Parameters, compile},
@@ -104,7 +101,7 @@ fn live(ifindex: u32) -> LiveInterface {
 /// As the agent does it.
 fn apply(rig: &mut Rig, ifindex: u32, rules: &str) {
     let image = image(rig, ifindex, rules);
-    rig.datapath.publish(&image).expect("small images fit");
+    rig.datapath.publish(&image.words).expect("small images fit");
 }
 
 fn image(rig: &Rig, ifindex: u32, rules: &str) -> Image {
@@ -288,7 +285,7 @@ fn the_agent_seeds_what_a_cpu_opens() {
             let remote = at.remote_port(1024 + number as u16);
             let seed = Seed { opening: Opening { remote, ..opening }, phase: Phase::Established };
             let datapath = datapath.lock().expect("no panic");
-            let new = datapath.seed(&image, &[seed]).expect("a table");
+            let new = datapath.seed(&image.words, &[seed]).expect("a table");
             seeded.fetch_add(new as u32, Ordering::Relaxed);
         };
         at_once(ROUNDS, |number| assert!(sender.passes(In, &segment(at, In, number, SYN))), seed);

@@ -130,7 +130,7 @@ fn starts_on_a_busy_machine(world: &World) {
     assert!(flows.iter().all(|flow| [443, 53, 22].contains(&flow.dport)), "{flows:#?}");
     assert_eq!(flows.len(), 6, "{flows:#?}");
     let of = |protocol, port| {
-        let is = |flow: &&sg_agent::api::Flow| (&*flow.protocol, flow.dport) == (protocol, port);
+        let is = |flow: &&sg_api::Flow| (&*flow.protocol, flow.dport) == (protocol, port);
         let flow = flows.iter().find(is).expect("a flow");
         (flow.direction.as_str(), flow.state.as_str())
     };

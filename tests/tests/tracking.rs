@@ -71,7 +71,7 @@ matrix! {
                 tcp::open(&world.remote, at.remote, at.instance_port(80)).passes();
             });
             counts.are(&["ingress untracked", "egress untracked"]);
-            let to = |port| move |flow: &sg_agent::api::Flow| flow.dport == port && flow.dst == at.instance;
+            let to = |port| move |flow: &sg_api::Flow| flow.dport == port && flow.dst == at.instance;
             assert!(!world.ctl().flows().iter().any(to(80)));
             let _open = tcp::open(&world.remote, at.remote, at.instance_port(22));
             assert!(world.ctl().flows().iter().any(to(22)));
@@ -124,7 +124,7 @@ matrix! {
             assert_eq!((flow.dst, flow.dport, flow.packets), (at.instance, 53, 2));
             assert!(flow.expires_s <= 30, "{flow:?}");
 
-            let flushed: sg_agent::api::Flushed = world.ctl().json(&["flows", "flush"]);
+            let flushed: sg_api::Flushed = world.ctl().json(&["flows", "flush"]);
             assert!(flushed.flows >= 2, "{flushed:?}");
             assert_eq!(world.ctl().flows(), []);
             // A flush opens the pickup time anew.

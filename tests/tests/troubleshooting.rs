@@ -7,7 +7,7 @@ use nix::{
     mount::{MsFlags, mount},
     net::if_::if_nametoindex,
 };
-use sg_agent::datapath::generator::BaselineProgram;
+use sg_datapath::testing::generator::BaselineProgram;
 use sg_tests::{
     Agent, Ctl, Datapath, NetNs, Ran, Role, V4, World,
     agent::{public_binary, ran_within},

@@ -15,7 +15,7 @@ use std::{
 };
 
 use nix::sys::socket::{setsockopt, sockopt::RcvBufForce};
-use sg_agent::api::FlowUse;
+use sg_api::FlowUse;
 use sg_common::{ABI, handover::TABLES};
 use sg_tests::{
     Datapath, FAMILIES, Role, V4, World, eventually, matrix,

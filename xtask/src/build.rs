@@ -13,7 +13,7 @@ use crate::{
     setup, toolchain, workspace,
 };
 
-/// Read by sg-agent/build.rs: the object to embed. Without it the agent is built without one.
+/// Read by sg-datapath/build.rs: the object to embed. Without it the agent is built without one.
 const OBJECT_VARIABLE: &str = "SG_BPF_OBJECT";
 const TARGET: &str = "bpfel-unknown-none";
 
@@ -36,7 +36,7 @@ pub(crate) struct Built {
 }
 
 impl Built {
-    /// A cargo command that embeds the object wherever it builds sg-agent.
+    /// A cargo command that embeds the object wherever it builds sg-datapath.
     pub(crate) fn cargo(&self) -> Command {
         let mut cargo = Command::new("cargo");
         cargo.current_dir(workspace::root()).envs(self.embedding());
@@ -57,7 +57,7 @@ pub(crate) fn run(args: &Args) -> Result<Built> {
         return Ok(built);
     }
     let mut cargo = built.cargo();
-    cargo.args(["build", "--package", "sg-agent", "--bins"]);
+    cargo.args(["build", "--package", "sg-agent", "--package", "sgctl", "--bins"]);
     if !args.debug {
         cargo.arg("--release");
     }

@@ -61,6 +61,8 @@ fn generate(binaries: &Path, version: &str) -> Result<()> {
     }
     fs::create_dir_all(&folder)?;
     say(Command::new(sgctl).arg("man").arg(folder.join("man")))?;
+    let page = ask(Command::new(binaries.join("sg-agent")).arg("man"));
+    fs::write(folder.join("man/sg-agent.8"), page.context("sg-agent has no man page")? + "\n")?;
     for shell in ["bash", "zsh", "fish"] {
         let script = ask(Command::new(sgctl).args(["completions", shell]))
             .with_context(|| format!("sgctl has no completions for {shell}"))?;

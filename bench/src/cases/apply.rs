@@ -3,7 +3,7 @@
 use std::{fmt::Write as _, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
-use sg_agent::api::Applied;
+use sg_api::Applied;
 use sg_common::Family;
 use sg_tests::{Agent, ctl::file};
 

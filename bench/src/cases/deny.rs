@@ -1,8 +1,8 @@
 //! What no rule allows: a flood of SYNs from random sources, to a port that no rule has.
 
 use anyhow::{Context as _, Result};
-use sg_agent::datapath::varying::{MOST, Order, Sources};
 use sg_common::Family;
+use sg_datapath::testing::varying::{MOST, Order, Sources};
 use sg_tests::Datapath;
 
 use super::{

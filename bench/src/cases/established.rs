@@ -1,8 +1,8 @@
 //! Packets of tracked flows, in random order.
 
 use anyhow::{Context as _, Result};
-use sg_agent::datapath::varying::{Order, Sources};
 use sg_common::Family;
+use sg_datapath::testing::varying::{Order, Sources};
 
 use super::{Case, Effort, passing::Passing, turns::Traffic};
 use crate::{

@@ -8,8 +8,8 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
-use sg_agent::datapath::varying::{MOST, Order, Sources};
 use sg_common::Family;
+use sg_datapath::testing::varying::{MOST, Order, Sources};
 use sg_tests::{Agent, ctl::file, sandbox, tools::Running};
 
 use super::{Case, Effort};

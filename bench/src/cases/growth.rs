@@ -2,11 +2,11 @@
 //! [`super::program`], and above the smallest number of each.
 
 use anyhow::{Context as _, Result};
-use sg_agent::datapath::trial::Program;
 use sg_common::{
     Family,
     flow::{Addresses4, Addresses6, buckets_for, table_size},
 };
+use sg_datapath::testing::trial::Program;
 
 use super::{Case, Effort};
 use crate::{

@@ -3,8 +3,9 @@
 use std::{thread, time::Duration};
 
 use anyhow::Result;
-use sg_agent::{api::Applied, datapath::map_sizes};
+use sg_api::Applied;
 use sg_common::Family;
+use sg_datapath::map_sizes;
 use sg_policy::compile::{Parameters, compile};
 use sg_tests::{Agent, NetNs, ctl::file};
 

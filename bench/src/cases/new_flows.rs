@@ -1,8 +1,8 @@
 //! Every packet opens a flow; then the same with the table full.
 
 use anyhow::{Context as _, Result, ensure};
-use sg_agent::datapath::varying::{MOST, Order, Sources};
 use sg_common::Family;
+use sg_datapath::testing::varying::{MOST, Order, Sources};
 use sg_tests::Datapath;
 
 use super::{

@@ -1,8 +1,8 @@
 //! What a program itself costs, above one that does nothing.
 
 use anyhow::{Context as _, Result};
-use sg_agent::datapath::trial;
 use sg_common::Family;
+use sg_datapath::testing::trial;
 
 use super::{Case, Effort};
 use crate::{

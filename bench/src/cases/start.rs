@@ -1,7 +1,7 @@
 //! From the start of the program to the first packet that is judged by saved rules.
 
 use anyhow::{Result, ensure};
-use sg_agent::api::Applied;
+use sg_api::Applied;
 use sg_common::Family;
 use sg_tests::{Agent, Ran, ctl::file};
 

@@ -1,7 +1,7 @@
 //! Contenders at testbeds of their own that take a burst each, round by round.
 
 use anyhow::{Context as _, Result, ensure};
-use sg_agent::datapath::varying::{Order, Sources};
+use sg_datapath::testing::varying::{Order, Sources};
 
 use sg_common::Family;
 

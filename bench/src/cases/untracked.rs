@@ -1,8 +1,8 @@
 //! A service that is open to all, flooded from random sources.
 
 use anyhow::{Context as _, Result, ensure};
-use sg_agent::datapath::varying::{MOST, Order, Sources};
 use sg_common::Family;
+use sg_datapath::testing::varying::{MOST, Order, Sources};
 
 use super::{Case, Effort, passing::Passing, turns::Traffic};
 use crate::{

@@ -1,7 +1,7 @@
 //! No filter at all, or a program of two instructions.
 
 use anyhow::Result;
-use sg_agent::datapath::generator::{Attached, BaselineProgram};
+use sg_datapath::testing::generator::{Attached, BaselineProgram};
 
 use super::{Did, Filter};
 use crate::testbed::Testbed;

@@ -2,10 +2,10 @@
 
 use clap::Args;
 use serde::{Deserialize, Deserializer};
+use sg_api::format::{DEFAULT, Format};
 
 use crate::log::{
     Settings,
-    format::{DEFAULT, Format},
     sink::{Place, Style},
 };
 

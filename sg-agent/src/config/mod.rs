@@ -36,6 +36,9 @@ pub enum Command {
     Detach,
     /// Mount the BPF file system that the pins go into where there is none, and end
     Mount,
+    /// Write the man page to standard output, for a package
+    #[command(hide = true)]
+    Man,
 }
 
 /// What can be said by a flag and by a key of the file, under the same name.

@@ -4,11 +4,9 @@ use std::{io, net::SocketAddr};
 
 use nix::sys::socket::SockProtocol;
 use sg_common::flow::{ICMP, ICMPV6, TCP};
+use sg_datapath::netlink::{self, attribute};
 
-use super::{
-    Deadline, Phase,
-    dump::{self, attribute},
-};
+use super::{Deadline, Phase};
 
 /// NFNL_SUBSYS_CTNETLINK << 8 | IPCTNL_MSG_CT_GET.
 const GET: u16 = 1 << 8 | 1;
@@ -53,7 +51,7 @@ pub fn tracked(deadline: Deadline) -> io::Result<Vec<Tracked>> {
     let mut all = Vec::new();
     // Both families at once: the kernel goes through all of its buckets for each dump.
     let request = [libc::AF_UNSPEC as u8, 0, 0, 0];
-    dump::dump(SockProtocol::NetlinkNetFilter, GET, &request, deadline, |message| {
+    netlink::dump(SockProtocol::NetlinkNetFilter, GET, &request, deadline, |message| {
         all.extend(parse(message));
     })?;
     Ok(all)
@@ -72,13 +70,13 @@ fn parse(message: &[u8]) -> Option<Tracked> {
 fn tuple(list: &[u8]) -> Option<(u8, (SocketAddr, SocketAddr))> {
     let ip = attribute(list, cta::TUPLE_IP)?;
     let address = |v4, v6| match attribute(ip, v4) {
-        Some(bytes) => dump::address(bytes, false),
-        None => dump::address(attribute(ip, v6)?, true),
+        Some(bytes) => netlink::address(bytes, false),
+        None => netlink::address(attribute(ip, v6)?, true),
     };
     let (source, destination) =
         (address(cta::IP_V4_SRC, cta::IP_V6_SRC)?, address(cta::IP_V4_DST, cta::IP_V6_DST)?);
     let transport = attribute(list, cta::TUPLE_PROTO)?;
-    let port = |kind| attribute(transport, kind).map_or(0, |port| dump::port(port, 0));
+    let port = |kind| attribute(transport, kind).map_or(0, |port| netlink::port(port, 0));
     let ends = (
         SocketAddr::new(source, port(cta::PROTO_SRC_PORT)),
         SocketAddr::new(destination, port(cta::PROTO_DST_PORT)),

@@ -7,8 +7,9 @@ use sg_common::{
     Direction,
     flow::{TCP, UDP},
 };
+use sg_datapath::netlink;
 
-use super::{Deadline, PROTOCOLS, Phase, canonical, dump};
+use super::{Deadline, PROTOCOLS, Phase, canonical};
 
 const SOCK_DIAG_BY_FAMILY: u16 = 20;
 
@@ -91,7 +92,7 @@ pub fn sockets(deadline: Deadline) -> io::Result<Sockets> {
         for family in [libc::AF_INET, libc::AF_INET6] {
             let request = request(family as u8, protocol);
             let each = |message: &[u8]| sockets.take(protocol, message);
-            dump::dump(
+            netlink::dump(
                 SockProtocol::NetlinkSockDiag,
                 SOCK_DIAG_BY_FAMILY,
                 &request,
@@ -132,10 +133,10 @@ fn request(family: u8, protocol: u8) -> [u8; 56] {
 /// State, local and remote address, interface of a struct inet_diag_msg.
 fn parse(message: &[u8]) -> Option<(u8, SocketAddr, SocketAddr, u32)> {
     let is_ipv6 = i32::from(*message.first()?) == libc::AF_INET6;
-    let address = |at: usize| dump::address(message.get(at..)?, is_ipv6);
-    let local = SocketAddr::new(address(8)?, dump::port(message, 4));
-    let remote = SocketAddr::new(address(24)?, dump::port(message, 6));
-    Some((message[1], canonical(local), canonical(remote), dump::word(message, 40)))
+    let address = |at: usize| netlink::address(message.get(at..)?, is_ipv6);
+    let local = SocketAddr::new(address(8)?, netlink::port(message, 4));
+    let remote = SocketAddr::new(address(24)?, netlink::port(message, 6));
+    Some((message[1], canonical(local), canonical(remote), netlink::word(message, 40)))
 }
 
 #[cfg(test)]

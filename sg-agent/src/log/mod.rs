@@ -9,7 +9,6 @@
 //! It has a thread of its own, and needs the owner for the interfaces' names only, which are left
 //! where it finds them: a long compilation loses no event, and a flood holds up no change.
 
-pub mod format;
 pub mod names;
 mod packet;
 mod recorder;

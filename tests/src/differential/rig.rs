@@ -2,16 +2,16 @@
 
 use std::{collections::BTreeMap, fmt, io};
 
-use sg_agent::datapath::{
-    Abi, Datapath, FlowEntry, Loader, Options, Receiver,
-    trial::{Bench, Moved, Place, Program, Trial, Verdict},
-};
 use sg_common::{
     Direction, Reason,
     counter::{self, Counter},
     flow::{Tick, Timeout},
     probe::MIN_FRAME,
     reason::REASONS,
+};
+use sg_datapath::{
+    Abi, Datapath, FlowEntry, Loader, Options, Receiver,
+    testing::trial::{Bench, Moved, Place, Program, Trial, Verdict},
 };
 use sg_policy::{
     compile::{Image, Parameters, compile},
@@ -140,7 +140,7 @@ impl Rig {
         let parameters = Parameters { ticks_per_1000s, revision: 1, recheck_since: None };
         let image = compile(state, live, &parameters).expect("small rules fit");
         self.laid_out.clear();
-        self.datapath.publish(&image).expect("small images fit");
+        self.datapath.publish(&image.words).expect("small images fit");
         self.bench.clear_tables();
         self.bench.moved();
     }
@@ -179,7 +179,8 @@ impl Rig {
             compile(&case.state, &case.live, &parameters).expect("small rules fit")
         };
         let images: Vec<Image> = cases.iter().map(image).collect();
-        let places = self.datapath.lay_out(&images).expect("small images fit");
+        let words: Vec<&[u32]> = images.iter().map(|image| &*image.words).collect();
+        let places = self.datapath.lay_out(&words).expect("small images fit");
         self.laid_out = cases.iter().map(Start::of).zip(places).collect();
     }
 
@@ -289,7 +290,10 @@ impl<'a> Play<'a> {
                 Step::FlushDenied => {
                     self.evaluator.flush_denied(self.now);
                     let image = self.compile(&self.state, &self.live, true);
-                    self.rig.datapath.cut_denied(&image, &mut |_| true).expect("it is readable");
+                    self.rig
+                        .datapath
+                        .cut_denied(&image.words, &mut |_| true)
+                        .expect("it is readable");
                 }
             }
         }
@@ -328,13 +332,13 @@ impl<'a> Play<'a> {
         self.rig.laid_out.clear();
         let image = self.compile(&self.state, &self.live, recheck);
         match &self.unconfirmed {
-            None if self.dying && recheck => self.rig.datapath.publish_and_die(&image),
-            None => self.rig.datapath.publish(&image),
+            None if self.dying && recheck => self.rig.datapath.publish_and_die(&image.words),
+            None => self.rig.datapath.publish(&image.words),
             Some((state, deadline)) => {
                 let mut live = self.live.clone();
                 live.iter_mut().for_each(|live| live.pickup_until = 0);
                 let fallback = self.compile(state, &live, false);
-                self.rig.datapath.publish_until(&image, &fallback, *deadline)
+                self.rig.datapath.publish_until(&image.words, &fallback.words, *deadline)
             }
         }
         .expect("small images fit");
@@ -551,6 +555,7 @@ fn options(max_flows: u32, max_interfaces: u16) -> Options {
         max_interfaces,
         flow_log: true,
         first: Receiver::Tc,
+        loaded: || {},
     }
 }
 

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use etherparse::LaxSlicedPacket;
-use sg_agent::datapath::trial::Moved;
+use sg_datapath::testing::trial::Moved;
 use sg_policy::{
     export::to_toml,
     model::{DesiredState, LiveInterface},

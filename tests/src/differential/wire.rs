@@ -7,10 +7,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use sg_agent::datapath::{Haste, Hook, trial::Moved};
 use sg_common::{Direction, counter};
+use sg_datapath::{Haste, Hook, HookChoice, testing::trial::Moved};
 use sg_policy::{
-    model::{DatapathChoice, Role},
+    model::Role,
     reference::{Evaluator, Packet},
 };
 
@@ -40,8 +40,8 @@ pub fn over_a_wire(nic: Nic, datapath: Datapath, seed: u64, cases: u64) -> u64 {
                   link set dev nic0 up");
     let result = Rig::inside(&namespace, ["nic0", "left", "right"], MAX_FLOWS, |rig| {
         let choice = match datapath {
-            Datapath::Xdp => DatapathChoice::Xdp,
-            Datapath::Tc => DatapathChoice::Tc,
+            Datapath::Xdp => HookChoice::Xdp,
+            Datapath::Tc => HookChoice::Tc,
         };
         let attached = rig
             .datapath

@@ -9,12 +9,12 @@ use std::{
     thread,
 };
 
-use sg_agent::datapath::trial::{Moved, Program, Trial, Verdict};
 use sg_common::{
     Direction, Reason,
     counter::{self, Counter},
     reason::REASONS,
 };
+use sg_datapath::testing::trial::{Moved, Program, Trial, Verdict};
 use sg_policy::{
     model::{LiveInterface, Role},
     reference::{Evaluator, Packet, TrackedFlow},

@@ -5,8 +5,9 @@ mod journal;
 
 use std::{io, path::PathBuf};
 
+use sg_api::format::Format;
+
 use self::{file::File, journal::Journal};
-use super::format::Format;
 use crate::api::FlowRecord;
 
 /// A place for records.

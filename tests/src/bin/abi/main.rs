@@ -6,9 +6,9 @@ use clap::Parser as _;
 use sg_agent::{
     agent,
     config::{Cli, Command, Config},
-    datapath::Abi,
     logging,
 };
+use sg_datapath::Abi;
 
 fn main() -> anyhow::Result<()> {
     logging::start();
@@ -18,6 +18,7 @@ fn main() -> anyhow::Result<()> {
     match cli.command {
         Some(Command::Detach) => agent::detach(&config),
         Some(Command::Mount) => agent::mount(&config),
+        Some(Command::Man) => anyhow::bail!("sg-agent has the man page"),
         None => agent::run(&config),
     }
 }

@@ -8,7 +8,7 @@ mod transcript;
 
 use std::{io, process::ExitCode, time::Duration};
 
-use sg_agent::api::{Explanation, Status};
+use sg_api::{Explanation, Status};
 use sg_tests::{
     Agent, Ctl, Ran,
     ctl::file,

@@ -197,7 +197,7 @@ impl Test<'_> {
     /// Packets that no rule allowed, as the agent counts them.
     fn dropped(&mut self) -> u64 {
         let status = self.guest.does("sgctl status --json");
-        let status: sg_agent::api::Status = serde_json::from_str(&status).expect("JSON");
+        let status: sg_api::Status = serde_json::from_str(&status).expect("JSON");
         let counters = status.interfaces.iter().flat_map(|interface| &interface.ingress.dropped);
         counters
             .filter(|(reason, _)| **reason == "no_rule")

@@ -1,0 +1,346 @@
+//! Links: which hook an interface gets, and the pins that outlive the agent.
+//!
+//! | pin under `links/` | what |
+//! |---|---|
+//! | `<ifindex>_xdp` | XDP link: what the interface receives |
+//! | `<ifindex>_in` | TCX ingress link: the same |
+//! | `<ifindex>_out` | TCX egress link: what it sends |
+//! | `<ifindex>_tc` | a program: stands for clsact filters, which are no links |
+//!
+//! TCX is what an interface should have: no other tool takes a link away. But the kernel waits for a grace
+//! period with RTNL held whenever one comes or goes (tcx_entry_sync, include/net/tcx.h): 15 ms for each
+//! direction, in which no interface can come or go. clsact filters take 0.3 ms, so newcomers in a crowd get
+//! these first.
+
+use std::{
+    collections::BTreeSet,
+    fs, io,
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    path::{Path, PathBuf},
+};
+
+use super::{
+    Attachment, Error, Haste, Hook, clsact,
+    device::{self, HookChoice},
+    object::{Programs, TC_IN, TC_OUT, Want},
+    others,
+    sys::{self, AttachType},
+};
+
+const XDP: &str = "xdp";
+const IN: &str = "in";
+const OUT: &str = "out";
+const CLSACT: &str = "tc";
+
+/// Pin, hook, and the program that belongs there.
+type TcxHook = (&'static str, AttachType, Want);
+
+const RECEIVES: TcxHook = (IN, AttachType::TcxIngress, Programs::tc_in);
+const SENDS: TcxHook = (OUT, AttachType::TcxEgress, Programs::tc_out);
+
+/// A program that leaves the verdict to whoever comes next: TCX_NEXT, include/uapi/linux/bpf.h.
+const PASS_ON: [u64; 2] = [0xb7 | 0xffff_ffff << 32, 0x95];
+
+#[derive(Debug)]
+pub struct Links {
+    dir: PathBuf,
+    /// Interfaces whose clsact qdisc is our doing.
+    qdiscs: BTreeSet<u32>,
+}
+
+impl Links {
+    pub fn open(dir: PathBuf) -> Result<Self, Error> {
+        fs::create_dir_all(&dir)
+            .map_err(|error| Error::kernel(format!("creating {}", dir.display()), error))?;
+        Ok(Self { dir, qdiscs: BTreeSet::new() })
+    }
+
+    fn pin(&self, ifindex: u32, kind: &str) -> PathBuf {
+        self.dir.join(format!("{ifindex}_{kind}"))
+    }
+
+    /// The interfaces that have pins.
+    pub fn attached(&self) -> BTreeSet<u32> {
+        pins(&self.dir).into_iter().filter_map(|(ifindex, _)| ifindex.parse().ok()).collect()
+    }
+
+    /// Attaches both directions, or puts `programs` in the place of those that are attached. What has TCX
+    /// keeps it, whatever the haste.
+    pub fn attach(
+        &mut self,
+        programs: &Programs,
+        ifindex: u32,
+        name: &str,
+        choice: HookChoice,
+        haste: Haste,
+    ) -> Result<Attachment, Error> {
+        let (want_xdp, mut reason) = device::wants_xdp(name, choice);
+        if want_xdp {
+            match self.attach_xdp(programs, ifindex) {
+                Ok(()) => {
+                    let (sends, for_now) = self.attach_sending(programs, ifindex, haste)?;
+                    self.drop_others(ifindex, &[XDP, sends])?;
+                    return Ok(Attachment { hook: Hook::Xdp, reason, for_now });
+                }
+                Err(error) => reason = device::why_not_xdp(&error),
+            }
+        }
+        // TC sees everything before XDP is taken away.
+        let in_haste = haste == Haste::Now && !self.has(ifindex, &[IN, OUT]);
+        // A kernel may have TCX and not these.
+        if in_haste && self.attach_clsact(programs, ifindex).is_ok() {
+            self.drop_others(ifindex, &[CLSACT])?;
+            let reason = format!("{reason}; many came at once, TCX follows");
+            return Ok(Attachment { hook: Hook::Tc, reason, for_now: true });
+        }
+        match self.attach_tcx(programs, ifindex, &[RECEIVES, SENDS]) {
+            Ok(()) => {
+                self.drop_others(ifindex, &[IN, OUT])?;
+                Ok(Attachment { hook: Hook::Tcx, reason, for_now: false })
+            }
+            Err(error) if is_unsupported(&error) => {
+                self.attach_clsact(programs, ifindex)?;
+                self.drop_others(ifindex, &[CLSACT])?;
+                let reason = format!("{reason}; kernel without TCX");
+                Ok(Attachment { hook: Hook::Tc, reason, for_now: false })
+            }
+            Err(error) => Err(Error::kernel(format!("attaching TCX to {name}"), error)),
+        }
+    }
+
+    fn has(&self, ifindex: u32, kinds: &[&str]) -> bool {
+        kinds.iter().all(|kind| self.pin(ifindex, kind).exists())
+    }
+
+    fn attach_xdp(&self, programs: &Programs, ifindex: u32) -> io::Result<()> {
+        self.ensure(ifindex, XDP, AttachType::Xdp, programs.xdp()?)
+    }
+
+    /// Attaches by TCX. The kernel takes its time for new links; where clsact filters of ours judge meanwhile,
+    /// they pass everything on until these are about to go, so that no packet is judged twice but in
+    /// the moment between.
+    fn attach_tcx(&self, programs: &Programs, ifindex: u32, hooks: &[TcxHook]) -> io::Result<()> {
+        if self.has(ifindex, &[CLSACT]) {
+            let idle = sys::load_program(sys::PROG_TYPE_SCHED_CLS, &PASS_ON)?;
+            for (kind, attach, _) in hooks.iter().filter(|hook| !self.has(ifindex, &[hook.0])) {
+                self.ensure(ifindex, kind, *attach, idle.as_fd())?;
+            }
+        }
+        hooks.iter().try_for_each(|(kind, attach, program)| {
+            self.ensure(ifindex, kind, *attach, program(programs)?)
+        })
+    }
+
+    /// The sending side beside XDP, which only sees what is received: its hook, and whether that is for now.
+    fn attach_sending(
+        &mut self,
+        programs: &Programs,
+        ifindex: u32,
+        haste: Haste,
+    ) -> Result<(&'static str, bool), Error> {
+        let sends = [clsact::Side::Sends];
+        let in_haste = haste == Haste::Now && !self.has(ifindex, &[OUT]);
+        if in_haste && self.attach_clsact_to(programs, ifindex, &sends).is_ok() {
+            return Ok((CLSACT, true));
+        }
+        match self.attach_tcx(programs, ifindex, &[SENDS]) {
+            Ok(()) => Ok((OUT, false)),
+            Err(error) if is_unsupported(&error) => {
+                self.attach_clsact_to(programs, ifindex, &sends)?;
+                Ok((CLSACT, false))
+            }
+            Err(error) => Err(Error::kernel(format!("attaching TCX egress to {ifindex}"), error)),
+        }
+    }
+
+    fn attach_clsact(&mut self, programs: &Programs, ifindex: u32) -> Result<(), Error> {
+        self.attach_clsact_to(programs, ifindex, &[clsact::Side::Receives, clsact::Side::Sends])
+    }
+
+    fn attach_clsact_to(
+        &mut self,
+        programs: &Programs,
+        ifindex: u32,
+        sides: &[clsact::Side],
+    ) -> Result<(), Error> {
+        let mut attach = || {
+            for (kind, attach, _) in [RECEIVES, SENDS] {
+                if !self.has(ifindex, &[kind]) {
+                    refuse_beside_another_agent(ifindex, attach)?;
+                }
+            }
+            // First: filters without it would be nobody's.
+            let marker = self.pin(ifindex, CLSACT);
+            if !marker.exists() {
+                sys::pin(programs.tc_out()?, &marker)?;
+            }
+            if clsact::ensure_qdisc(ifindex)? {
+                self.qdiscs.insert(ifindex);
+            }
+            for side in sides {
+                let program = match side {
+                    clsact::Side::Receives => programs.tc_in()?,
+                    clsact::Side::Sends => programs.tc_out()?,
+                };
+                clsact::replace_filter(ifindex, *side, program)?;
+            }
+            Ok(())
+        };
+        attach().map_err(|error: io::Error| {
+            Error::kernel(format!("attaching clsact filters to interface {ifindex}"), error)
+        })
+    }
+
+    /// Changes an attached interface to `programs`, hook by hook.
+    pub fn update(&mut self, programs: &Programs, ifindex: u32) -> Result<(), Error> {
+        let failed = |error| Error::kernel(format!("updating interface {ifindex}"), error);
+        let kinds: [(_, Want); 3] =
+            [(XDP, Programs::xdp), (IN, Programs::tc_in), (OUT, Programs::tc_out)];
+        for (kind, program) in kinds {
+            match sys::get_pinned(&self.pin(ifindex, kind)) {
+                Ok(link) if sys::link_ifindex(link.as_fd()).map_err(failed)?.is_some() => {
+                    program(programs)
+                        .and_then(|program| sys::update_link(link.as_fd(), program))
+                        .map_err(failed)?;
+                }
+                _ => {}
+            }
+        }
+        if self.pin(ifindex, CLSACT).exists() {
+            let receives = !self.pin(ifindex, XDP).exists();
+            let sides = [clsact::Side::Sends, clsact::Side::Receives];
+            self.attach_clsact_to(programs, ifindex, &sides[..1 + usize::from(receives)])?;
+        }
+        Ok(())
+    }
+
+    /// A link of this kind that runs `program`, pinned.
+    fn ensure(
+        &self,
+        ifindex: u32,
+        kind: &str,
+        attach: AttachType,
+        program: BorrowedFd<'_>,
+    ) -> io::Result<()> {
+        let pin = self.pin(ifindex, kind);
+        match sys::get_pinned(&pin) {
+            Ok(link) if sys::link_ifindex(link.as_fd())? == Some(ifindex) => {
+                return sys::update_link(link.as_fd(), program);
+            }
+            // The interface it was for is gone, and the number was given to another.
+            Ok(_) => fs::remove_file(&pin)?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+        if attach != AttachType::Xdp {
+            refuse_beside_another_agent(ifindex, attach)?;
+        }
+        let link: OwnedFd = sys::create_link(program, ifindex, attach)?;
+        // Not pinned, the link ends here with its descriptor.
+        sys::pin(link.as_fd(), &pin)
+    }
+
+    /// Takes everything but `kept` off an interface.
+    fn drop_others(&mut self, ifindex: u32, kept: &[&str]) -> Result<(), Error> {
+        for kind in [XDP, IN, OUT, CLSACT] {
+            if !kept.contains(&kind) {
+                remove(&self.dir, ifindex, kind)?;
+            }
+        }
+        if kept.contains(&CLSACT) && kept.contains(&XDP) {
+            clsact::remove_filter(ifindex, clsact::Side::Receives)
+                .map_err(|error| Error::kernel("removing a clsact filter", error))?;
+        }
+        // Where a clsact qdisc is, others cannot add an "ingress" one. Those of theirs stay.
+        if !kept.contains(&CLSACT) && self.qdiscs.remove(&ifindex) && !others::has_filters(ifindex)
+        {
+            clsact::remove_qdisc(ifindex)
+                .map_err(|error| Error::kernel("removing a clsact qdisc", error))?;
+        }
+        Ok(())
+    }
+
+    pub fn detach(&mut self, ifindex: u32) -> Result<(), Error> {
+        self.drop_others(ifindex, &[])
+    }
+
+    /// Removes links whose interface is gone.
+    pub fn drop_dead(&self) -> Result<(), Error> {
+        for (ifindex, kind) in pins(&self.dir) {
+            let pin = self.dir.join(format!("{ifindex}_{kind}"));
+            let dead = if kind == CLSACT {
+                ifindex.parse().is_ok_and(|ifindex| !device::exists(ifindex))
+            } else {
+                sys::get_pinned(&pin)
+                    .and_then(|link| sys::link_ifindex(link.as_fd()))
+                    .is_ok_and(|interface| interface.is_none())
+            };
+            if dead {
+                fs::remove_file(&pin)
+                    .map_err(|error| Error::kernel(format!("removing {}", pin.display()), error))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Two agents on one interface would have to allow each packet both. Another one's program is known by
+/// its name; without the right to look at it, nothing is known.
+fn refuse_beside_another_agent(ifindex: u32, attach: AttachType) -> io::Result<()> {
+    let ours = if attach == AttachType::TcxIngress { TC_IN } else { TC_OUT };
+    for id in sys::attached_programs(ifindex, attach).unwrap_or_default() {
+        if sys::program_name(id).is_ok_and(|name| name == ours) {
+            return Err(io::Error::other(format!(
+                "another sg-agent, with a bpffs of its own, filters the interface (program {ours}, \
+                 id {id}): end it by `sg-agent detach` on its directories, or take the interface out \
+                 of one's rules"
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// Whether the kernel does not know TCX (before 6.6).
+fn is_unsupported(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EINVAL | libc::EOPNOTSUPP))
+}
+
+/// Names of the pins in a folder: interface and kind.
+fn pins(dir: &Path) -> Vec<(String, String)> {
+    let Ok(entries) = fs::read_dir(dir) else { return Vec::new() };
+    entries
+        .flatten()
+        .filter_map(|entry| {
+            let name = entry.file_name().into_string().ok()?;
+            let (ifindex, kind) = name.split_once('_')?;
+            Some((ifindex.to_owned(), kind.to_owned()))
+        })
+        .collect()
+}
+
+fn remove(dir: &Path, ifindex: u32, kind: &str) -> Result<(), Error> {
+    let pin = dir.join(format!("{ifindex}_{kind}"));
+    if !pin.exists() {
+        return Ok(());
+    }
+    let failed = |error| Error::kernel(format!("removing {}", pin.display()), error);
+    if kind == CLSACT {
+        for side in [clsact::Side::Receives, clsact::Side::Sends] {
+            clsact::remove_filter(ifindex, side).map_err(failed)?;
+        }
+    } else if let Ok(link) = sys::get_pinned(&pin) {
+        // It fails where the interface is gone, and the link with it.
+        let _ = sys::detach_link(link.as_fd());
+    }
+    fs::remove_file(&pin).map_err(failed)
+}
+
+/// Takes everything that is pinned in `dir` off its interfaces.
+pub fn remove_all(dir: &Path) -> Result<(), Error> {
+    for (ifindex, kind) in pins(dir) {
+        if let Ok(ifindex) = ifindex.parse() {
+            remove(dir, ifindex, &kind)?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,176 @@
+//! The [handover](sg_common::handover): which slot is whose, for the next agent, of this ABI or another.
+//!
+//! A slot's row is there before an image names the slot, and goes when its flows are forgotten. So
+//! whenever an agent dies, the next one knows of all slots that have flows.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    sync::atomic::{AtomicU64, Ordering},
+};
+
+use sg_common::{
+    flow::SEEDS,
+    handover::{Header, Holder, MAGIC, holder_at},
+    image::{header, record},
+};
+
+use super::{
+    Error, Inherited, InheritedInterface,
+    maps::{Handed, Region},
+    sys::Mapping,
+};
+
+/// Its pin.
+pub const NAME: &str = "HANDOVER";
+
+#[derive(Debug)]
+pub struct Handover {
+    region: Region,
+    slots: usize,
+}
+
+impl Handover {
+    /// The one pinned in `dir`, or a new one, which says what the predecessor's does.
+    pub fn open(dir: &Path, from: Handed<'_>, tables: u32, slots: usize) -> Result<Self, Error> {
+        let region = match Region::pinned(dir, NAME)? {
+            Some(region) => region,
+            None => Self::create(dir, from, tables, slots)?,
+        };
+        let slots = (region.size - size_of::<Header>()) / size_of::<u64>();
+        Ok(Self { region, slots })
+    }
+
+    fn create(dir: &Path, from: Handed<'_>, tables: u32, slots: usize) -> Result<Region, Error> {
+        let before = from.map(|from| Region::pinned(from, NAME)).transpose()?.flatten();
+        let size = before.as_ref().map_or_else(|| holder_at(slots), |before| before.size);
+        let region = Region::unpinned(dir, NAME, size)?;
+        let (mapping, _) = region.map(0, size)?;
+        if let Some(before) = before {
+            let (source, _) = before.map(0, size)?;
+            // SAFETY: both mappings are `size` bytes long and apart, and no agent writes to either.
+            unsafe {
+                let source = source.at::<u8>(0).cast_const();
+                std::ptr::copy_nonoverlapping(source, mapping.at::<u8>(0), size);
+            }
+        } else {
+            let header = Header { magic: MAGIC, tables, ..Header::default() };
+            // SAFETY: within the mapping, aligned, ours alone.
+            unsafe { mapping.at::<Header>(0).write_volatile(header) };
+        }
+        // Only now, so that what is pinned is whole.
+        region.pin()?;
+        Ok(region)
+    }
+
+    fn header(&self) -> Result<(Mapping, *mut Header), Error> {
+        let (mapping, at) = self.region.map(0, size_of::<Header>())?;
+        let header = mapping.at(at);
+        Ok((mapping, header))
+    }
+
+    /// The keys of the flow tables; zeroes where there never were any.
+    pub fn seed(&self) -> Result<[u32; SEEDS], Error> {
+        let (_mapping, header) = self.header()?;
+        // SAFETY: valid as long as the mapping; only agents write it.
+        Ok(unsafe { header.read_volatile() }.seed)
+    }
+
+    pub fn set_seed(&self, seed: [u32; SEEDS]) -> Result<(), Error> {
+        let (_mapping, header) = self.header()?;
+        // SAFETY: as above, and there is one agent.
+        unsafe { (&raw mut (*header).seed).write_volatile(seed) };
+        Ok(())
+    }
+
+    /// Takes in whose the slots of an image are that is to be in force.
+    pub fn note(&self, image: &[u32]) -> Result<(), Error> {
+        let word = |at: u32| image[at as usize];
+        let revision =
+            u64::from(word(header::REVISION)) | u64::from(word(header::REVISION + 1)) << 32;
+        let (_mapping, header) = self.header()?;
+        // SAFETY: valid as long as the mapping, and there is one agent.
+        unsafe {
+            let highest = &raw mut (*header).revision;
+            highest.write_volatile(highest.read_volatile().max(revision));
+        }
+        let rows = self.rows()?;
+        for (slot, row) in rows.iter().enumerate().take(word(header::SLOTS) as usize) {
+            let record = word(header::RECORDS) + slot as u32 * record::LEN;
+            let holder = Holder {
+                ifindex: word(record + record::IFINDEX),
+                pickup_until: word(record + record::PICKUP_UNTIL),
+            };
+            if holder.ifindex != 0 {
+                row.store(holder.to_word(), Ordering::Relaxed);
+            }
+        }
+        Ok(())
+    }
+
+    /// The slot has no flows any more.
+    pub fn clear(&self, slot: u16) -> Result<(), Error> {
+        if let Some(row) = self.rows()?.iter().nth(usize::from(slot)) {
+            row.store(0, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+
+    /// What an earlier agent left; `None` if it never published anything.
+    pub fn inherited(&self) -> Result<Option<Inherited>, Error> {
+        let (_mapping, header) = self.header()?;
+        // SAFETY: as in `seed`.
+        let revision = unsafe { header.read_volatile() }.revision;
+        let rows = self.rows()?;
+        let holders = rows.iter().map(|row| Holder::from_word(row.load(Ordering::Relaxed)));
+        let interfaces: Vec<_> = (0..)
+            .zip(holders)
+            .filter(|(_, holder)| holder.ifindex != 0)
+            .map(|(slot, Holder { ifindex, pickup_until })| InheritedInterface {
+                slot,
+                ifindex,
+                pickup_until,
+            })
+            .collect();
+        let is_one = revision != 0 || !interfaces.is_empty();
+        Ok(is_one.then_some(Inherited { revision, interfaces }))
+    }
+
+    fn rows(&self) -> Result<Rows, Error> {
+        let (mapping, at) = self.region.map(0, self.region.size)?;
+        Ok(Rows { mapping, at, slots: self.slots })
+    }
+}
+
+/// The mapped rows.
+struct Rows {
+    mapping: Mapping,
+    at: usize,
+    slots: usize,
+}
+
+impl Rows {
+    fn iter(&self) -> impl Iterator<Item = &AtomicU64> {
+        (0..self.slots).map(|slot| {
+            let row = self.mapping.at::<u64>(self.at + holder_at(slot));
+            // SAFETY: aligned shared memory that lives as long as the mapping.
+            unsafe { AtomicU64::from_ptr(row) }
+        })
+    }
+}
+
+/// Of the folders of other ABIs, the newest whose tables are laid out like those numbered `tables`: its
+/// folder of maps.
+pub fn predecessor(others: &[PathBuf], tables: u32) -> Option<PathBuf> {
+    let fits = |maps: &PathBuf| {
+        let Ok(Some(region)) = Region::pinned(maps, NAME) else { return false };
+        let handover = Handover { region, slots: 0 };
+        handover.header().is_ok_and(|(_mapping, header)| {
+            // SAFETY: valid as long as the mapping.
+            let header = unsafe { header.read_volatile() };
+            header.magic == MAGIC && header.tables == tables
+        })
+    };
+    let pinned_at = |maps: &PathBuf| fs::metadata(maps).and_then(|maps| maps.modified()).ok();
+    others.iter().map(|dir| dir.join("maps")).filter(fits).max_by_key(pinned_at)
+}

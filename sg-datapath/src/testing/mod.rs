@@ -1,0 +1,8 @@
+//! What tests and bench do with the loaded programs: runs on made-up frames, traffic made in the
+//! kernel, and how long a packet takes. Not in the agent.
+
+pub mod generator;
+pub mod stopwatch;
+mod test_run;
+pub mod trial;
+pub mod varying;
