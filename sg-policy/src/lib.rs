@@ -1,5 +1,6 @@
 //! Security groups without a kernel: rules.toml, the model, validation, the compiler to an image
-//! of the data path, and the reference evaluator that the data path is tested against.
+//! of the data path; and, behind a feature, the reference evaluator that the data path is tested
+//! against.
 //!
 //! Pure: text and values in, values out. No I/O, no clock, no async.
 
@@ -11,6 +12,7 @@ pub mod export;
 pub mod id;
 pub mod model;
 pub mod plan;
+#[cfg(any(test, feature = "reference"))]
 pub mod reference;
 pub mod rules;
 pub mod shared;
