@@ -58,7 +58,7 @@ pub fn run(config: &Config) -> anyhow::Result<()> {
         loaded: memory::give_back,
     };
     let dataplane = Datapath::open(&options, loader)?;
-    let tap = dataplane.tap()?;
+    let reader = dataplane.flow_log_reader()?;
     let names = Names::default();
     let options = owner::Options {
         max_interfaces: config.max_interfaces.min(dataplane.max_interfaces()),
@@ -77,7 +77,7 @@ pub fn run(config: &Config) -> anyhow::Result<()> {
         runtime.spawn(watch_over(agent.clone(), limit, || notify(NotifyState::Watchdog)));
     }
     let flow_log = match &config.flow_log {
-        Some(settings) => Some(log::Running::start(tap, names, settings)?),
+        Some(settings) => Some(log::Running::start(reader, names, settings)?),
         None => None,
     };
     let log = flow_log.as_ref().map_or_else(Log::off, |running| running.log.clone());

@@ -11,7 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::sys;
+use crate::bpf::syscall;
 
 /// Values of HZ that kernels are built with.
 const CANDIDATES: [u32; 8] = [100, 128, 200, 250, 256, 300, 512, 1000];
@@ -70,11 +70,11 @@ fn reader(shift: u32) -> io::Result<OwnedFd> {
     const CALL_JIFFIES64: u64 = 0x85 | 118 << 32;
     const EXIT: u64 = 0x95;
     let shift_right = 0x77 | u64::from(shift) << 32;
-    sys::load_program(sys::PROG_TYPE_XDP, &[CALL_JIFFIES64, shift_right, EXIT])
+    syscall::load_program(syscall::PROG_TYPE_XDP, &[CALL_JIFFIES64, shift_right, EXIT])
 }
 
 fn read(program: &OwnedFd) -> io::Result<u32> {
-    Ok(sys::test_run_xdp(program.as_fd(), &[0; 64], 0)?.retval)
+    Ok(syscall::test_run_xdp(program.as_fd(), &[0; 64], 0)?.retval)
 }
 
 fn monotonic() -> Duration {

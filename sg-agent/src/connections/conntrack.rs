@@ -4,9 +4,10 @@ use std::{io, net::SocketAddr};
 
 use nix::sys::socket::SockProtocol;
 use sg_common::flow::{ICMP, ICMPV6, TCP};
-use sg_datapath::netlink::{self, attribute};
-
-use super::{Deadline, Phase};
+use sg_datapath::{
+    Phase,
+    netlink::{self, Deadline, attribute},
+};
 
 /// NFNL_SUBSYS_CTNETLINK << 8 | IPCTNL_MSG_CT_GET.
 const GET: u16 = 1 << 8 | 1;

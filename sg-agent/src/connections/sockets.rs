@@ -7,9 +7,13 @@ use sg_common::{
     Direction,
     flow::{TCP, UDP},
 };
-use sg_datapath::netlink;
+use sg_datapath::{
+    Phase,
+    netlink::{self, Deadline},
+};
 
-use super::{Deadline, PROTOCOLS, Phase, canonical};
+/// Transport protocols whose sockets are looked at.
+const PROTOCOLS: [u8; 2] = [TCP, UDP];
 
 const SOCK_DIAG_BY_FAMILY: u16 = 20;
 
@@ -102,6 +106,11 @@ pub fn sockets(deadline: Deadline) -> io::Result<Sockets> {
         }
     }
     Ok(sockets)
+}
+
+/// Addresses as packets have them: one of IPv4 that an IPv6 socket uses is one of IPv4.
+fn canonical(address: SocketAddr) -> SocketAddr {
+    SocketAddr::new(address.ip().to_canonical(), address.port())
 }
 
 /// struct inet_diag_req_v2, include/uapi/linux/inet_diag.h.

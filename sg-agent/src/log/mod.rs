@@ -30,7 +30,7 @@ use self::{
     recorder::Recorder,
     sink::{Place, Sinks, Style},
 };
-use crate::{api::FlowRecord, datapath::tap::Tap};
+use crate::{api::FlowRecord, datapath::FlowLogReader};
 
 /// The rings are emptied this often. With what they hold it says how many records a second there can
 /// be at most.
@@ -99,9 +99,9 @@ pub struct Running {
 impl Running {
     /// # Errors
     /// A place cannot be written to.
-    pub fn start(tap: Tap, names: Names, settings: &Settings) -> io::Result<Self> {
+    pub fn start(reader: FlowLogReader, names: Names, settings: &Settings) -> io::Result<Self> {
         let sinks = Sinks::open(&settings.places, &settings.style)?;
-        let recorder = Recorder::new(tap, names, sinks, settings.interval);
+        let recorder = Recorder::new(reader, names, sinks, settings.interval);
         let (sender, inbox) = channel();
         let thread = thread::Builder::new()
             .name("flow-log".to_owned())

@@ -17,7 +17,7 @@ use super::{
 use crate::{
     api::FlowRecord,
     clock::unix_now,
-    datapath::tap::{NotLogged, Tap},
+    datapath::{FlowLogReader, NotLogged},
 };
 
 /// Records that are kept for those who ask.
@@ -27,7 +27,7 @@ const LOOK: Duration = Duration::from_secs(5);
 
 #[derive(Debug)]
 pub(super) struct Recorder {
-    tap: Tap,
+    reader: FlowLogReader,
     names: Names,
     sinks: Sinks,
     interval: u64,
@@ -44,10 +44,10 @@ pub(super) struct Recorder {
 }
 
 impl Recorder {
-    pub(super) fn new(tap: Tap, names: Names, sinks: Sinks, interval: u64) -> Self {
+    pub(super) fn new(reader: FlowLogReader, names: Names, sinks: Sinks, interval: u64) -> Self {
         let now = unix_now();
         let mut recorder = Self {
-            tap,
+            reader,
             names,
             sinks,
             interval,
@@ -69,8 +69,8 @@ impl Recorder {
     /// Empties the rings, and does what is due.
     pub(super) fn drain(&mut self) {
         let now = unix_now();
-        let Self { tap, window, second, .. } = self;
-        self.full |= tap.drain(&mut |event| {
+        let Self { reader, window, second, .. } = self;
+        self.full |= reader.drain(&mut |event| {
             if let Some((key, volume)) = seen(event, now) {
                 if let Some(second) = second {
                     second.add(key.clone(), volume);
@@ -138,9 +138,9 @@ impl Recorder {
     /// What tracked flows have carried since the last look.
     fn look(&mut self) {
         let now = unix_now();
-        let Self { tap, window, second, tracked, .. } = self;
+        let Self { reader, window, second, tracked, .. } = self;
         tracked.begin();
-        let looked = tap.for_each_flow(&mut |number, tag, flow| {
+        let looked = reader.for_each_flow(&mut |number, tag, flow| {
             if let Some((key, volume)) = tracked.see(number, tag, flow, now) {
                 if let Some(second) = second {
                     second.add(key.clone(), volume);
@@ -158,7 +158,7 @@ impl Recorder {
     fn read_not_logged(&mut self) {
         self.full = false;
         let slots: Vec<u16> = self.names.get().keys().copied().collect();
-        let now = match self.tap.not_logged(&slots) {
+        let now = match self.reader.not_logged(&slots) {
             Ok(now) => now,
             Err(error) => {
                 tracing::warn!(%error, "it could not be read what the flow log has no record of");

@@ -12,7 +12,7 @@ use super::{
     trial::Program,
     varying::{NextAction, Sources, Varying, instruction, program_type},
 };
-use crate::sys::{self, AttachType, Mapping, PAGE};
+use crate::bpf::syscall::{self, AttachType, Mapping, PAGE};
 
 /// Sends copies of a frame.
 #[derive(Debug)]
@@ -70,7 +70,7 @@ impl BaselineProgram {
     /// # Errors
     /// What the kernel does not take.
     pub fn attach(self, ifindex: u32) -> io::Result<Attached> {
-        let map = sys::create_map("sunk", PAGE as u32)?;
+        let map = syscall::create_map("sunk", PAGE as u32)?;
         let counter = Mapping::new(map.as_fd(), 0, PAGE)?;
         let number = |number| instruction(0xb7, 0, 0, 0, number);
         let exit = instruction(0x95, 0, 0, 0, 0);
@@ -91,12 +91,12 @@ impl BaselineProgram {
                 (Program::TcIn, [&count[..], &[number(2), exit]].concat())
             }
         };
-        let loaded = sys::load_program(program_type(program), &code)?;
+        let loaded = syscall::load_program(program_type(program), &code)?;
         let link = match self {
             Self::XdpDrop | Self::XdpPass => {
-                sys::create_link(loaded.as_fd(), ifindex, AttachType::Xdp)
+                syscall::create_link(loaded.as_fd(), ifindex, AttachType::Xdp)
             }
-            Self::TcDrop => sys::create_link(loaded.as_fd(), ifindex, AttachType::TcxIngress),
+            Self::TcDrop => syscall::create_link(loaded.as_fd(), ifindex, AttachType::TcxIngress),
             Self::Sink => {
                 test_run::create_last_link(loaded.as_fd(), ifindex, AttachType::TcxIngress)
             }

@@ -16,7 +16,7 @@ use super::{
     trial::Program,
     varying::{NextAction, Sources, Varying, program_type},
 };
-use crate::{Datapath, sys};
+use crate::{bpf::syscall, datapath::Datapath};
 
 /// A program behind one that varies the packets, or alone.
 #[derive(Debug)]
@@ -115,7 +115,7 @@ impl Stopwatch {
 
 fn nothing(program: Program) -> io::Result<OwnedFd> {
     // r0 = 1; exit
-    sys::load_program(program_type(program), &[0xb7 | 1 << 32, 0x95])
+    syscall::load_program(program_type(program), &[0xb7 | 1 << 32, 0x95])
 }
 
 /// What the calling thread has been running for.

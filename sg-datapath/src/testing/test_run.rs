@@ -6,7 +6,7 @@ use std::{
     os::fd::{AsRawFd as _, BorrowedFd, OwnedFd},
 };
 
-use crate::sys::{self, AttachType, Attr, MAP_CREATE, PROG_TEST_RUN};
+use crate::bpf::syscall::{self, AttachType, Attr, MAP_CREATE, PROG_TEST_RUN};
 
 const MAP_UPDATE_ELEM: u32 = 2;
 const MAP_TYPE_PROG_ARRAY: u32 = 3;
@@ -124,5 +124,5 @@ pub fn create_last_link(
     ifindex: u32,
     attach: AttachType,
 ) -> io::Result<OwnedFd> {
-    sys::link(program, ifindex, attach, 0)
+    syscall::link(program, ifindex, attach, 0)
 }

@@ -15,7 +15,12 @@ use sg_common::{
 };
 
 use super::test_run;
-use crate::{Datapath, Error, arena::Arena, maps::Region, sys::Mapping};
+use crate::{
+    bpf::syscall::Mapping,
+    datapath::Datapath,
+    error::Error,
+    maps::{arena::Arena, region::Region},
+};
 
 /// The programs that judge packets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

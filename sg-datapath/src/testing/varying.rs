@@ -10,7 +10,7 @@ use std::{
 };
 
 use super::trial::Program;
-use crate::sys::{self, Mapping, PAGE};
+use crate::bpf::syscall::{self, Mapping, PAGE};
 
 /// Sources there can be: [`Sources::count`] at most.
 pub const MOST: u32 = 1 << 29;
@@ -55,11 +55,11 @@ impl Varying {
         sources: Sources,
         next: &NextAction<'_>,
     ) -> io::Result<Self> {
-        let map = sys::create_map("position", PAGE as u32)?;
+        let map = syscall::create_map("position", PAGE as u32)?;
         let state = Mapping::new(map.as_fd(), 0, PAGE)?;
         let layout = Layout::of(frame).ok_or(io::ErrorKind::InvalidInput)?;
         let code = code(program, &layout, sources, map.as_fd(), next);
-        let program = sys::load_program(program_type(program), &code)?;
+        let program = syscall::load_program(program_type(program), &code)?;
         Ok(Self { program, state, _map: map })
     }
 
@@ -72,8 +72,8 @@ impl Varying {
 
 pub(super) fn program_type(program: Program) -> u32 {
     match program {
-        Program::Xdp => sys::PROG_TYPE_XDP,
-        Program::TcIn | Program::TcOut => sys::PROG_TYPE_SCHED_CLS,
+        Program::Xdp => syscall::PROG_TYPE_XDP,
+        Program::TcIn | Program::TcOut => syscall::PROG_TYPE_SCHED_CLS,
     }
 }
 

@@ -8,7 +8,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::Style;
+use super::style::Style;
 
 #[derive(Debug)]
 pub(super) struct File {

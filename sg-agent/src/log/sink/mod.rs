@@ -2,11 +2,11 @@
 
 mod file;
 mod journal;
+mod style;
 
 use std::{io, path::PathBuf};
 
-use sg_api::format::Format;
-
+pub use self::style::Style;
 use self::{file::File, journal::Journal};
 use crate::api::FlowRecord;
 
@@ -27,17 +27,6 @@ impl Place {
             path => Self::File(path.into()),
         }
     }
-}
-
-/// How records are written, wherever they go.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Style {
-    pub format: Format,
-    pub account: String,
-    /// A file that would grow beyond this is put aside.
-    pub max_bytes: u64,
-    /// Files put aside that are kept.
-    pub keep: u32,
 }
 
 #[derive(Debug)]

@@ -5,16 +5,19 @@
 //! come through if those bring its rule back, or if they are `"keep"`.
 
 use sg_common::{
-    flow::{Addresses4, Addresses6, Tag, Tick, opening},
+    flow::{Addresses4, Addresses6, Tag, Tick},
     image::{self, header, record, settings},
-    interval::{self, Ref, Words},
+    interval::Words as _,
 };
 
 use super::{
-    Error, FlowEntry,
-    arena::Slice,
-    flows::{Lane, Shown, each_lane},
-    maps::{Maps, Region},
+    entry::FlowEntry,
+    judge::{Peer, allows},
+    lane::{Lane, each_lane},
+};
+use crate::{
+    error::Error,
+    maps::{arena::Slice, layout::Maps, region::Region},
 };
 
 /// Whether an image is one of rules that cut.
@@ -64,34 +67,4 @@ fn is_denied<A: Peer>(words: &Slice<'_>, lane: &Lane<A>, tag: Tag, now: Tick) ->
     words.word(record + record::IFINDEX) != 0
         && !lane.is_over(tag, words, record, now)
         && !allows(words, record, tag, &lane.addresses())
-}
-
-/// Whether the rules allow the packet that opened the flow.
-pub(super) fn allows<A: Peer>(words: &Slice<'_>, record: u32, tag: Tag, addresses: &A) -> bool {
-    let (direction, service) = opening(tag, A::FAMILY);
-    let row = image::family_ref(words, record, A::FAMILY, image::row_of(direction));
-    let set = if row.is_leaf() {
-        row
-    } else {
-        let map = Ref(words.word(header::CLASSES + A::FAMILY as u32));
-        image::services(words, row, addresses.class(words, map))
-    };
-    interval::contains(words, set, service)
-}
-
-pub(super) trait Peer: Shown {
-    /// Class of the peer's address.
-    fn class(&self, words: &Slice<'_>, map: Ref) -> u32;
-}
-
-impl Peer for Addresses4 {
-    fn class(&self, words: &Slice<'_>, map: Ref) -> u32 {
-        image::class4(words, map, self[0] as u32)
-    }
-}
-
-impl Peer for Addresses6 {
-    fn class(&self, words: &Slice<'_>, map: Ref) -> u32 {
-        image::class6(words, map, self[2], self[3])
-    }
 }

@@ -2,14 +2,7 @@
 
 use std::{ffi::CStr, io};
 
-/// Which hook an interface is to be filtered by.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum HookChoice {
-    /// Whichever is best for its driver.
-    Auto,
-    Xdp,
-    Tc,
-}
+use super::hook::{HookChoice, Receiver};
 
 const SIOCETHTOOL: libc::c_ulong = 0x8946;
 const ETHTOOL_GDRVINFO: u32 = 3;
@@ -71,6 +64,13 @@ fn has_ethernet(name: &str) -> bool {
         let kind = unsafe { request.value.address }.sa_family;
         kind == libc::ARPHRD_ETHER || kind == libc::ARPHRD_LOOPBACK
     })
+}
+
+impl Receiver {
+    /// What this interface will get, if its driver keeps what it promises.
+    pub fn of(interface: &str, choice: HookChoice) -> Self {
+        if wants_xdp(interface, choice).0 { Self::Xdp } else { Self::Tc }
+    }
 }
 
 pub fn exists(ifindex: u32) -> bool {

@@ -11,10 +11,12 @@ use std::{
 
 use nix::sys::socket::SockProtocol;
 
-use super::{
+use crate::{
+    bpf::{
+        programs::Programs,
+        syscall::{self, AttachType},
+    },
     netlink::{Deadline, attribute, dump, word},
-    object::Programs,
-    sys::{self, AttachType},
 };
 
 const RTM_GETLINK: u16 = 18;
@@ -38,7 +40,7 @@ const PARENTS: [(&str, u32); 2] = [("ingress", 0xffff_fff2), ("egress", 0xffff_f
 /// What runs on interfaces besides us, in words, by ifindex. What cannot be read is left out.
 pub fn on(interfaces: &[u32], programs: &Programs) -> BTreeMap<u32, Vec<String>> {
     let ours = [programs.xdp(), programs.tc_in(), programs.tc_out()]
-        .map(|program| program.and_then(sys::program_id).unwrap_or(0));
+        .map(|program| program.and_then(syscall::program_id).unwrap_or(0));
     let mut all: BTreeMap<u32, Vec<String>> = BTreeMap::new();
     let mut add = |ifindex, text| all.entry(ifindex).or_default().push(text);
     for (ifindex, id) in xdp_programs() {
@@ -52,7 +54,7 @@ pub fn on(interfaces: &[u32], programs: &Programs) -> BTreeMap<u32, Vec<String>>
             [("ingress", AttachType::TcxIngress), ("egress", AttachType::TcxEgress)]
         {
             // Kernels without TCX have none.
-            let ids = sys::attached_programs(ifindex, attach).unwrap_or_default();
+            let ids = syscall::attached_programs(ifindex, attach).unwrap_or_default();
             let us = ids.iter().position(|id| ours.contains(id));
             for (at, id) in ids.iter().enumerate().filter(|(_, id)| !ours.contains(id)) {
                 let order = if us.is_some_and(|us| at < us) { "before" } else { "after" };
@@ -79,7 +81,7 @@ fn deadline() -> Deadline {
 }
 
 fn named(id: u32) -> String {
-    match sys::program_name(id) {
+    match syscall::program_name(id) {
         Ok(name) if !name.is_empty() => format!("{name} (id {id})"),
         _ => format!("id {id}"),
     }

@@ -12,14 +12,15 @@ use std::{fs, path::Path};
 
 use sg_common::flow::{Addresses, Addresses4, Addresses6, LANES, SEEDS, buckets_in};
 
-use super::{
-    Error,
-    attach::Links,
-    flows::{self, Shown},
-    maps::{Handed, Region},
-    object::Programs,
-    sys,
-    table::{Present, Table},
+use super::region::{PredecessorDir, Region};
+use crate::{
+    bpf::syscall,
+    error::Error,
+    flows::{
+        entry::Shown,
+        lane::each_lane,
+        table::{Present, Table},
+    },
 };
 
 /// Suffix of the smaller table's pin meanwhile.
@@ -27,9 +28,9 @@ const ASIDE: &str = "_OLD";
 
 /// Opens the table called `name` with at least `size` bytes if that can be had; the second one is the
 /// smaller one that programs still use.
-pub(super) fn open<A: Shown + Addresses + PartialEq>(
+pub fn open<A: Shown + Addresses + PartialEq>(
     dir: &Path,
-    from: Handed<'_>,
+    from: PredecessorDir<'_>,
     name: &str,
     size: usize,
     seed: [u32; SEEDS],
@@ -76,7 +77,7 @@ fn copy<A: Shown + Addresses + PartialEq>(
     // No records: only lanes that never had a flow are free.
     let present = Present { records: &[], seed, now: 0 };
     let mut left_out = 0;
-    flows::each_lane::<A>(from, |lane| {
+    each_lane::<A>(from, |lane| {
         if let Some((tag, contents)) = lane.contents()
             && !table.join(&present, tag, &contents)
         {
@@ -89,37 +90,32 @@ fn copy<A: Shown + Addresses + PartialEq>(
     Ok(())
 }
 
-/// The smaller tables that programs still use.
+/// The smaller tables that programs used until now.
 #[derive(Debug, Default)]
-pub struct Smaller {
-    pub(super) v4: Option<Region>,
-    pub(super) v6: Option<Region>,
+pub struct OldTables {
+    pub v4: Option<Region>,
+    pub v6: Option<Region>,
 }
 
-impl Smaller {
-    /// Steps 2 and 3.
-    pub(super) fn give_way(
+impl OldTables {
+    pub fn is_empty(&self) -> bool {
+        self.v4.is_none() && self.v6.is_none()
+    }
+
+    /// Step 3, when all links have changed.
+    pub fn bring_after(
         self,
         flows4: &Region,
         flows6: &Region,
         seed: [u32; SEEDS],
-        links: &mut Links,
-        programs: &Programs,
     ) -> Result<(), Error> {
-        if self.v4.is_none() && self.v6.is_none() {
-            return Ok(());
-        }
-        programs.settle().map_err(|error| Error::kernel("loading the BPF programs", error))?;
-        for ifindex in links.attached() {
-            links.update(programs, ifindex)?;
-        }
         let bring_after = || {
             self.v4.as_ref().map_or(Ok(()), |v4| copy::<Addresses4>(v4, flows4, seed))?;
             self.v6.as_ref().map_or(Ok(()), |v6| copy::<Addresses6>(v6, flows6, seed))
         };
         // At once, and when those that were running are done.
         bring_after()?;
-        sys::wait_for_programs();
+        syscall::wait_for_programs();
         bring_after()?;
         for region in self.v4.into_iter().chain(self.v6) {
             fs::remove_file(&region.pin).map_err(|error| {

@@ -8,11 +8,13 @@ use sg_common::{
 };
 
 use super::{
-    Error,
-    arena::Slice,
-    flows::{Contents, Lane, Shown},
-    maps::Region,
-    sys::Mapping,
+    entry::Shown,
+    lane::{Contents, Lane},
+};
+use crate::{
+    bpf::syscall::Mapping,
+    error::Error,
+    maps::{arena::Slice, region::Region},
 };
 
 /// What lanes are judged by: the records of the image in force, and the tables' hash.
@@ -22,14 +24,14 @@ pub struct Present<'a> {
     pub now: Tick,
 }
 
-pub(super) struct Table<A> {
+pub(crate) struct Table<A> {
     mapping: Mapping,
     buckets: usize,
     _of: PhantomData<A>,
 }
 
 impl<A: Shown + Addresses + PartialEq> Table<A> {
-    pub(super) fn map(region: &Region) -> Result<Self, Error> {
+    pub(crate) fn map(region: &Region) -> Result<Self, Error> {
         let (mapping, _) = region.map(0, region.size)?;
         let buckets = buckets_in::<A>(region.size);
         Ok(Self { mapping, buckets, _of: PhantomData })
@@ -63,7 +65,7 @@ impl<A: Shown + Addresses + PartialEq> Table<A> {
     /// As in `claim` of sg-ebpf/src/conntrack.rs, with which it races: who wins the exchange of the tag
     /// has the lane. A program that opens the same flow at the same time leaves it in two lanes; the
     /// first in order serves and the other one idles out.
-    pub(super) fn insert(&self, present: &Present<'_>, tag: Tag, contents: &Contents<A>) -> bool {
+    pub(crate) fn insert(&self, present: &Present<'_>, tag: Tag, contents: &Contents<A>) -> bool {
         let hash = contents.addresses().hash(tag.identity(), &present.seed);
         let choices = self.choices(hash);
         if self.find(choices, tag, contents.addresses()).is_some() {
@@ -92,7 +94,7 @@ impl<A: Shown + Addresses + PartialEq> Table<A> {
     }
 
     /// Brings a flow in that another table has, too, to where both have come.
-    pub(super) fn join(&self, present: &Present<'_>, tag: Tag, contents: &Contents<A>) -> bool {
+    pub(crate) fn join(&self, present: &Present<'_>, tag: Tag, contents: &Contents<A>) -> bool {
         let hash = contents.addresses().hash(tag.identity(), &present.seed);
         let Some(lane) = self.find(self.choices(hash), tag, contents.addresses()) else {
             return self.insert(present, tag, contents);

@@ -18,11 +18,10 @@ use sg_common::{
     interval::Words,
 };
 
-use super::{
-    Error,
-    handover::Handover,
-    maps::Region,
-    sys::{self, Mapping},
+use super::{handover::Handover, region::Region};
+use crate::{
+    bpf::syscall::{self, Mapping},
+    error::Error,
 };
 
 /// Arena units that an image takes.
@@ -165,7 +164,7 @@ impl Arena {
         // Not waited for: there is room for more images, and an apply must not take that long.
         let waiter = std::thread::Builder::new().name("grace".into()).stack_size(32 << 10);
         let wait = move || {
-            sys::wait_for_programs();
+            syscall::wait_for_programs();
             quiet.fetch_max(published, Ordering::Release);
         };
         if waiter.spawn(wait).is_err() {
@@ -179,7 +178,7 @@ impl Arena {
         let extent = match self.find_room(words) {
             Some(extent) => extent,
             None => {
-                sys::wait_for_programs();
+                syscall::wait_for_programs();
                 self.quiet.fetch_max(self.published, Ordering::Release);
                 self.find_room(words).ok_or_else(|| {
                     Error::TooLarge(format!(
@@ -276,7 +275,7 @@ pub fn records(region: &Region, root: Root, now: Tick) -> Result<Vec<u32>, Error
 }
 
 /// An image in our own memory.
-pub(super) struct Slice<'a>(pub(super) &'a [u32]);
+pub(crate) struct Slice<'a>(pub(crate) &'a [u32]);
 
 impl Words for Slice<'_> {
     fn word(&self, offset: u32) -> u32 {

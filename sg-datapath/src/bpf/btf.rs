@@ -5,17 +5,17 @@
 use memchr::memmem;
 use sg_common::kernel::{self, XDP_BUFF_FLAGS};
 
-use super::sys;
+use super::syscall;
 
 /// Number of the kernel's function `bpf_cast_to_kern_ctx` (kernel/bpf/helpers.c; from 6.2 on), if the
 /// flags of a `struct xdp_buff` are where the programs look for them, and if they may: a kernel without
 /// its JIT takes no call of a function.
-pub(super) fn cast_to_kern_ctx() -> Option<u32> {
+pub fn cast_to_kern_ctx() -> Option<u32> {
     let number = find(&std::fs::read("/sys/kernel/btf/vmlinux").ok()?)?;
     // r0 = the context; r0 = its flags; r0 = XDP_PASS; exit
     let flags = 0x61 | u64::from(XDP_BUFF_FLAGS) << 16;
     let trial = [u64::from_le_bytes(kernel::cast(number)), flags, 0xb7 | 2 << 32, 0x95];
-    sys::load_program(sys::PROG_TYPE_XDP, &trial).ok()?;
+    syscall::load_program(syscall::PROG_TYPE_XDP, &trial).ok()?;
     Some(number)
 }
 

@@ -20,11 +20,15 @@ use std::{
 };
 
 use super::{
-    Attachment, Error, Haste, Hook, clsact,
-    device::{self, HookChoice},
-    object::{Programs, TC_IN, TC_OUT, Want},
-    others,
-    sys::{self, AttachType},
+    clsact, device, foreign,
+    hook::{Attachment, Haste, Hook, HookChoice},
+};
+use crate::{
+    bpf::{
+        programs::{Programs, TC_IN, TC_OUT, Want},
+        syscall::{self, AttachType},
+    },
+    error::Error,
 };
 
 const XDP: &str = "xdp";
@@ -121,7 +125,7 @@ impl Links {
     /// the moment between.
     fn attach_tcx(&self, programs: &Programs, ifindex: u32, hooks: &[TcxHook]) -> io::Result<()> {
         if self.has(ifindex, &[CLSACT]) {
-            let idle = sys::load_program(sys::PROG_TYPE_SCHED_CLS, &PASS_ON)?;
+            let idle = syscall::load_program(syscall::PROG_TYPE_SCHED_CLS, &PASS_ON)?;
             for (kind, attach, _) in hooks.iter().filter(|hook| !self.has(ifindex, &[hook.0])) {
                 self.ensure(ifindex, kind, *attach, idle.as_fd())?;
             }
@@ -172,7 +176,7 @@ impl Links {
             // First: filters without it would be nobody's.
             let marker = self.pin(ifindex, CLSACT);
             if !marker.exists() {
-                sys::pin(programs.tc_out()?, &marker)?;
+                syscall::pin(programs.tc_out()?, &marker)?;
             }
             if clsact::ensure_qdisc(ifindex)? {
                 self.qdiscs.insert(ifindex);
@@ -191,16 +195,22 @@ impl Links {
         })
     }
 
+    /// Changes all attached interfaces to `programs`, when they are loaded.
+    pub fn update_all(&mut self, programs: &Programs) -> Result<(), Error> {
+        programs.settle().map_err(|error| Error::kernel("loading the BPF programs", error))?;
+        self.attached().into_iter().try_for_each(|ifindex| self.update(programs, ifindex))
+    }
+
     /// Changes an attached interface to `programs`, hook by hook.
     pub fn update(&mut self, programs: &Programs, ifindex: u32) -> Result<(), Error> {
         let failed = |error| Error::kernel(format!("updating interface {ifindex}"), error);
         let kinds: [(_, Want); 3] =
             [(XDP, Programs::xdp), (IN, Programs::tc_in), (OUT, Programs::tc_out)];
         for (kind, program) in kinds {
-            match sys::get_pinned(&self.pin(ifindex, kind)) {
-                Ok(link) if sys::link_ifindex(link.as_fd()).map_err(failed)?.is_some() => {
+            match syscall::get_pinned(&self.pin(ifindex, kind)) {
+                Ok(link) if syscall::link_ifindex(link.as_fd()).map_err(failed)?.is_some() => {
                     program(programs)
-                        .and_then(|program| sys::update_link(link.as_fd(), program))
+                        .and_then(|program| syscall::update_link(link.as_fd(), program))
                         .map_err(failed)?;
                 }
                 _ => {}
@@ -223,9 +233,9 @@ impl Links {
         program: BorrowedFd<'_>,
     ) -> io::Result<()> {
         let pin = self.pin(ifindex, kind);
-        match sys::get_pinned(&pin) {
-            Ok(link) if sys::link_ifindex(link.as_fd())? == Some(ifindex) => {
-                return sys::update_link(link.as_fd(), program);
+        match syscall::get_pinned(&pin) {
+            Ok(link) if syscall::link_ifindex(link.as_fd())? == Some(ifindex) => {
+                return syscall::update_link(link.as_fd(), program);
             }
             // The interface it was for is gone, and the number was given to another.
             Ok(_) => fs::remove_file(&pin)?,
@@ -235,9 +245,9 @@ impl Links {
         if attach != AttachType::Xdp {
             refuse_beside_another_agent(ifindex, attach)?;
         }
-        let link: OwnedFd = sys::create_link(program, ifindex, attach)?;
+        let link: OwnedFd = syscall::create_link(program, ifindex, attach)?;
         // Not pinned, the link ends here with its descriptor.
-        sys::pin(link.as_fd(), &pin)
+        syscall::pin(link.as_fd(), &pin)
     }
 
     /// Takes everything but `kept` off an interface.
@@ -252,7 +262,7 @@ impl Links {
                 .map_err(|error| Error::kernel("removing a clsact filter", error))?;
         }
         // Where a clsact qdisc is, others cannot add an "ingress" one. Those of theirs stay.
-        if !kept.contains(&CLSACT) && self.qdiscs.remove(&ifindex) && !others::has_filters(ifindex)
+        if !kept.contains(&CLSACT) && self.qdiscs.remove(&ifindex) && !foreign::has_filters(ifindex)
         {
             clsact::remove_qdisc(ifindex)
                 .map_err(|error| Error::kernel("removing a clsact qdisc", error))?;
@@ -271,8 +281,8 @@ impl Links {
             let dead = if kind == CLSACT {
                 ifindex.parse().is_ok_and(|ifindex| !device::exists(ifindex))
             } else {
-                sys::get_pinned(&pin)
-                    .and_then(|link| sys::link_ifindex(link.as_fd()))
+                syscall::get_pinned(&pin)
+                    .and_then(|link| syscall::link_ifindex(link.as_fd()))
                     .is_ok_and(|interface| interface.is_none())
             };
             if dead {
@@ -288,8 +298,8 @@ impl Links {
 /// its name; without the right to look at it, nothing is known.
 fn refuse_beside_another_agent(ifindex: u32, attach: AttachType) -> io::Result<()> {
     let ours = if attach == AttachType::TcxIngress { TC_IN } else { TC_OUT };
-    for id in sys::attached_programs(ifindex, attach).unwrap_or_default() {
-        if sys::program_name(id).is_ok_and(|name| name == ours) {
+    for id in syscall::attached_programs(ifindex, attach).unwrap_or_default() {
+        if syscall::program_name(id).is_ok_and(|name| name == ours) {
             return Err(io::Error::other(format!(
                 "another sg-agent, with a bpffs of its own, filters the interface (program {ours}, \
                  id {id}): end it by `sg-agent detach` on its directories, or take the interface out \
@@ -328,9 +338,9 @@ fn remove(dir: &Path, ifindex: u32, kind: &str) -> Result<(), Error> {
         for side in [clsact::Side::Receives, clsact::Side::Sends] {
             clsact::remove_filter(ifindex, side).map_err(failed)?;
         }
-    } else if let Ok(link) = sys::get_pinned(&pin) {
+    } else if let Ok(link) = syscall::get_pinned(&pin) {
         // It fails where the interface is gone, and the link with it.
-        let _ = sys::detach_link(link.as_fd());
+        let _ = syscall::detach_link(link.as_fd());
     }
     fs::remove_file(&pin).map_err(failed)
 }

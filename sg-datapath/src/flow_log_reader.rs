@@ -14,14 +14,15 @@ use sg_common::{
     flow::Tag,
 };
 
-use super::{
-    Error, FlowEntry, flows,
-    maps::{Maps, Region},
-    sys::Mapping,
+use crate::{
+    bpf::syscall::Mapping,
+    error::Error,
+    flows::{entry::FlowEntry, visit},
+    maps::{layout::Maps, region::Region},
 };
 
 #[derive(Debug)]
-pub struct Tap {
+pub struct FlowLogReader {
     rings: Mapping,
     cpus: usize,
     /// Length of a ring.
@@ -36,8 +37,8 @@ pub struct Tap {
 /// Packets and bytes by direction.
 pub type NotLogged = [Counter; 2];
 
-impl Tap {
-    pub(super) fn open(maps: &Maps) -> Result<Self, Error> {
+impl FlowLogReader {
+    pub(crate) fn open(maps: &Maps) -> Result<Self, Error> {
         let copy = |region: &Region| {
             let fd = region.as_fd().try_clone_to_owned().map_err(|error| {
                 Error::kernel(format!("duplicating {}", region.pin.display()), error)
@@ -45,7 +46,7 @@ impl Tap {
             Ok::<_, Error>(Region { fd, size: region.size, pin: region.pin.clone() })
         };
         let (rings, _) = maps.events.map(0, maps.events.size)?;
-        let tap = Self {
+        let reader = Self {
             rings,
             cpus: maps.cpus,
             slots: maps.event_slots as u32,
@@ -54,9 +55,9 @@ impl Tap {
             counters: copy(&maps.counters)?,
             rows: maps.slots,
         };
-        // What nobody has read is of no time that is known.
-        tap.drain(&mut |_| {});
-        Ok(tap)
+        // Discard events left by an earlier agent: we cannot date them.
+        reader.drain(&mut |_| {});
+        Ok(reader)
     }
 
     /// Hands on what the rings hold and makes room; whether one of them was full, so that packets
@@ -89,7 +90,7 @@ impl Tap {
 
     /// Calls `each` with every flow, expired ones included, and the number of its lane.
     pub fn for_each_flow(&self, each: &mut dyn FnMut(u32, Tag, &FlowEntry)) -> Result<(), Error> {
-        flows::each(&self.flows4, &self.flows6, each)
+        visit::each(&self.flows4, &self.flows6, each)
     }
 
     /// What found no room in the rings, by slot, all told.

@@ -10,16 +10,28 @@ use std::{
 };
 
 use sg_common::{
-    flow::SEEDS,
+    flow::{SEEDS, Tick},
     handover::{Header, Holder, MAGIC, holder_at},
     image::{header, record},
 };
 
-use super::{
-    Error, Inherited, InheritedInterface,
-    maps::{Handed, Region},
-    sys::Mapping,
-};
+use super::region::{PredecessorDir, Region};
+use crate::{bpf::syscall::Mapping, error::Error};
+
+/// What an earlier agent left, read from the pinned maps.
+#[derive(Clone, Debug)]
+pub struct Inherited {
+    pub revision: u64,
+    /// Whose flows there may be.
+    pub interfaces: Vec<InheritedInterface>,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct InheritedInterface {
+    pub slot: u16,
+    pub ifindex: u32,
+    pub pickup_until: Tick,
+}
 
 /// Its pin.
 pub const NAME: &str = "HANDOVER";
@@ -32,7 +44,12 @@ pub struct Handover {
 
 impl Handover {
     /// The one pinned in `dir`, or a new one, which says what the predecessor's does.
-    pub fn open(dir: &Path, from: Handed<'_>, tables: u32, slots: usize) -> Result<Self, Error> {
+    pub fn open(
+        dir: &Path,
+        from: PredecessorDir<'_>,
+        tables: u32,
+        slots: usize,
+    ) -> Result<Self, Error> {
         let region = match Region::pinned(dir, NAME)? {
             Some(region) => region,
             None => Self::create(dir, from, tables, slots)?,
@@ -41,7 +58,12 @@ impl Handover {
         Ok(Self { region, slots })
     }
 
-    fn create(dir: &Path, from: Handed<'_>, tables: u32, slots: usize) -> Result<Region, Error> {
+    fn create(
+        dir: &Path,
+        from: PredecessorDir<'_>,
+        tables: u32,
+        slots: usize,
+    ) -> Result<Region, Error> {
         let before = from.map(|from| Region::pinned(from, NAME)).transpose()?.flatten();
         let size = before.as_ref().map_or_else(|| holder_at(slots), |before| before.size);
         let region = Region::unpinned(dir, NAME, size)?;

@@ -21,10 +21,12 @@ use sg_common::{
     kernel,
 };
 
-use super::{
-    Error, Receiver, advice,
-    maps::{Maps, Region},
-    types,
+use super::btf;
+use crate::{
+    advice,
+    attach::hook::Receiver,
+    error::Error,
+    maps::{layout::Maps, region::Region},
 };
 
 /// Empty where the agent was built without the BPF toolchain (`cargo check`).
@@ -68,7 +70,7 @@ impl Loader {
     pub fn get_ready() -> Self {
         // What the kernel can do is asked once, and here.
         let _ = aya::features();
-        Self { loader: EbpfLoader::new(), cast: types::cast_to_kern_ctx() }
+        Self { loader: EbpfLoader::new(), cast: btf::cast_to_kern_ctx() }
     }
 
     /// Gets one ready while `action` runs.

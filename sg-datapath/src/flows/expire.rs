@@ -10,10 +10,15 @@ use sg_common::{
 };
 
 use super::{
-    Error,
-    arena::{self, Slice},
-    flows::{Lane, Shown, each_lane},
-    maps::Maps,
+    entry::Shown,
+    lane::{Lane, each_lane},
+};
+use crate::{
+    error::Error,
+    maps::{
+        arena::{self, Slice},
+        layout::Maps,
+    },
 };
 
 /// Forgets what is over by the image in force, if the one that is to follow has a longer timeout.

@@ -1,0 +1,5 @@
+//! bpf(2), the kernel's types, and our programs. The only modules that know aya.
+
+pub mod btf;
+pub mod programs;
+pub mod syscall;

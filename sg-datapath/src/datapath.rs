@@ -1,0 +1,329 @@
+//! The data path of a network namespace: opened, attached, asked and removed.
+
+use std::{
+    collections::BTreeMap,
+    fs, io,
+    os::fd::AsFd as _,
+    path::{Path, PathBuf},
+    sync::atomic::Ordering,
+};
+
+use sg_common::{
+    ABI, Direction, Family, Reason,
+    flow::{Addresses4, Addresses6, LANES, Tick, buckets_in},
+    probe::{Answer, IPV6, MAGIC, MIN_FRAME, NO_FLOW, Question},
+};
+
+use crate::{
+    advice,
+    attach::{
+        foreign,
+        hook::{Attachment, Haste, HookChoice},
+        links::{self, Links},
+    },
+    bpf::{
+        programs::{LoadCost, Loader, Programs},
+        syscall,
+    },
+    clock::Clock,
+    error::Error,
+    flow_log_reader::FlowLogReader,
+    flows::{
+        adopt::{self, Seed},
+        entry::{FlowEntry, Opening},
+        judge::{self, Opens},
+        revoke,
+        table::Present,
+        visit::{self, Keep},
+    },
+    maps::{
+        arena::{self, Arena},
+        handover::{self, Inherited},
+        layout::Maps,
+    },
+    options::Options,
+};
+
+#[derive(Clone, Debug)]
+pub struct ProbeAnswer {
+    /// `None`: the interface is not filtered.
+    pub reason: Option<Reason>,
+    pub flow: Option<FlowEntry>,
+}
+
+/// The data path of one network namespace.
+#[derive(Debug)]
+pub struct Datapath {
+    pub(crate) maps: Maps,
+    pub(crate) arena: Arena,
+    pub(crate) programs: Programs,
+    pub(crate) links: Links,
+    pub(crate) clock: Clock,
+    pub(crate) inherited: Option<Inherited>,
+    /// `<bpffs>/v<ABI>/maps`.
+    pub(crate) maps_dir: PathBuf,
+    /// See [`Options::loaded`].
+    pub(crate) loaded: fn(),
+}
+
+impl Datapath {
+    /// Loads the programs; creates maps and pins, or takes over those of an earlier agent.
+    pub fn open(options: &Options, loader: Loader) -> Result<Self, Error> {
+        let base = options.bpffs.join(version_dir(options.abi.number));
+        Self::mount(&options.bpffs)?;
+        let maps_dir = base.join("maps");
+        fs::create_dir_all(&maps_dir)
+            .map_err(|error| Error::kernel(format!("creating {}", maps_dir.display()), error))?;
+        let clock = Clock::new().map_err(|error| Error::kernel("loading a BPF program", error))?;
+        let mut others = versions(&options.bpffs);
+        others.retain(|dir| *dir != base);
+        let from = handover::predecessor(&others, options.abi.tables);
+        let mut maps = Maps::open(&maps_dir, from.as_deref(), options)?;
+        let arena = Arena::open(&maps.arena, &maps.handover)?;
+        let programs = Programs::load(loader, &maps, clock.shift, options.first, options.loaded)?;
+        let mut links = Links::open(base.join("links"))?;
+        for other in &others {
+            adopt(other, &base, from.is_some())?;
+        }
+        links.drop_dead()?;
+        let old = std::mem::take(&mut maps.old_tables);
+        if !old.is_empty() {
+            links.update_all(&programs)?;
+            old.bring_after(&maps.flows4, &maps.flows6, arena.seed())?;
+        }
+        let inherited = maps.handover.inherited()?;
+        let loaded = options.loaded;
+        Ok(Self { maps, arena, programs, links, clock, inherited, maps_dir, loaded })
+    }
+
+    /// Mounts a bpffs where there is none.
+    pub fn mount(bpffs: &Path) -> Result<(), Error> {
+        syscall::ensure_bpffs(bpffs).map_err(|error| {
+            Error::Other(format!(
+                "cannot mount a BPF file system for {at}: {error}{advice}; once it is there, as by \
+                 `mount -t bpf bpf /sys/fs/bpf`, none has to be mounted",
+                at = bpffs.display(),
+                advice = advice::on(&error),
+            ))
+        })
+    }
+
+    /// For the flow log.
+    pub fn flow_log_reader(&self) -> Result<FlowLogReader, Error> {
+        FlowLogReader::open(&self.maps)
+    }
+
+    /// What it took to load each program.
+    ///
+    /// # Errors
+    /// One cannot be loaded.
+    pub fn load_costs(&self) -> io::Result<[LoadCost; 4]> {
+        self.programs.costs()
+    }
+
+    /// The data path's clock now.
+    pub fn now(&self) -> Tick {
+        let offset = self.arena.clock_offset().load(Ordering::Relaxed);
+        self.clock.now().wrapping_add(offset)
+    }
+
+    pub fn ticks_per_1000s(&self) -> u32 {
+        self.clock.ticks_per_1000s()
+    }
+
+    pub fn inherited(&self) -> Option<&Inherited> {
+        self.inherited.as_ref()
+    }
+
+    /// Attaches both directions. Idempotent: an interface that is attached already (also by an
+    /// earlier agent) keeps its links and gets the present programs.
+    pub fn attach(
+        &mut self,
+        ifindex: u32,
+        name: &str,
+        choice: HookChoice,
+        haste: Haste,
+    ) -> Result<Attachment, Error> {
+        self.links.attach(&self.programs, ifindex, name, choice, haste)
+    }
+
+    /// Takes programs off an interface; also right for one that is gone. No error if not attached.
+    pub fn detach(&mut self, ifindex: u32) -> Result<(), Error> {
+        self.links.detach(ifindex)
+    }
+
+    /// ifindexes with links, own or of an earlier agent.
+    pub fn attached(&self) -> Vec<u32> {
+        self.links.attached().into_iter().collect()
+    }
+
+    /// XDP and TC users besides us on attached interfaces, in words, by ifindex.
+    pub fn others(&self) -> BTreeMap<u32, Vec<String>> {
+        foreign::on(&self.attached(), &self.programs)
+    }
+
+    pub(crate) fn visit(&self, visit: &mut dyn FnMut(&FlowEntry) -> Keep) -> Result<u64, Error> {
+        visit::visit(&self.maps.flows4, &self.maps.flows6, visit)
+    }
+
+    /// Calls `each` with every entry, expired ones included (compare `seen` with the timeouts).
+    pub fn for_each_flow(&self, each: &mut dyn FnMut(&FlowEntry)) {
+        let result = self.visit(&mut |flow| {
+            each(flow);
+            Keep::Yes
+        });
+        if let Err(error) = result {
+            tracing::warn!(%error, "the flow table could not be read");
+        }
+    }
+
+    /// Forgets the flows that `which` says; returns how many.
+    pub fn flush(&self, which: &mut dyn FnMut(&FlowEntry) -> bool) -> u64 {
+        let result = self.visit(&mut |flow| if which(flow) { Keep::No } else { Keep::Yes });
+        result.unwrap_or_else(|error| {
+            tracing::warn!(%error, "the flow table could not be flushed");
+            0
+        })
+    }
+
+    /// Cuts the flows that the rules in `image` would not allow to be opened and that `which` says;
+    /// returns how many.
+    pub fn cut_denied(
+        &self,
+        image: &[u32],
+        which: &mut dyn FnMut(&FlowEntry) -> bool,
+    ) -> Result<u64, Error> {
+        revoke::cut_denied(&self.maps, image, self.now(), which)
+    }
+
+    /// What the rules in an image say to an opening packet.
+    pub fn judge(&self, image: &[u32], opening: &Opening) -> Opens {
+        judge::judge(image, opening)
+    }
+
+    /// Puts those of the connections into the flow table that the rules in `image` would have let open;
+    /// returns how many were not there.
+    pub fn seed(&self, image: &[u32], seeds: &[Seed]) -> Result<u64, Error> {
+        let now = self.now();
+        let records = arena::records(&self.maps.arena, self.arena.root(), now)?;
+        let present = Present { records: &records, seed: self.arena.seed(), now };
+        adopt::insert(&self.maps, image, &present, seeds)
+    }
+
+    /// Interfaces that there are counters for: slots are numbered below this.
+    pub fn max_interfaces(&self) -> u16 {
+        u16::try_from(self.maps.slots).unwrap_or(u16::MAX)
+    }
+
+    /// Both families together.
+    pub fn capacity(&self) -> u64 {
+        let buckets = buckets_in::<Addresses4>(self.maps.flows4.size)
+            + buckets_in::<Addresses6>(self.maps.flows6.size);
+        (buckets * LANES) as u64
+    }
+
+    /// Judges a frame by the live tables without a trace.
+    pub fn probe(
+        &self,
+        ifindex: u32,
+        direction: Direction,
+        frame: &[u8],
+    ) -> Result<ProbeAnswer, Error> {
+        let meta = size_of::<Question>();
+        let mut data = Vec::with_capacity(meta + frame.len().max(MIN_FRAME));
+        data.extend(ifindex.to_ne_bytes());
+        data.extend((direction as u32).to_ne_bytes());
+        data.extend(frame);
+        data.resize(data.len().max(meta + MIN_FRAME), 0);
+        let run = self
+            .programs
+            .probe()
+            .and_then(|probe| syscall::test_run_xdp(probe, &data, meta as u32))
+            .map_err(|error| Error::kernel("running the probe", error))?;
+        let word = |index: usize| {
+            let at = meta + index * size_of::<u32>();
+            run.data
+                .get(at..at + size_of::<u32>())
+                .map_or(0, |bytes| u32::from_ne_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]))
+        };
+        const { assert!(size_of::<Answer>() == 12) };
+        if word(0) != MAGIC {
+            return Err(Error::Other("the probe gave no answer".into()));
+        }
+        let reason = u8::try_from(word(1)).ok().and_then(Reason::from_number);
+        let family = if word(2) & IPV6 == 0 { Family::V4 } else { Family::V6 };
+        let flow = (word(2) != NO_FLOW)
+            .then(|| visit::at(&self.maps.flows4, &self.maps.flows6, family, word(2) & !IPV6))
+            .flatten();
+        Ok(ProbeAnswer { reason, flow })
+    }
+
+    /// Removes every link, map and pin under `bpffs`, of any ABI.
+    pub fn remove(bpffs: &Path) -> Result<(), Error> {
+        for dir in versions(bpffs) {
+            links::remove_all(&dir.join("links"))?;
+            remove_dir(&dir)?;
+        }
+        Ok(())
+    }
+}
+
+/// Names and bytes of the maps pinned under `bpffs`.
+///
+/// # Errors
+/// There are none.
+pub fn map_sizes(bpffs: &Path) -> Result<Vec<(String, usize)>, Error> {
+    let dir = bpffs.join(version_dir(ABI)).join("maps");
+    let failed = |error| Error::kernel(format!("reading {}", dir.display()), error);
+    let mut sizes = Vec::new();
+    for entry in fs::read_dir(&dir).map_err(failed)? {
+        let entry = entry.map_err(failed)?;
+        let map = syscall::get_pinned(&entry.path()).map_err(failed)?;
+        let size = syscall::map_value_size(map.as_fd()).map_err(failed)?;
+        sizes.push((entry.file_name().to_string_lossy().into_owned(), size as usize));
+    }
+    sizes.sort_unstable();
+    Ok(sizes)
+}
+
+fn version_dir(abi: u32) -> String {
+    format!("v{abi}")
+}
+
+/// The folders of all ABIs under a bpffs.
+fn versions(bpffs: &Path) -> Vec<PathBuf> {
+    let Ok(entries) = fs::read_dir(bpffs) else { return Vec::new() };
+    let is_version =
+        |name: &str| name.strip_prefix('v').is_some_and(|abi| abi.parse::<u32>().is_ok());
+    entries
+        .flatten()
+        .filter(|entry| entry.file_name().to_str().is_some_and(is_version))
+        .map(|entry| entry.path())
+        .collect()
+}
+
+/// Takes links over from an agent of another ABI: they go on with their own programs and maps until
+/// each interface is attached anew, when what is to be in force is so in ours. Its pins go.
+fn adopt(other: &Path, ours: &Path, with_flows: bool) -> Result<(), Error> {
+    for entry in fs::read_dir(other.join("links")).into_iter().flatten().flatten() {
+        let to = ours.join("links").join(entry.file_name());
+        fs::rename(entry.path(), &to)
+            .map_err(|error| Error::kernel(format!("adopting {}", to.display()), error))?;
+    }
+    remove_dir(other)?;
+    tracing::info!(
+        from = %other.display(),
+        "taken over from an agent of another ABI; {}",
+        if with_flows { "flows go on" } else { "its flows cannot be read: TCP is picked up again" }
+    );
+    Ok(())
+}
+
+fn remove_dir(dir: &Path) -> Result<(), Error> {
+    match fs::remove_dir_all(dir) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(Error::kernel(format!("removing {}", dir.display()), error))
+        }
+        _ => Ok(()),
+    }
+}

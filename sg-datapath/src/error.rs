@@ -1,0 +1,23 @@
+//! What can go wrong in the kernel, and what to do about it.
+
+use std::io;
+
+use crate::advice;
+
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// What was being done, and what the kernel said.
+    #[error("{what}: {source}{}", advice::on(source))]
+    Kernel { what: String, source: io::Error },
+    /// Does not fit into what was allocated; the old state stays in force.
+    #[error("{0}")]
+    TooLarge(String),
+    #[error("{0}")]
+    Other(String),
+}
+
+impl Error {
+    pub(crate) fn kernel(what: impl Into<String>, source: io::Error) -> Self {
+        Self::Kernel { what: what.into(), source }
+    }
+}
