@@ -8,7 +8,7 @@ use sg_policy::{compile::Image, model::DatapathChoice};
 use crate::{
     connections::{self, Deadline, Sockets, Tracked},
     datapath::{
-        Attachment, Datapath, Error, FlowEntry, Haste, HookChoice, Inherited, Opening, Opens,
+        AttachMode, Attachment, Datapath, Error, FlowEntry, HookChoice, Inherited, Opening, Opens,
         ProbeAnswer, Seed,
     },
 };
@@ -37,7 +37,7 @@ pub trait Dataplane: 'static {
         ifindex: u32,
         name: &str,
         choice: DatapathChoice,
-        haste: Haste,
+        mode: AttachMode,
     ) -> Result<Attachment, Error>;
     fn detach(&mut self, ifindex: u32) -> Result<(), Error>;
     fn attached(&self) -> Vec<u32>;
@@ -105,9 +105,9 @@ impl Dataplane for Datapath {
         ifindex: u32,
         name: &str,
         choice: DatapathChoice,
-        haste: Haste,
+        mode: AttachMode,
     ) -> Result<Attachment, Error> {
-        self.attach(ifindex, name, hook_choice(choice), haste)
+        self.attach(ifindex, name, hook_choice(choice), mode)
     }
 
     fn detach(&mut self, ifindex: u32) -> Result<(), Error> {

@@ -18,7 +18,7 @@ use crate::{
     advice,
     attach::{
         foreign,
-        hook::{Attachment, Haste, HookChoice},
+        hook::{AttachMode, Attachment, HookChoice},
         links::{self, Links},
     },
     bpf::{
@@ -142,9 +142,9 @@ impl Datapath {
         ifindex: u32,
         name: &str,
         choice: HookChoice,
-        haste: Haste,
+        mode: AttachMode,
     ) -> Result<Attachment, Error> {
-        self.links.attach(&self.programs, ifindex, name, choice, haste)
+        self.links.attach(&self.programs, ifindex, name, choice, mode)
     }
 
     /// Takes programs off an interface; also right for one that is gone. No error if not attached.

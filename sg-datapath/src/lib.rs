@@ -21,7 +21,7 @@ mod publish;
 pub mod testing;
 
 pub use self::{
-    attach::hook::{Attachment, Haste, Hook, HookChoice, Receiver},
+    attach::hook::{AttachMode, Attachment, Hook, HookChoice, Receiver},
     bpf::programs::{LoadCost, Loader},
     datapath::{Datapath, ProbeAnswer, map_sizes},
     error::Error,

@@ -15,7 +15,7 @@ use super::{
     situation::Situation,
 };
 use crate::{
-    datapath::{self, Attachment, Haste},
+    datapath::{self, AttachMode, Attachment},
     dataplane::Dataplane,
     store::{self, Ledger, Store},
 };
@@ -231,8 +231,8 @@ impl<D: Dataplane> Owner<D> {
             // Links of an earlier interface of this number would pass for this one's.
             self.dataplane.detach(ifindex)?;
         }
-        let haste = self.pace.take(Instant::now());
-        self.dataplane.attach(ifindex, name, choice, haste)
+        let mode = self.pace.take(Instant::now());
+        self.dataplane.attach(ifindex, name, choice, mode)
     }
 
     fn undo(&mut self, attempt: &Attempt) {
@@ -240,7 +240,7 @@ impl<D: Dataplane> Owner<D> {
             let name = self.view.get(&ifindex).map(|link| link.name.clone()).unwrap_or_default();
             let undone = match choice {
                 Some(choice) => {
-                    self.dataplane.attach(ifindex, &name, choice, Haste::Best).map(drop)
+                    self.dataplane.attach(ifindex, &name, choice, AttachMode::Preferred).map(drop)
                 }
                 None => self.dataplane.detach(ifindex),
             };

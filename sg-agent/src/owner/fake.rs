@@ -35,8 +35,8 @@ use crate::{
     clock,
     connections::{Sockets, Tracked},
     datapath::{
-        self, Attachment, FlowEntry, Haste, Hook, Inherited, InheritedInterface, Opening, Opens,
-        ProbeAnswer, Seed,
+        self, AttachMode, Attachment, FlowEntry, Hook, Inherited, InheritedInterface, Opening,
+        Opens, ProbeAnswer, Seed,
     },
     dataplane::Dataplane,
     links::{Link, View},
@@ -151,19 +151,19 @@ impl Dataplane for Fake {
         ifindex: u32,
         _name: &str,
         choice: DatapathChoice,
-        haste: Haste,
+        mode: AttachMode,
     ) -> Result<Attachment, datapath::Error> {
         let mut kernel = self.kernel.borrow_mut();
-        let for_now = haste == Haste::Now;
-        let said = if for_now { " for now" } else { "" };
+        let is_provisional = mode == AttachMode::Fast;
+        let said = if is_provisional { " for now" } else { "" };
         kernel.diary.push(format!("attach {ifindex} {choice:?}{said}"));
         kernel.now += kernel.attaching_takes;
         if kernel.broken.contains(&ifindex) {
             return Err(no());
         }
         kernel.attached.insert(ifindex);
-        let hook = if for_now { Hook::Tc } else { Hook::Tcx };
-        Ok(Attachment { hook, reason: "fake".to_owned(), for_now })
+        let hook = if is_provisional { Hook::Tc } else { Hook::Tcx };
+        Ok(Attachment { hook, reason: "fake".to_owned(), is_provisional })
     }
 
     fn detach(&mut self, ifindex: u32) -> Result<(), datapath::Error> {

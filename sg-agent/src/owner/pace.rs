@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::Owner;
 use crate::{
-    datapath::{Attachment, Haste},
+    datapath::{AttachMode, Attachment},
     dataplane::Dataplane,
 };
 
@@ -25,11 +25,15 @@ impl Pace {
     }
 
     /// For one more interface.
-    pub(super) fn take(&mut self, now: Instant) -> Haste {
+    pub(super) fn take(&mut self, now: Instant) -> AttachMode {
         let until_full = self.full_at.saturating_duration_since(now);
-        let haste = if until_full + EACH <= AT_ONCE * EACH { Haste::Best } else { Haste::Now };
+        let mode = if until_full + EACH <= AT_ONCE * EACH {
+            AttachMode::Preferred
+        } else {
+            AttachMode::Fast
+        };
         self.full_at = now + (until_full + EACH).min(AT_ONCE * EACH);
-        haste
+        mode
     }
 
     fn until_full(&self, now: Instant) -> Duration {
@@ -45,7 +49,10 @@ impl<D: Dataplane> Owner<D> {
 
     fn attached_for_now(&self) -> Option<u32> {
         let is_for_now = |(ifindex, held): (&u32, &super::Filtered)| {
-            held.attachment.as_ref().is_ok_and(|attachment| attachment.for_now).then_some(*ifindex)
+            held.attachment
+                .as_ref()
+                .is_ok_and(|attachment| attachment.is_provisional)
+                .then_some(*ifindex)
         };
         self.filtered.iter().find_map(is_for_now)
     }
@@ -57,17 +64,18 @@ impl<D: Dataplane> Owner<D> {
         else {
             return;
         };
-        let haste = self.pace.take(now);
+        let mode = self.pace.take(now);
         let Some(held) = self.filtered.get_mut(&ifindex) else { return };
-        match self.dataplane.attach(ifindex, &held.name, held.choice, haste) {
+        match self.dataplane.attach(ifindex, &held.name, held.choice, mode) {
             Ok(attachment) => held.attachment = Ok(attachment),
             Err(error) => {
                 tracing::warn!(interface = %held.name, %error, "keeps the hook that it has");
-                let kept = self.dataplane.attach(ifindex, &held.name, held.choice, Haste::Now);
+                let kept =
+                    self.dataplane.attach(ifindex, &held.name, held.choice, AttachMode::Fast);
                 let kept = kept.map_err(|error| error.to_string());
                 self.unsettled |= kept.is_err();
                 held.attachment =
-                    kept.map(|attachment| Attachment { for_now: false, ..attachment });
+                    kept.map(|attachment| Attachment { is_provisional: false, ..attachment });
             }
         }
     }
@@ -77,7 +85,7 @@ impl<D: Dataplane> Owner<D> {
 mod tests {
     use super::*;
 
-    fn given(pace: &mut Pace, from: Instant, gaps_in_ms: &[u64]) -> Vec<Haste> {
+    fn given(pace: &mut Pace, from: Instant, gaps_in_ms: &[u64]) -> Vec<AttachMode> {
         let mut now = from;
         let take = |gap: &u64| {
             now += Duration::from_millis(*gap);
@@ -88,15 +96,18 @@ mod tests {
 
     #[test]
     fn a_few_get_the_best_and_a_crowd_what_is_quick() {
-        use Haste::{Best, Now};
+        use AttachMode::{Fast, Preferred};
         let mut pace = Pace::new();
         let from = pace.full_at;
-        assert_eq!(given(&mut pace, from, &[0, 0, 0, 0, 0]), [Best, Best, Best, Now, Now]);
+        assert_eq!(
+            given(&mut pace, from, &[0, 0, 0, 0, 0]),
+            [Preferred, Preferred, Preferred, Fast, Fast]
+        );
         // Still a crowd: 20 ms apart, however long.
         let from = from + Duration::from_millis(20);
-        assert_eq!(given(&mut pace, from, &[20; 1000]), [Now; 1000]);
+        assert_eq!(given(&mut pace, from, &[20; 1000]), [Fast; 1000]);
         // Four a second are none.
         let from = pace.full_at;
-        assert_eq!(given(&mut pace, from, &[250; 1000]), [Best; 1000]);
+        assert_eq!(given(&mut pace, from, &[250; 1000]), [Preferred; 1000]);
     }
 }

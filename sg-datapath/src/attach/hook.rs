@@ -24,13 +24,13 @@ pub enum Hook {
     Tc,
 }
 
-/// How soon an interface has to be filtered.
+/// How an interface is attached when there are several ways.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Haste {
+pub enum AttachMode {
     /// By the hook that is best for it, which takes 30 ms.
-    Best,
-    /// At once, by what can be attached in less than one; see [`Attachment::for_now`].
-    Now,
+    Preferred,
+    /// By a hook that is attached in less than 1 ms; see [`Attachment::is_provisional`].
+    Fast,
 }
 
 /// How an interface is attached, and why so.
@@ -38,6 +38,6 @@ pub enum Haste {
 pub struct Attachment {
     pub hook: Hook,
     pub reason: String,
-    /// There is a better hook, to be attached when there is time.
-    pub for_now: bool,
+    /// The agent attaches a better hook when there is time.
+    pub is_provisional: bool,
 }

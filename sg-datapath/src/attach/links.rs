@@ -21,7 +21,7 @@ use std::{
 
 use super::{
     clsact, device, foreign,
-    hook::{Attachment, Haste, Hook, HookChoice},
+    hook::{AttachMode, Attachment, Hook, HookChoice},
 };
 use crate::{
     bpf::{
@@ -69,44 +69,44 @@ impl Links {
     }
 
     /// Attaches both directions, or puts `programs` in the place of those that are attached. What has TCX
-    /// keeps it, whatever the haste.
+    /// keeps it, in either mode.
     pub fn attach(
         &mut self,
         programs: &Programs,
         ifindex: u32,
         name: &str,
         choice: HookChoice,
-        haste: Haste,
+        mode: AttachMode,
     ) -> Result<Attachment, Error> {
         let (want_xdp, mut reason) = device::wants_xdp(name, choice);
         if want_xdp {
             match self.attach_xdp(programs, ifindex) {
                 Ok(()) => {
-                    let (sends, for_now) = self.attach_sending(programs, ifindex, haste)?;
+                    let (sends, is_provisional) = self.attach_sending(programs, ifindex, mode)?;
                     self.drop_others(ifindex, &[XDP, sends])?;
-                    return Ok(Attachment { hook: Hook::Xdp, reason, for_now });
+                    return Ok(Attachment { hook: Hook::Xdp, reason, is_provisional });
                 }
                 Err(error) => reason = device::why_not_xdp(&error),
             }
         }
         // TC sees everything before XDP is taken away.
-        let in_haste = haste == Haste::Now && !self.has(ifindex, &[IN, OUT]);
+        let is_fast = mode == AttachMode::Fast && !self.has(ifindex, &[IN, OUT]);
         // A kernel may have TCX and not these.
-        if in_haste && self.attach_clsact(programs, ifindex).is_ok() {
+        if is_fast && self.attach_clsact(programs, ifindex).is_ok() {
             self.drop_others(ifindex, &[CLSACT])?;
             let reason = format!("{reason}; many came at once, TCX follows");
-            return Ok(Attachment { hook: Hook::Tc, reason, for_now: true });
+            return Ok(Attachment { hook: Hook::Tc, reason, is_provisional: true });
         }
         match self.attach_tcx(programs, ifindex, &[RECEIVES, SENDS]) {
             Ok(()) => {
                 self.drop_others(ifindex, &[IN, OUT])?;
-                Ok(Attachment { hook: Hook::Tcx, reason, for_now: false })
+                Ok(Attachment { hook: Hook::Tcx, reason, is_provisional: false })
             }
             Err(error) if is_unsupported(&error) => {
                 self.attach_clsact(programs, ifindex)?;
                 self.drop_others(ifindex, &[CLSACT])?;
                 let reason = format!("{reason}; kernel without TCX");
-                Ok(Attachment { hook: Hook::Tc, reason, for_now: false })
+                Ok(Attachment { hook: Hook::Tc, reason, is_provisional: false })
             }
             Err(error) => Err(Error::kernel(format!("attaching TCX to {name}"), error)),
         }
@@ -135,16 +135,16 @@ impl Links {
         })
     }
 
-    /// The sending side beside XDP, which only sees what is received: its hook, and whether that is for now.
+    /// The sending side beside XDP, which only sees what is received: its hook, and whether that is provisional.
     fn attach_sending(
         &mut self,
         programs: &Programs,
         ifindex: u32,
-        haste: Haste,
+        mode: AttachMode,
     ) -> Result<(&'static str, bool), Error> {
         let sends = [clsact::Side::Sends];
-        let in_haste = haste == Haste::Now && !self.has(ifindex, &[OUT]);
-        if in_haste && self.attach_clsact_to(programs, ifindex, &sends).is_ok() {
+        let is_fast = mode == AttachMode::Fast && !self.has(ifindex, &[OUT]);
+        if is_fast && self.attach_clsact_to(programs, ifindex, &sends).is_ok() {
             return Ok((CLSACT, true));
         }
         match self.attach_tcx(programs, ifindex, &[SENDS]) {

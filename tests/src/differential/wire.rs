@@ -8,7 +8,7 @@ use std::{
 };
 
 use sg_common::{Direction, counter};
-use sg_datapath::{Haste, Hook, HookChoice, testing::trial::Moved};
+use sg_datapath::{AttachMode, Hook, HookChoice, testing::trial::Moved};
 use sg_policy::{
     model::Role,
     reference::{Evaluator, Packet},
@@ -45,7 +45,7 @@ pub fn over_a_wire(nic: Nic, datapath: Datapath, seed: u64, cases: u64) -> u64 {
         };
         let attached = rig
             .datapath
-            .attach(rig.ifindexes[0], "nic0", choice, Haste::Best)
+            .attach(rig.ifindexes[0], "nic0", choice, AttachMode::Preferred)
             .expect("it attaches");
         let natively = datapath == Datapath::Xdp && nic.has_xdp();
         assert_eq!(attached.hook == Hook::Xdp, natively, "{attached:?}");
