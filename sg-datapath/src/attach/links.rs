@@ -25,7 +25,7 @@ use super::{
 };
 use crate::{
     bpf::{
-        programs::{Programs, TC_IN, TC_OUT, Want},
+        programs::{ProgramGetter, Programs, TC_IN, TC_OUT},
         syscall::{self, AttachType},
     },
     error::Error,
@@ -37,7 +37,7 @@ const OUT: &str = "out";
 const CLSACT: &str = "tc";
 
 /// Pin, hook, and the program that belongs there.
-type TcxHook = (&'static str, AttachType, Want);
+type TcxHook = (&'static str, AttachType, ProgramGetter);
 
 const RECEIVES: TcxHook = (IN, AttachType::TcxIngress, Programs::tc_in);
 const SENDS: TcxHook = (OUT, AttachType::TcxEgress, Programs::tc_out);
@@ -204,7 +204,7 @@ impl Links {
     /// Changes an attached interface to `programs`, hook by hook.
     pub fn update(&mut self, programs: &Programs, ifindex: u32) -> Result<(), Error> {
         let failed = |error| Error::kernel(format!("updating interface {ifindex}"), error);
-        let kinds: [(_, Want); 3] =
+        let kinds: [(_, ProgramGetter); 3] =
             [(XDP, Programs::xdp), (IN, Programs::tc_in), (OUT, Programs::tc_out)];
         for (kind, program) in kinds {
             match syscall::get_pinned(&self.pin(ifindex, kind)) {

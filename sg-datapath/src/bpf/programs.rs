@@ -85,20 +85,20 @@ impl Loader {
 /// The programs. Verifying one keeps a CPU busy for about 100 ms, so they are loaded side by side
 /// from the start on, and whoever wants one waits for that one only.
 #[derive(Clone, Debug)]
-pub struct Programs(Arc<Slots>);
+pub struct Programs(Arc<LazyPrograms>);
 
 #[derive(Debug)]
-struct Slots {
-    xdp: Slot,
-    tc_in: Slot,
-    tc_out: Slot,
-    probe: Slot,
+struct LazyPrograms {
+    xdp: LazyProgram,
+    tc_in: LazyProgram,
+    tc_out: LazyProgram,
+    probe: LazyProgram,
 }
 
 /// A program, loaded when first wanted. Then nothing is kept of aya's object; a descriptor keeps the
 /// program alive.
 #[derive(Debug)]
-struct Slot {
+struct LazyProgram {
     name: &'static str,
     /// One for each program: aya has no way to load two at once from one.
     object: Mutex<Option<Ebpf>>,
@@ -127,7 +127,7 @@ impl Programs {
         }
         let failed = |error| Error::kernel("loading the BPF programs", error);
         let programs = Self::prepare(loader, maps, tick_shift).map_err(failed)?;
-        let others: [Want; 3] = match first {
+        let others: [ProgramGetter; 3] = match first {
             Receiver::Xdp => [Self::xdp, Self::tc_in, Self::probe],
             Receiver::Tc => [Self::tc_in, Self::xdp, Self::probe],
         };
@@ -144,26 +144,26 @@ impl Programs {
             loader.override_global(name, value, true);
         }
         let object = with_cast(OBJECT, cast);
-        let mut slot = |name| {
+        let mut program = |name| {
             let object = loader.load(&object);
             let object =
                 object.map_err(|error| io::Error::other(failed("the BPF object", &error)))?;
-            put_in_place(&object, maps)?;
-            Ok::<Slot, io::Error>(Slot::new(name, object))
+            substitute_maps(&object, maps)?;
+            Ok::<LazyProgram, io::Error>(LazyProgram::new(name, object))
         };
-        let (xdp, tc_in) = (slot("sg_xdp")?, slot(TC_IN)?);
-        let (tc_out, probe) = (slot(TC_OUT)?, slot("sg_probe")?);
-        Ok(Self(Arc::new(Slots { xdp, tc_in, tc_out, probe })))
+        let (xdp, tc_in) = (program("sg_xdp")?, program(TC_IN)?);
+        let (tc_out, probe) = (program(TC_OUT)?, program("sg_probe")?);
+        Ok(Self(Arc::new(LazyPrograms { xdp, tc_in, tc_out, probe })))
     }
 
     /// Loads programs one after the other in a thread, then calls `loaded`. Without a thread, they are
     /// loaded when wanted.
-    fn load_aside(&self, these: [Want; 3], loaded: fn()) {
+    fn load_aside(&self, these: [ProgramGetter; 3], loaded: fn()) {
         let programs = self.clone();
         let thread = std::thread::Builder::new().name("load".into());
         // An error is kept for whoever wants the program.
         let load = move || {
-            these.iter().for_each(|want| drop(want(&programs)));
+            these.iter().for_each(|get| drop(get(&programs)));
             loaded();
         };
         if let Err(error) = thread.spawn(load) {
@@ -199,16 +199,16 @@ impl Programs {
 
     /// Of all programs; waits for them.
     pub fn costs(&self) -> io::Result<[LoadCost; 4]> {
-        let Slots { xdp, tc_in, tc_out, probe } = &*self.0;
-        let cost = |slot: &Slot| slot.get().map(|loaded| loaded.cost);
+        let LazyPrograms { xdp, tc_in, tc_out, probe } = &*self.0;
+        let cost = |program: &LazyProgram| program.get().map(|loaded| loaded.cost);
         Ok([cost(xdp)?, cost(tc_in)?, cost(tc_out)?, cost(probe)?])
     }
 }
 
 /// How one of the programs is asked for.
-pub type Want = fn(&Programs) -> io::Result<BorrowedFd<'_>>;
+pub type ProgramGetter = fn(&Programs) -> io::Result<BorrowedFd<'_>>;
 
-impl Slot {
+impl LazyProgram {
     fn new(name: &'static str, object: Ebpf) -> Self {
         Self { name, object: Mutex::new(Some(object)), loaded: OnceLock::new() }
     }
@@ -248,7 +248,7 @@ impl Slot {
 /// Has the programs of an object use the agent's maps. To aya these are sections of data, which makes
 /// their addresses constants in the programs, where a map would be looked up in each time. It has made a
 /// small map for each, whose descriptor's number the instructions have: the number becomes that of ours.
-fn put_in_place(object: &Ebpf, maps: &Maps) -> io::Result<()> {
+fn substitute_maps(object: &Ebpf, maps: &Maps) -> io::Result<()> {
     for (name, region) in maps.named() {
         let section = format!(".bss.{name}");
         let Some(Map::Array(standin)) = object.map(&section) else {
