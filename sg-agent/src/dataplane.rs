@@ -41,7 +41,7 @@ pub trait Dataplane: 'static {
     ) -> Result<Attachment, Error>;
     fn detach(&mut self, ifindex: u32) -> Result<(), Error>;
     fn attached(&self) -> Vec<u32>;
-    fn others(&self) -> BTreeMap<u32, Vec<String>>;
+    fn foreign_programs(&self) -> BTreeMap<u32, Vec<String>>;
     fn counters(&self, slot: u16) -> CounterRow;
     fn release(&mut self, slots: &[u16]);
     fn for_each_flow(&self, each: &mut dyn FnMut(&FlowEntry));
@@ -118,8 +118,8 @@ impl Dataplane for Datapath {
         self.attached()
     }
 
-    fn others(&self) -> BTreeMap<u32, Vec<String>> {
-        self.others()
+    fn foreign_programs(&self) -> BTreeMap<u32, Vec<String>> {
+        self.foreign_programs()
     }
 
     fn counters(&self, slot: u16) -> CounterRow {

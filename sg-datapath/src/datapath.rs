@@ -158,7 +158,7 @@ impl Datapath {
     }
 
     /// XDP and TC users besides us on attached interfaces, in words, by ifindex.
-    pub fn others(&self) -> BTreeMap<u32, Vec<String>> {
+    pub fn foreign_programs(&self) -> BTreeMap<u32, Vec<String>> {
         foreign::on(&self.attached(), &self.programs)
     }
 

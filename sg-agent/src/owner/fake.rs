@@ -177,7 +177,7 @@ impl Dataplane for Fake {
         self.kernel.borrow().attached.iter().copied().collect()
     }
 
-    fn others(&self) -> BTreeMap<u32, Vec<String>> {
+    fn foreign_programs(&self) -> BTreeMap<u32, Vec<String>> {
         BTreeMap::new()
     }
 

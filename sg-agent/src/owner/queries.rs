@@ -26,7 +26,7 @@ impl<D: Dataplane> Owner<D> {
     pub fn status(&self) -> Status {
         let used = self.live_flows();
         let capacity = self.dataplane.capacity();
-        let mut others = self.dataplane.others();
+        let mut foreign_programs = self.dataplane.foreign_programs();
         let names = self.rules().names();
         let filtered = self.filtered.iter().filter_map(|(&ifindex, held)| {
             let entry = &self.rules().interfaces[held.entry?];
@@ -36,7 +36,7 @@ impl<D: Dataplane> Owner<D> {
                 Err(reason) => ("none", format!("NOT filtered: {reason}")),
             };
             Some(InterfaceStatus {
-                others: others.remove(&ifindex).unwrap_or_default(),
+                others: foreign_programs.remove(&ifindex).unwrap_or_default(),
                 ingress: counters(&row, Direction::Ingress),
                 egress: counters(&row, Direction::Egress),
                 flows: FlowUse { used: used.get(&held.slot).copied().unwrap_or(0), capacity },
