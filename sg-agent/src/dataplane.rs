@@ -8,8 +8,8 @@ use sg_policy::{compile::Image, model::DatapathChoice};
 use crate::{
     connections::{self, Deadline, Sockets, Tracked},
     datapath::{
-        AttachMode, Attachment, Datapath, Error, FlowEntry, HookChoice, Inherited, Opening, Opens,
-        ProbeAnswer, Seed,
+        AdoptedConnection, AttachMode, Attachment, Datapath, Error, FlowEntry, HookChoice,
+        Inherited, Opening, Opens, ProbeAnswer,
     },
 };
 
@@ -53,7 +53,7 @@ pub trait Dataplane: 'static {
     ) -> Result<u64, Error>;
     fn capacity(&self) -> u64;
     fn judge(&self, image: &Image, opening: &Opening) -> Opens;
-    fn seed(&self, image: &Image, seeds: &[Seed]) -> Result<u64, Error>;
+    fn adopt(&self, image: &Image, connections: &[AdoptedConnection]) -> Result<u64, Error>;
     /// What the kernel knows of connections, whatever filters them.
     fn sockets(&self) -> io::Result<Sockets>;
     fn tracked(&self) -> io::Result<Vec<Tracked>>;
@@ -154,8 +154,8 @@ impl Dataplane for Datapath {
         self.judge(&image.words, opening)
     }
 
-    fn seed(&self, image: &Image, seeds: &[Seed]) -> Result<u64, Error> {
-        self.seed(&image.words, seeds)
+    fn adopt(&self, image: &Image, connections: &[AdoptedConnection]) -> Result<u64, Error> {
+        self.adopt(&image.words, connections)
     }
 
     fn sockets(&self) -> io::Result<Sockets> {

@@ -29,7 +29,7 @@ use crate::{
     error::Error,
     flow_log_reader::FlowLogReader,
     flows::{
-        adopt::{self, Seed},
+        adopt::{self, AdoptedConnection},
         entry::{FlowEntry, Opening},
         judge::{self, Opens},
         revoke,
@@ -89,7 +89,7 @@ impl Datapath {
         let old = std::mem::take(&mut maps.old_tables);
         if !old.is_empty() {
             links.update_all(&programs)?;
-            old.bring_after(&maps.flows4, &maps.flows6, arena.seed())?;
+            old.bring_after(&maps.flows4, &maps.flows6, arena.hash_key())?;
         }
         let inherited = maps.handover.inherited()?;
         let loaded = options.loaded;
@@ -203,11 +203,11 @@ impl Datapath {
 
     /// Puts those of the connections into the flow table that the rules in `image` would have let open;
     /// returns how many were not there.
-    pub fn seed(&self, image: &[u32], seeds: &[Seed]) -> Result<u64, Error> {
+    pub fn adopt(&self, image: &[u32], connections: &[AdoptedConnection]) -> Result<u64, Error> {
         let now = self.now();
         let records = arena::records(&self.maps.arena, self.arena.root(), now)?;
-        let present = Present { records: &records, seed: self.arena.seed(), now };
-        adopt::insert(&self.maps, image, &present, seeds)
+        let present = Present { records: &records, hash_key: self.arena.hash_key(), now };
+        adopt::adopt(&self.maps, image, &present, connections)
     }
 
     /// Interfaces that there are counters for: slots are numbered below this.

@@ -27,7 +27,7 @@ pub use self::{
     error::Error,
     flow_log_reader::{FlowLogReader, NotLogged},
     flows::{
-        adopt::Seed,
+        adopt::AdoptedConnection,
         entry::{FlowEntry, Opening},
         judge::Opens,
         phase::Phase,

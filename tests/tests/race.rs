@@ -33,7 +33,7 @@ use sg_common::{
     flow::tcp::{ACK, FIN, RST, SYN},
 };
 use sg_datapath::{
-    FlowEntry, Opening, Phase, Seed,
+    AdoptedConnection, FlowEntry, Opening, Phase,
     testing::trial::{Program, Trial, Trials, Verdict},
 };
 use sg_policy::{
@@ -283,9 +283,12 @@ fn the_agent_seeds_what_a_cpu_opens() {
             // One in two is another's neighbour only.
             let number = if number.is_multiple_of(2) { number } else { number + ROUNDS };
             let remote = at.remote_port(1024 + number as u16);
-            let seed = Seed { opening: Opening { remote, ..opening }, phase: Phase::Established };
+            let seed = AdoptedConnection {
+                opening: Opening { remote, ..opening },
+                phase: Phase::Established,
+            };
             let datapath = datapath.lock().expect("no panic");
-            let new = datapath.seed(&image.words, &[seed]).expect("a table");
+            let new = datapath.adopt(&image.words, &[seed]).expect("a table");
             seeded.fetch_add(new as u32, Ordering::Relaxed);
         };
         at_once(ROUNDS, |number| assert!(sender.passes(In, &segment(at, In, number, SYN))), seed);

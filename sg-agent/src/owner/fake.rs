@@ -35,8 +35,8 @@ use crate::{
     clock,
     connections::{Sockets, Tracked},
     datapath::{
-        self, AttachMode, Attachment, FlowEntry, Hook, Inherited, InheritedInterface, Opening,
-        Opens, ProbeAnswer, Seed,
+        self, AdoptedConnection, AttachMode, Attachment, FlowEntry, Hook, Inherited,
+        InheritedInterface, Opening, Opens, ProbeAnswer,
     },
     dataplane::Dataplane,
     links::{Link, View},
@@ -72,7 +72,7 @@ pub struct Kernel {
     /// By this revision's rules port 443 is open to all.
     pub open_to_all: Option<u32>,
     /// What was put into the flow table.
-    pub seeds: Vec<Seed>,
+    pub adopted: Vec<AdoptedConnection>,
     inherited: Option<Inherited>,
 }
 
@@ -230,15 +230,15 @@ impl Dataplane for Fake {
         }
     }
 
-    fn seed(&self, _: &Image, seeds: &[Seed]) -> Result<u64, datapath::Error> {
+    fn adopt(&self, _: &Image, connections: &[AdoptedConnection]) -> Result<u64, datapath::Error> {
         let mut kernel = self.kernel.borrow_mut();
-        let before = kernel.seeds.len();
-        for seed in seeds {
-            if !kernel.seeds.contains(seed) {
-                kernel.seeds.push(*seed);
+        let before = kernel.adopted.len();
+        for connection in connections {
+            if !kernel.adopted.contains(connection) {
+                kernel.adopted.push(*connection);
             }
         }
-        Ok((kernel.seeds.len() - before) as u64)
+        Ok((kernel.adopted.len() - before) as u64)
     }
 
     fn sockets(&self) -> io::Result<Sockets> {

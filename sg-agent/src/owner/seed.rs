@@ -19,7 +19,7 @@ use tracing::{debug, info, warn};
 use super::{Owner, Target, enforce::Cause, situation::Situation};
 use crate::{
     connections::{Sockets, Tracked},
-    datapath::{Opening, Seed},
+    datapath::{AdoptedConnection, Opening},
     dataplane::Dataplane,
 };
 
@@ -96,7 +96,7 @@ impl<D: Dataplane> Owner<D> {
         if seeds.is_empty() {
             return 0;
         }
-        let seeded = self.dataplane.seed(image, &seeds).unwrap_or_else(|error| {
+        let seeded = self.dataplane.adopt(image, &seeds).unwrap_or_else(|error| {
             warn!(%error, "the flow table takes no older connections: {PICKUP}");
             0
         });
@@ -119,7 +119,7 @@ impl Newcomers {
         self.hosts.values().chain(self.ports.values().flatten()).copied().collect()
     }
 
-    fn take_sockets(&self, sockets: &Sockets, seeds: &mut Vec<Seed>) {
+    fn take_sockets(&self, sockets: &Sockets, seeds: &mut Vec<AdoptedConnection>) {
         for socket in &sockets.connected {
             let direction = sockets.opener(socket);
             for slot in self.carriers(socket.local, socket.remote, socket.interface) {
@@ -130,7 +130,7 @@ impl Newcomers {
                     local: socket.local,
                     remote: socket.remote,
                 };
-                seeds.push(Seed { opening, phase: socket.phase });
+                seeds.push(AdoptedConnection { opening, phase: socket.phase });
             }
         }
     }
@@ -153,7 +153,7 @@ impl Newcomers {
         }
     }
 
-    fn take_tracked(&self, tracked: &[Tracked], seeds: &mut Vec<Seed>) {
+    fn take_tracked(&self, tracked: &[Tracked], seeds: &mut Vec<AdoptedConnection>) {
         for connection in tracked {
             let (source, destination) = connection.original;
             let (answerer, asker) = connection.reply;
@@ -163,7 +163,7 @@ impl Newcomers {
                 for &slot in self.ports.get(&local.ip()).into_iter().flatten() {
                     let protocol = connection.protocol;
                     let opening = Opening { slot, protocol, direction, local, remote };
-                    seeds.push(Seed { opening, phase: connection.phase });
+                    seeds.push(AdoptedConnection { opening, phase: connection.phase });
                 }
             }
         }

@@ -605,11 +605,11 @@ fn busy_host() -> Fixture {
 /// Slot, direction, local and remote end.
 fn seeded(host: &Fixture) -> Vec<String> {
     let kernel = host.kernel();
-    let text = |seed: &crate::datapath::Seed| {
+    let text = |seed: &crate::datapath::AdoptedConnection| {
         let crate::datapath::Opening { slot, direction, local, remote, .. } = seed.opening;
         format!("{slot} {direction:?} {local} {remote}")
     };
-    kernel.seeds.iter().map(text).collect()
+    kernel.adopted.iter().map(text).collect()
 }
 
 #[test]
@@ -623,7 +623,7 @@ fn a_first_filter_takes_the_host_s_own_connections_in() {
     ];
     assert_eq!(seeded(&host), expected);
     // Only the first time.
-    host.kernel().seeds.clear();
+    host.kernel().adopted.clear();
     host.apply(&with_cut(&rules(&["eth0"]))).unwrap();
     assert_eq!(seeded(&host), [""; 0]);
     // What has its address on a filtered interface is not another one's.

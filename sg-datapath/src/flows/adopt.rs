@@ -14,24 +14,24 @@ use crate::{error::Error, maps::layout::Maps};
 
 /// A connection whose flow is to be in the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Seed {
+pub struct AdoptedConnection {
     pub opening: Opening,
     pub phase: Phase,
 }
 
 /// Puts those that `image` lets open and tracks into the tables; returns how many are new there. One
 /// for which there is no free lane is left out: nothing gives way to it.
-pub fn insert(
+pub fn adopt(
     maps: &Maps,
     image: &[u32],
     present: &Present<'_>,
-    seeds: &[Seed],
+    connections: &[AdoptedConnection],
 ) -> Result<u64, Error> {
-    // Mapped whole, since seeds hit it everywhere, and only for as long as this takes.
+    // Mapped whole, since connections hit it everywhere, and only for as long as this takes.
     let v4 = Table::<Addresses4>::map(&maps.flows4)?;
     let v6 = Table::<Addresses6>::map(&maps.flows6)?;
     let mut inserted = 0;
-    for Seed { opening, phase } in seeds {
+    for AdoptedConnection { opening, phase } in connections {
         if judge(image, opening) != Opens::Tracked {
             continue;
         }

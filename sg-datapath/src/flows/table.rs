@@ -20,7 +20,7 @@ use crate::{
 /// What lanes are judged by: the records of the image in force, and the tables' hash.
 pub struct Present<'a> {
     pub records: &'a [u32],
-    pub seed: [u32; SEEDS],
+    pub hash_key: [u32; SEEDS],
     pub now: Tick,
 }
 
@@ -66,7 +66,7 @@ impl<A: Shown + Addresses + PartialEq> Table<A> {
     /// has the lane. A program that opens the same flow at the same time leaves it in two lanes; the
     /// first in order serves and the other one idles out.
     pub(crate) fn insert(&self, present: &Present<'_>, tag: Tag, contents: &Contents<A>) -> bool {
-        let hash = contents.addresses().hash(tag.identity(), &present.seed);
+        let hash = contents.addresses().hash(tag.identity(), &present.hash_key);
         let choices = self.choices(hash);
         if self.find(choices, tag, contents.addresses()).is_some() {
             return false;
@@ -95,7 +95,7 @@ impl<A: Shown + Addresses + PartialEq> Table<A> {
 
     /// Brings a flow in that another table has, too, to where both have come.
     pub(crate) fn join(&self, present: &Present<'_>, tag: Tag, contents: &Contents<A>) -> bool {
-        let hash = contents.addresses().hash(tag.identity(), &present.seed);
+        let hash = contents.addresses().hash(tag.identity(), &present.hash_key);
         let Some(lane) = self.find(self.choices(hash), tag, contents.addresses()) else {
             return self.insert(present, tag, contents);
         };

@@ -53,7 +53,7 @@ impl Arena {
             published: 0,
             quiet: Arc::default(),
         };
-        arena.ensure_seed(handover)?;
+        arena.ensure_hash_key(handover)?;
         let root = arena.root();
         for unit in [root.active(), root.fallback()] {
             if unit != 0 && !arena.live.iter().any(|extent| extent.start == usize::from(unit)) {
@@ -80,7 +80,7 @@ impl Arena {
     }
 
     /// Keys of the flow tables' hash.
-    pub fn seed(&self) -> [u32; SEEDS] {
+    pub fn hash_key(&self) -> [u32; SEEDS] {
         // SAFETY: aligned shared memory that nobody writes any more.
         unsafe { self.field::<[u32; SEEDS]>(std::mem::offset_of!(Control, seed)).read_volatile() }
     }
@@ -89,13 +89,13 @@ impl Arena {
         Root(self.root_word().load(Ordering::Acquire))
     }
 
-    fn ensure_seed(&mut self, handover: &Handover) -> Result<(), Error> {
+    fn ensure_hash_key(&mut self, handover: &Handover) -> Result<(), Error> {
         let seed = self.field::<[u32; SEEDS]>(std::mem::offset_of!(Control, seed));
         // SAFETY: valid, aligned, and only the agent writes it, before any program reads it.
         if unsafe { seed.read_volatile() } != [0; SEEDS] {
             return Ok(());
         }
-        let mut keys = handover.seed()?;
+        let mut keys = handover.hash_key()?;
         if keys == [0; SEEDS] {
             let len = size_of_val(&keys);
             // SAFETY: the buffer is as long as that.
@@ -103,7 +103,7 @@ impl Arena {
                 let error = std::io::Error::last_os_error();
                 return Err(Error::kernel("getting random numbers", error));
             }
-            handover.set_seed(keys)?;
+            handover.set_hash_key(keys)?;
         }
         // SAFETY: as above.
         unsafe { seed.write_volatile(keys) };

@@ -92,16 +92,16 @@ impl Handover {
     }
 
     /// The keys of the flow tables; zeroes where there never were any.
-    pub fn seed(&self) -> Result<[u32; SEEDS], Error> {
+    pub fn hash_key(&self) -> Result<[u32; SEEDS], Error> {
         let (_mapping, header) = self.header()?;
         // SAFETY: valid as long as the mapping; only agents write it.
         Ok(unsafe { header.read_volatile() }.seed)
     }
 
-    pub fn set_seed(&self, seed: [u32; SEEDS]) -> Result<(), Error> {
+    pub fn set_hash_key(&self, hash_key: [u32; SEEDS]) -> Result<(), Error> {
         let (_mapping, header) = self.header()?;
         // SAFETY: as above, and there is one agent.
-        unsafe { (&raw mut (*header).seed).write_volatile(seed) };
+        unsafe { (&raw mut (*header).seed).write_volatile(hash_key) };
         Ok(())
     }
 
@@ -141,7 +141,7 @@ impl Handover {
     /// What an earlier agent left; `None` if it never published anything.
     pub fn inherited(&self) -> Result<Option<Inherited>, Error> {
         let (_mapping, header) = self.header()?;
-        // SAFETY: as in `seed`.
+        // SAFETY: as in `hash_key`.
         let revision = unsafe { header.read_volatile() }.revision;
         let rows = self.rows()?;
         let holders = rows.iter().map(|row| Holder::from_word(row.load(Ordering::Relaxed)));

@@ -71,9 +71,9 @@ impl Maps {
         let handover = Handover::open(dir, from, options.abi.tables, slots)?;
         let open = |name: &str, size: usize| Region::take_over(dir, from, name, size.max(PAGE));
         let (size4, size6) = (table_size::<Addresses4>(flows), table_size::<Addresses6>(flows));
-        let seed = handover.seed()?;
-        let (flows4, old4) = resize::open::<Addresses4>(dir, from, "FLOWS4", size4, seed)?;
-        let (flows6, old6) = resize::open::<Addresses6>(dir, from, "FLOWS6", size6, seed)?;
+        let hash_key = handover.hash_key()?;
+        let (flows4, old4) = resize::open::<Addresses4>(dir, from, "FLOWS4", size4, hash_key)?;
+        let (flows6, old6) = resize::open::<Addresses6>(dir, from, "FLOWS6", size6, hash_key)?;
         if flows4.size > size4 {
             tracing::warn!(
                 capacity = buckets_in::<Addresses4>(flows4.size) * LANES,

@@ -33,7 +33,7 @@ pub fn open<A: Shown + Addresses + PartialEq>(
     from: PredecessorDir<'_>,
     name: &str,
     size: usize,
-    seed: [u32; SEEDS],
+    hash_key: [u32; SEEDS],
 ) -> Result<(Region, Option<Region>), Error> {
     let aside = format!("{name}{ASIDE}");
     if let Some(smaller) = Region::pinned(dir, &aside)? {
@@ -55,7 +55,7 @@ pub fn open<A: Shown + Addresses + PartialEq>(
             return Ok((region, None));
         }
     };
-    copy::<A>(&region, &larger, seed)?;
+    copy::<A>(&region, &larger, hash_key)?;
     rename(dir, name, &aside)?;
     region.pin = dir.join(&aside);
     larger.pin()?;
@@ -71,11 +71,11 @@ fn rename(dir: &Path, from: &str, to: &str) -> Result<(), Error> {
 fn copy<A: Shown + Addresses + PartialEq>(
     from: &Region,
     to: &Region,
-    seed: [u32; SEEDS],
+    hash_key: [u32; SEEDS],
 ) -> Result<(), Error> {
     let table = Table::<A>::map(to)?;
     // No records: only lanes that never had a flow are free.
-    let present = Present { records: &[], seed, now: 0 };
+    let present = Present { records: &[], hash_key, now: 0 };
     let mut left_out = 0;
     each_lane::<A>(from, |lane| {
         if let Some((tag, contents)) = lane.contents()
@@ -107,11 +107,11 @@ impl OldTables {
         self,
         flows4: &Region,
         flows6: &Region,
-        seed: [u32; SEEDS],
+        hash_key: [u32; SEEDS],
     ) -> Result<(), Error> {
         let bring_after = || {
-            self.v4.as_ref().map_or(Ok(()), |v4| copy::<Addresses4>(v4, flows4, seed))?;
-            self.v6.as_ref().map_or(Ok(()), |v6| copy::<Addresses6>(v6, flows6, seed))
+            self.v4.as_ref().map_or(Ok(()), |v4| copy::<Addresses4>(v4, flows4, hash_key))?;
+            self.v6.as_ref().map_or(Ok(()), |v6| copy::<Addresses6>(v6, flows6, hash_key))
         };
         // At once, and when those that were running are done.
         bring_after()?;
