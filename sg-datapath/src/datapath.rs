@@ -19,7 +19,7 @@ use crate::{
     attach::{
         foreign,
         hook::{AttachMode, Attachment, HookChoice},
-        links::{self, Links},
+        links::{self, BpfLinks},
     },
     bpf::{
         programs::{LoadCost, Loader, Programs},
@@ -57,7 +57,7 @@ pub struct Datapath {
     pub(crate) maps: Maps,
     pub(crate) arena: Arena,
     pub(crate) programs: Programs,
-    pub(crate) links: Links,
+    pub(crate) links: BpfLinks,
     pub(crate) clock: Clock,
     pub(crate) inherited: Option<Inherited>,
     /// `<bpffs>/v<ABI>/maps`.
@@ -81,7 +81,7 @@ impl Datapath {
         let mut maps = Maps::open(&maps_dir, from.as_deref(), options)?;
         let arena = Arena::open(&maps.arena, &maps.handover)?;
         let programs = Programs::load(loader, &maps, clock.shift, options.first, options.loaded)?;
-        let mut links = Links::open(base.join("links"))?;
+        let mut links = BpfLinks::open(base.join("links"))?;
         for other in &others {
             adopt(other, &base, from.is_some())?;
         }

@@ -1,4 +1,4 @@
-//! Links: which hook an interface gets, and the pins that outlive the agent.
+//! BpfLinks: which hook an interface gets, and the pins that outlive the agent.
 //!
 //! | pin under `links/` | what |
 //! |---|---|
@@ -46,13 +46,13 @@ const SENDS: TcxHook = (OUT, AttachType::TcxEgress, Programs::tc_out);
 const PASS_ON: [u64; 2] = [0xb7 | 0xffff_ffff << 32, 0x95];
 
 #[derive(Debug)]
-pub struct Links {
+pub struct BpfLinks {
     dir: PathBuf,
     /// Interfaces whose clsact qdisc is our doing.
     qdiscs: BTreeSet<u32>,
 }
 
-impl Links {
+impl BpfLinks {
     pub fn open(dir: PathBuf) -> Result<Self, Error> {
         fs::create_dir_all(&dir)
             .map_err(|error| Error::kernel(format!("creating {}", dir.display()), error))?;
