@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 use sg_agent::{
     links::View,
     owner::{
-        fake::{Fake, Fixture, link},
+        fake::{FakeKernel, Fixture, link},
         mailbox::{Mailbox, mailbox},
     },
     server::routes,
@@ -35,7 +35,7 @@ thread_local! {
 
 fuzz_target!(|text: &str| {
     let requests: Vec<_> = text.split("\n---\n").take(REQUESTS).collect();
-    let (agent, inbox) = mailbox::<Fake>();
+    let (agent, inbox) = mailbox::<FakeKernel>();
     thread::scope(|scope| {
         // The owner has a thread of its own, as in the agent.
         scope.spawn(move || {
@@ -56,7 +56,7 @@ fuzz_target!(|text: &str| {
     });
 });
 
-async fn talk(agent: Mailbox<Fake>, requests: &[&str]) {
+async fn talk(agent: Mailbox<FakeKernel>, requests: &[&str]) {
     let mut router = routes(agent.clone());
     for request in requests {
         let (line, body) = request.split_once('\n').unwrap_or((request, ""));

@@ -16,7 +16,7 @@ use crate::{
     clock,
     config::Config,
     datapath::{self, Datapath, Loader, Receiver},
-    dataplane::hook_choice,
+    kernel::hook_choice,
     links::View,
     lock,
     log::{self, Log, names::Names},

@@ -3,10 +3,10 @@
 
 use std::time::Duration;
 
-use crate::{dataplane::Dataplane, owner::mailbox::Mailbox};
+use crate::{kernel::Kernel, owner::mailbox::Mailbox};
 
 /// Calls `sign` at least twice within each `limit` in which the owner answers; ends with the owner.
-pub async fn watch_over<D: Dataplane>(agent: Mailbox<D>, limit: Duration, sign: impl Fn()) {
+pub async fn watch_over<D: Kernel>(agent: Mailbox<D>, limit: Duration, sign: impl Fn()) {
     while agent.ask(|_| ()).await.is_ok() {
         sign();
         tokio::time::sleep(limit / 3).await;

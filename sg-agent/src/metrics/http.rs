@@ -20,7 +20,7 @@ use tokio::{
 };
 
 use super::{families, text::Format};
-use crate::{dataplane::Dataplane, owner::mailbox::Mailbox};
+use crate::{kernel::Kernel, owner::mailbox::Mailbox};
 
 /// Connections at a time; others wait in the listener's queue.
 const MAX_CONNECTIONS: usize = 16;
@@ -36,7 +36,7 @@ const FRESH: Duration = Duration::from_secs(1);
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// Serves `GET /metrics` until the process ends.
-pub async fn serve<D: Dataplane>(listener: TcpListener, agent: Mailbox<D>) {
+pub async fn serve<D: Kernel>(listener: TcpListener, agent: Mailbox<D>) {
     let scraper = Arc::new(Scraper { agent, last: Mutex::new(None) });
     let connections = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     loop {
@@ -58,7 +58,7 @@ pub async fn serve<D: Dataplane>(listener: TcpListener, agent: Mailbox<D>) {
     }
 }
 
-async fn answer<D: Dataplane>(
+async fn answer<D: Kernel>(
     stream: TcpStream,
     scraper: Arc<Scraper<D>>,
 ) -> Result<(), hyper::Error> {
@@ -81,7 +81,7 @@ struct Scraper<D> {
     last: Mutex<Option<(Instant, Arc<str>)>>,
 }
 
-impl<D: Dataplane> Scraper<D> {
+impl<D: Kernel> Scraper<D> {
     async fn respond(&self, request: &Request<Incoming>) -> Response<Full<Bytes>> {
         if request.uri().path() != "/metrics" {
             return plain(StatusCode::NOT_FOUND, "the metrics are at /metrics\n");

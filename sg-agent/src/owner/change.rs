@@ -12,7 +12,7 @@ use super::{Error, Outstanding, Owner, Ruleset, Target, enforce::Cause, load, lo
 use crate::{
     api::Applied,
     clock::unix_now,
-    dataplane::Dataplane,
+    kernel::Kernel,
     session::Located,
     store::{NewRevision, Pending, Staged, Store},
 };
@@ -44,7 +44,7 @@ impl Proposal {
     }
 }
 
-impl<D: Dataplane> Owner<D> {
+impl<D: Kernel> Owner<D> {
     /// Puts `proposal` in force on all interfaces, or changes nothing. `since` is when it was asked
     /// for.
     pub fn apply(

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     datapath::{self, AttachMode, Attachment},
-    dataplane::Dataplane,
+    kernel::Kernel,
     store::{self, Ledger, Store},
 };
 
@@ -55,7 +55,7 @@ struct Attempt {
     undo: Vec<(u32, Option<DatapathChoice>)>,
 }
 
-impl<D: Dataplane> Owner<D> {
+impl<D: Kernel> Owner<D> {
     /// Makes `target` so, durably where `commit` stores it. On error everything is as it was.
     pub(super) fn enforce(
         &mut self,
@@ -328,7 +328,7 @@ struct Images {
     fallback: Option<(Image, Tick)>,
 }
 
-fn publish(dataplane: &mut impl Dataplane, images: &Images) -> Result<(), datapath::Error> {
+fn publish(dataplane: &mut impl Kernel, images: &Images) -> Result<(), datapath::Error> {
     match &images.fallback {
         Some((fallback, deadline)) => dataplane.publish_until(&images.active, fallback, *deadline),
         None => dataplane.publish(&images.active),

@@ -14,8 +14,8 @@ use sg_policy::{
 use super::{Error, Owner, flows::protocol_number, queries::shown_rule};
 use crate::{
     api::{ExplainRequest, Explanation},
-    dataplane::Dataplane,
     frame::{self, Packet},
+    kernel::Kernel,
 };
 
 /// First dynamic port (RFC 6335): a client's, where the question names none.
@@ -23,7 +23,7 @@ const CLIENT_PORT: u16 = 49_152;
 /// Any unicast address, where the entry does not say which is the instance's.
 const SOME_MAC: [u8; 6] = [2, 0, 0, 0, 0, 1];
 
-impl<D: Dataplane> Owner<D> {
+impl<D: Kernel> Owner<D> {
     pub fn explain(&self, request: &ExplainRequest) -> Result<Explanation, Error> {
         let (ifindex, held) = self.filtered_by_name(&request.interface)?;
         if let Err(reason) = &held.attachment {

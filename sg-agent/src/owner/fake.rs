@@ -38,7 +38,7 @@ use crate::{
         self, AdoptedConnection, AttachMode, Attachment, FlowEntry, Hook, Inherited,
         InheritedInterface, Opening, Opens, ProbeAnswer,
     },
-    dataplane::Dataplane,
+    kernel::Kernel,
     links::{Link, View},
     store::Store,
 };
@@ -55,7 +55,7 @@ pub struct Published {
 }
 
 #[derive(Debug, Default)]
-pub struct Kernel {
+pub struct FakeState {
     pub now: Tick,
     pub diary: Vec<String>,
     pub published: Vec<Published>,
@@ -76,7 +76,7 @@ pub struct Kernel {
     inherited: Option<Inherited>,
 }
 
-impl Kernel {
+impl FakeState {
     pub fn last(&self) -> &Published {
         self.published.last().expect("something was published")
     }
@@ -94,8 +94,8 @@ impl Kernel {
 }
 
 #[derive(Debug)]
-pub struct Fake {
-    kernel: Rc<RefCell<Kernel>>,
+pub struct FakeKernel {
+    kernel: Rc<RefCell<FakeState>>,
     inherited: Option<Inherited>,
 }
 
@@ -103,7 +103,7 @@ fn no() -> datapath::Error {
     datapath::Error::Other("no".to_owned())
 }
 
-impl Fake {
+impl FakeKernel {
     fn published(&self, what: String, published: Published) -> Result<(), datapath::Error> {
         let mut kernel = self.kernel.borrow_mut();
         kernel.diary.push(what);
@@ -116,7 +116,7 @@ impl Fake {
     }
 }
 
-impl Dataplane for Fake {
+impl Kernel for FakeKernel {
     fn now(&self) -> Tick {
         self.kernel.borrow().now
     }
@@ -322,7 +322,7 @@ pub fn view<const N: usize>(links: [(u32, Link); N]) -> View {
     View::from(links)
 }
 
-impl Owner<Fake> {
+impl Owner<FakeKernel> {
     pub fn seconds_pass(&mut self, seconds: u32) {
         let ticks = seconds * (self.dataplane.ticks_per_1000s() / 1000);
         let mut kernel = self.dataplane.kernel.borrow_mut();
@@ -333,18 +333,18 @@ impl Owner<Fake> {
 /// An owner on a state directory of its own.
 #[derive(Debug)]
 pub struct Fixture {
-    pub owner: Owner<Fake>,
+    pub owner: Owner<FakeKernel>,
     pub directory: TempDir,
     pub boot_id: String,
     /// What it says when the next agent starts.
     pub wall_clock: u64,
-    kernel: Rc<RefCell<Kernel>>,
+    kernel: Rc<RefCell<FakeState>>,
 }
 
 impl Fixture {
     pub fn new(view: View) -> Self {
         let directory = tempfile::tempdir().expect("a temporary directory");
-        let kernel = Rc::new(RefCell::new(Kernel { now: 1000, ..Kernel::default() }));
+        let kernel = Rc::new(RefCell::new(FakeState { now: 1000, ..FakeState::default() }));
         let (boot_id, wall_clock) = ("boot".to_owned(), clock::unix_now());
         let owner = start(&directory, &kernel, &boot_id, wall_clock, view);
         let mut fixture = Self { owner, directory, boot_id, wall_clock, kernel };
@@ -357,7 +357,7 @@ impl Fixture {
         self.owner = start(&self.directory, &self.kernel, &self.boot_id, self.wall_clock, view);
     }
 
-    pub fn kernel(&self) -> RefMut<'_, Kernel> {
+    pub fn kernel(&self) -> RefMut<'_, FakeState> {
         self.kernel.borrow_mut()
     }
 
@@ -402,13 +402,13 @@ fn proposal(text: &str) -> Proposal {
 
 fn start(
     directory: &TempDir,
-    kernel: &Rc<RefCell<Kernel>>,
+    kernel: &Rc<RefCell<FakeState>>,
     boot_id: &str,
     started_at: u64,
     view: View,
-) -> Owner<Fake> {
+) -> Owner<FakeKernel> {
     let inherited = kernel.borrow().inherited.clone();
-    let fake = Fake { kernel: kernel.clone(), inherited };
+    let fake = FakeKernel { kernel: kernel.clone(), inherited };
     let store = Store::open(directory.path()).expect("a state directory");
     let stored = Stored::load(&store).expect("whole rules");
     let options = Options {

@@ -7,7 +7,7 @@ use sg_common::{control::IMAGE_ALIGN, image::header};
 use sg_policy::compile::Image;
 
 use super::Owner;
-use crate::{api::Status, dataplane::Dataplane};
+use crate::{api::Status, kernel::Kernel};
 
 #[derive(Clone, Debug)]
 pub struct Figures {
@@ -61,7 +61,7 @@ impl Publishing {
     }
 }
 
-impl<D: Dataplane> Owner<D> {
+impl<D: Kernel> Owner<D> {
     pub fn figures(&self) -> Figures {
         Figures {
             status: self.status(),

@@ -11,11 +11,11 @@ use crate::{
     api::{Flow, FlushRequest, Flushed},
     clock::Ticks,
     datapath::FlowEntry,
-    dataplane::Dataplane,
+    kernel::Kernel,
     session::Located,
 };
 
-impl<D: Dataplane> Owner<D> {
+impl<D: Kernel> Owner<D> {
     /// Tracked flows, of one interface or of all, that have not idled out.
     pub fn flows(&self, interface: Option<&str>) -> Result<Vec<Flow>, Error> {
         let only = match interface {

@@ -12,7 +12,7 @@ use super::{
 use crate::{
     api::Session,
     datapath::{FlowEntry, Opening, Opens},
-    dataplane::Dataplane,
+    kernel::Kernel,
     session::Located,
 };
 
@@ -50,7 +50,7 @@ struct Next {
     image: Image,
 }
 
-impl<D: Dataplane> Owner<D> {
+impl<D: Kernel> Owner<D> {
     /// # Errors
     /// What `rules` would do to a session; nothing is changed.
     pub fn refuse_lock_out(

@@ -12,7 +12,7 @@ use super::{
     Error, Owner,
     row::{Change, Request},
 };
-use crate::{api::Applied, dataplane::Dataplane, links::View};
+use crate::{api::Applied, kernel::Kernel, links::View};
 
 type Call<D> = Box<dyn FnOnce(&mut Owner<D>) + Send>;
 
@@ -34,12 +34,12 @@ pub struct Inbox<D>(Receiver<Message<D>>);
 #[error("the agent is ending")]
 pub struct Ending;
 
-pub fn mailbox<D: Dataplane>() -> (Mailbox<D>, Inbox<D>) {
+pub fn mailbox<D: Kernel>() -> (Mailbox<D>, Inbox<D>) {
     let (sender, receiver) = channel();
     (Mailbox(sender), Inbox(receiver))
 }
 
-impl<D: Dataplane> Mailbox<D> {
+impl<D: Kernel> Mailbox<D> {
     /// Runs `call` on the owner and waits for what it gives.
     pub async fn ask<T: Send + 'static>(
         &self,
@@ -73,7 +73,7 @@ impl<D: Dataplane> Mailbox<D> {
     }
 }
 
-impl<D: Dataplane> Inbox<D> {
+impl<D: Kernel> Inbox<D> {
     /// Runs the owner until it is stopped, has detached, or nobody can ask any more. It has a thread
     /// of its own, so that compiling a large ruleset keeps nobody else waiting.
     ///

@@ -43,7 +43,7 @@ use self::{
 use crate::{
     clock::Ticks,
     datapath::{self, Attachment},
-    dataplane::Dataplane,
+    kernel::Kernel,
     links::View,
     log::names::Names,
     store::{self, Store},
@@ -186,7 +186,7 @@ fn load(store: &Store, revision: u64) -> anyhow::Result<Ruleset> {
     Ok(Ruleset::new(revision, Arc::new(source)))
 }
 
-impl<D: Dataplane> Owner<D> {
+impl<D: Kernel> Owner<D> {
     /// Puts what is stored in force, taking over what an earlier agent left: same slots, so same
     /// flows and counters, and no moment without rules.
     ///
@@ -244,7 +244,7 @@ impl<D: Dataplane> Owner<D> {
     }
 }
 
-fn ticks(dataplane: &impl Dataplane) -> Ticks {
+fn ticks(dataplane: &impl Kernel) -> Ticks {
     Ticks { now: dataplane.now(), per_1000s: dataplane.ticks_per_1000s() }
 }
 

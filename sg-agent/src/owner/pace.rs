@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use super::Owner;
 use crate::{
     datapath::{AttachMode, Attachment},
-    dataplane::Dataplane,
+    kernel::Kernel,
 };
 
 /// As many do not keep the last of them waiting for more than 100 ms.
@@ -41,7 +41,7 @@ impl Pace {
     }
 }
 
-impl<D: Dataplane> Owner<D> {
+impl<D: Kernel> Owner<D> {
     /// When there is time for the next of [`Self::improve`].
     pub(super) fn until_time_for_better(&self) -> Option<Duration> {
         self.attached_for_now().map(|_| self.pace.until_full(Instant::now()))

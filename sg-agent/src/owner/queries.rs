@@ -19,10 +19,10 @@ use crate::{
         ShownInterface, ShownPrefixList, ShownRule, Status,
     },
     datapath::Hook,
-    dataplane::Dataplane,
+    kernel::Kernel,
 };
 
-impl<D: Dataplane> Owner<D> {
+impl<D: Kernel> Owner<D> {
     pub fn status(&self) -> Status {
         let used = self.live_flows();
         let capacity = self.dataplane.capacity();

@@ -9,7 +9,7 @@ use sg_policy::{DesiredState, plan};
 use tracing::info;
 
 use super::{Error, Owner, Ruleset, Target, change::Proposal, enforce::Cause, lockout::Origin};
-use crate::{api::Applied, dataplane::Dataplane, session::Located};
+use crate::{api::Applied, kernel::Kernel, session::Located};
 
 /// As many take up one write of the ledger, which keeps more.
 const MOST: usize = 50;
@@ -41,7 +41,7 @@ impl fmt::Debug for Change {
     }
 }
 
-impl<D: Dataplane> Owner<D> {
+impl<D: Kernel> Owner<D> {
     /// In this order.
     pub fn apply_all(&mut self, changes: Vec<Change>) {
         let mut row = Vec::new();

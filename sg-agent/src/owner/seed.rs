@@ -20,7 +20,7 @@ use super::{Owner, Target, enforce::Cause, situation::Situation};
 use crate::{
     connections::{Sockets, Tracked},
     datapath::{AdoptedConnection, Opening},
-    dataplane::Dataplane,
+    kernel::Kernel,
 };
 
 /// Interfaces that a change filters for the first time.
@@ -36,7 +36,7 @@ pub(super) struct Newcomers {
     own: BTreeSet<IpAddr>,
 }
 
-impl<D: Dataplane> Owner<D> {
+impl<D: Kernel> Owner<D> {
     /// None when an interface has just appeared: nothing went through it before.
     pub(super) fn newcomers(
         &self,

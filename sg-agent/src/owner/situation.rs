@@ -6,7 +6,7 @@ use sg_common::flow::Tick;
 use sg_policy::model::{DatapathChoice, LiveInterface};
 
 use super::{Filtered, Owner, Target, enforce::Cause};
-use crate::{datapath::InheritedInterface, dataplane::Dataplane, links::View};
+use crate::{datapath::InheritedInterface, kernel::Kernel, links::View};
 
 /// An interface that is to be filtered.
 #[derive(Clone, Debug)]
@@ -52,7 +52,7 @@ impl Situation {
     }
 }
 
-impl<D: Dataplane> Owner<D> {
+impl<D: Kernel> Owner<D> {
     /// Interfaces that match an entry of the active rules, or of those to fall back to: these must
     /// be attached already when the data path falls back by itself.
     pub(super) fn situation(&self, target: &Target, cause: Cause) -> Situation {

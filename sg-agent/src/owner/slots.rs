@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{Filtered, Owner};
-use crate::dataplane::Dataplane;
+use crate::kernel::Kernel;
 
 /// To forget flows is a pass over the whole table, 10 ms, for however many slots. So where interfaces come
 /// and go all the time, there are as many passes as this admits.
@@ -25,7 +25,7 @@ impl Used {
     }
 }
 
-impl<D: Dataplane> Owner<D> {
+impl<D: Kernel> Owner<D> {
     /// Takes in which slots no image in force names any more.
     pub(super) fn give_up(&mut self, before: &BTreeMap<u32, Filtered>) {
         for (&ifindex, held) in before {

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use super::answer::{Answer, Input};
 use crate::{
     api::{Flow, FlushRequest, Flushed},
-    dataplane::Dataplane,
+    kernel::Kernel,
     owner::mailbox::Mailbox,
     session,
 };
@@ -19,14 +19,14 @@ pub(super) struct Which {
     interface: Option<String>,
 }
 
-pub(super) async fn list<D: Dataplane>(
+pub(super) async fn list<D: Kernel>(
     State(agent): State<Mailbox<D>>,
     Query(which): Query<Which>,
 ) -> Answer<Vec<Flow>> {
     Ok(Json(agent.ask(move |owner| owner.flows(which.interface.as_deref())).await??))
 }
 
-pub(super) async fn flush<D: Dataplane>(
+pub(super) async fn flush<D: Kernel>(
     State(agent): State<Mailbox<D>>,
     Input(request): Input<FlushRequest>,
 ) -> Answer<Flushed> {

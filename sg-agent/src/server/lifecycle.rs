@@ -5,12 +5,12 @@ use serde_json::{Value, json};
 
 use super::answer::Answer;
 use crate::{
-    dataplane::Dataplane,
+    kernel::Kernel,
     owner::{Owner, mailbox::Mailbox},
 };
 
 /// The agent ends once this is answered.
-pub(super) async fn detach<D: Dataplane>(State(agent): State<Mailbox<D>>) -> Answer<Value> {
+pub(super) async fn detach<D: Kernel>(State(agent): State<Mailbox<D>>) -> Answer<Value> {
     agent.ask(Owner::detach).await??;
     Ok(Json(json!({})))
 }

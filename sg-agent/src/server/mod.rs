@@ -25,7 +25,7 @@ use axum::{
 
 use crate::{
     api::{MAX_FILE, SOCKET},
-    dataplane::Dataplane,
+    kernel::Kernel,
     log::Log,
     owner::mailbox::Mailbox,
 };
@@ -68,7 +68,7 @@ pub fn unbind(runtime_dir: &Path) {
 }
 
 /// Serves until `shutdown` is done and the answers under way are out.
-pub async fn serve<D: Dataplane>(
+pub async fn serve<D: Kernel>(
     listener: UnixListener,
     agent: Mailbox<D>,
     log: Log,
@@ -80,12 +80,12 @@ pub async fn serve<D: Dataplane>(
     Ok(())
 }
 
-fn router<D: Dataplane>(agent: Mailbox<D>, log: Log) -> Router {
+fn router<D: Kernel>(agent: Mailbox<D>, log: Log) -> Router {
     routes(agent).merge(log::routes(log)).layer(from_fn(peer::admit))
 }
 
 /// All requests, whoever makes them.
-pub fn routes<D: Dataplane>(agent: Mailbox<D>) -> Router {
+pub fn routes<D: Kernel>(agent: Mailbox<D>) -> Router {
     Router::new()
         .route("/v1/status", get(queries::status::<D>))
         .route("/v1/show", get(queries::show::<D>))

@@ -5,19 +5,19 @@ use axum::{Json, extract::State};
 use super::answer::{Answer, Input};
 use crate::{
     api::{ExplainRequest, Explanation, Shown, Status},
-    dataplane::Dataplane,
+    kernel::Kernel,
     owner::mailbox::Mailbox,
 };
 
-pub(super) async fn status<D: Dataplane>(State(agent): State<Mailbox<D>>) -> Answer<Status> {
+pub(super) async fn status<D: Kernel>(State(agent): State<Mailbox<D>>) -> Answer<Status> {
     Ok(Json(agent.ask(|owner| owner.status()).await?))
 }
 
-pub(super) async fn show<D: Dataplane>(State(agent): State<Mailbox<D>>) -> Answer<Shown> {
+pub(super) async fn show<D: Kernel>(State(agent): State<Mailbox<D>>) -> Answer<Shown> {
     Ok(Json(agent.ask(|owner| owner.show()).await?))
 }
 
-pub(super) async fn explain<D: Dataplane>(
+pub(super) async fn explain<D: Kernel>(
     State(agent): State<Mailbox<D>>,
     Input(request): Input<ExplainRequest>,
 ) -> Answer<Explanation> {

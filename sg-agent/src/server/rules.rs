@@ -8,14 +8,14 @@ use sg_policy::{plan, rules::source::Source};
 use super::answer::{Answer, Input, Refusal};
 use crate::{
     api::{Applied, ApplyRequest, Change, MAX_FILE, Plan, Revision, RollbackRequest, RulesFile},
-    dataplane::Dataplane,
+    kernel::Kernel,
     memory,
     owner::{Owner, change::Proposal, mailbox::Mailbox, row::Request},
     session,
     store::Staged,
 };
 
-pub(super) async fn plan<D: Dataplane>(
+pub(super) async fn plan<D: Kernel>(
     State(agent): State<Mailbox<D>>,
     Input(file): Input<RulesFile>,
 ) -> Answer<Plan> {
@@ -36,7 +36,7 @@ pub(super) async fn plan<D: Dataplane>(
     Ok(Json(planned.await?))
 }
 
-pub(super) async fn apply<D: Dataplane>(
+pub(super) async fn apply<D: Kernel>(
     State(agent): State<Mailbox<D>>,
     Input(request): Input<ApplyRequest>,
 ) -> Answer<Applied> {
@@ -50,12 +50,12 @@ pub(super) async fn apply<D: Dataplane>(
     Ok(Json(applied))
 }
 
-pub(super) async fn confirm<D: Dataplane>(State(agent): State<Mailbox<D>>) -> Answer<Applied> {
+pub(super) async fn confirm<D: Kernel>(State(agent): State<Mailbox<D>>) -> Answer<Applied> {
     let since = Instant::now();
     Ok(Json(agent.ask(move |owner| owner.confirm(since)).await??))
 }
 
-pub(super) async fn rollback<D: Dataplane>(
+pub(super) async fn rollback<D: Kernel>(
     State(agent): State<Mailbox<D>>,
     Input(request): Input<RollbackRequest>,
 ) -> Answer<Applied> {
@@ -68,15 +68,11 @@ pub(super) async fn rollback<D: Dataplane>(
     Ok(Json(applied))
 }
 
-pub(super) async fn history<D: Dataplane>(
-    State(agent): State<Mailbox<D>>,
-) -> Answer<Vec<Revision>> {
+pub(super) async fn history<D: Kernel>(State(agent): State<Mailbox<D>>) -> Answer<Vec<Revision>> {
     Ok(Json(agent.ask(|owner| owner.history()).await?))
 }
 
-pub(super) async fn export<D: Dataplane>(
-    State(agent): State<Mailbox<D>>,
-) -> Result<String, Refusal> {
+pub(super) async fn export<D: Kernel>(State(agent): State<Mailbox<D>>) -> Result<String, Refusal> {
     let present = agent.ask(|owner| owner.present()).await?;
     blocking(move || Ok(sg_policy::export::to_toml(&present))).await
 }

@@ -21,7 +21,7 @@ const CONNTRACK: Duration = Duration::from_secs(3);
 
 /// See [`Datapath`] for what each does. An interface that is attached but has no record in the
 /// image in force passes everything.
-pub trait Dataplane: 'static {
+pub trait Kernel: 'static {
     fn now(&self) -> Tick;
     fn ticks_per_1000s(&self) -> u32;
     fn inherited(&self) -> Option<&Inherited>;
@@ -74,7 +74,7 @@ pub fn hook_choice(choice: DatapathChoice) -> HookChoice {
     }
 }
 
-impl Dataplane for Datapath {
+impl Kernel for Datapath {
     fn now(&self) -> Tick {
         self.now()
     }
