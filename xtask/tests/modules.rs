@@ -71,7 +71,7 @@ fn files(folder: &Path, module: &Module, found: &mut BTreeMap<Module, PathBuf>) 
     for entry in fs::read_dir(folder).expect("a folder").flatten() {
         let path = entry.path();
         let name = path.file_stem().expect("a name").to_string_lossy().into_owned();
-        let below = || [&module[..], &[name.clone()]].concat();
+        let below = || [&module[..], std::slice::from_ref(&name)].concat();
         if name == "tests" {
             continue;
         } else if path.is_dir() {
