@@ -27,6 +27,8 @@ const CIRCLES: &[(&str, &[&str])] = &[
             "compile::rows",
         ],
     ),
+    // A rule's id is made of its services.
+    ("sg-policy", &["id", "model"]),
     ("sg-policy", &["reference::generate::frame", "reference::generate::shape"]),
     ("sg-policy", &["reference::packet", "reference::transport"]),
     ("sg-policy", &["rules::names", "rules::table"]),
