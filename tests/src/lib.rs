@@ -47,7 +47,7 @@ pub fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
 
 /// One test body, four tests: each role with each data path; `with` another world than a plain one.
 ///
-/// ```ignore
+/// ```text
 /// matrix! {
 ///     with World::routed;
 ///     /// What holds.

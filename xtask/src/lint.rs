@@ -1,34 +1,65 @@
-//! `cargo xtask lint`: rustfmt and clippy over the workspace, the fuzz targets and the BPF crate;
-//! warnings are errors. So are mutations that do not apply any more.
+//! `cargo xtask lint`: format, lints and documentation of the workspace, the fuzz targets and the BPF
+//! crate, spelling, and what Markdown files refer to. Warnings are errors, and so are mutations that do
+//! not apply any more.
 
 use std::process::Command;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result, ensure};
 
-use crate::{build::bpf_cargo, mutants, run::say, setup, toolchain, workspace};
+use crate::{build::bpf_cargo, markdown, mutants, run::say, setup, toolchain, workspace};
+
+/// Not for people to read, or not by us.
+const NOT_SPELLED: &[&str] = &[".lock", ".svg", "LICENSE-APACHE", "LICENSE-MIT"];
+/// Private items are documented, too, and may be linked to.
+const RUSTDOC_FLAGS: &str = "--deny warnings --allow rustdoc::private_intra_doc_links";
+const STRICT: &[&str] = &["--", "--deny", "warnings"];
 
 pub(crate) fn run() -> Result<()> {
     for manifest in ["Cargo.toml", "sg-ebpf/Cargo.toml", "fuzz/Cargo.toml"] {
         say(cargo().args(["fmt", "--all", "--check", "--manifest-path", manifest]))?;
     }
     mutants::check_list()?;
-    let strict = ["--", "--deny", "warnings"];
-    say(cargo().args(["clippy", "--workspace", "--all-targets"]).args(strict))?;
+    let files = workspace::files()?;
+    markdown::check(&files)?;
+    spelling(&files)?;
+    say(cargo().args(["clippy", "--workspace", "--all-targets"]).args(STRICT))?;
+    say(cargo()
+        .args(["doc", "--workspace", "--lib", "--no-deps", "--document-private-items"])
+        .env("RUSTDOCFLAGS", RUSTDOC_FLAGS))?;
     if setup::can_fuzz() {
         // Dependencies are checked already in there.
         let target = workspace::target();
         say(cargo()
             .args(["clippy", "--manifest-path", "fuzz/Cargo.toml", "--target-dir"])
             .arg(target)
-            .args(strict))?;
+            .args(STRICT))?;
     } else {
-        eprintln!("lint: fuzz targets need what `cargo xtask setup --ci` brings");
+        eprintln!("lint: fuzz targets need what `cargo xtask setup --lint` brings");
     }
     if !toolchain::has_clippy() {
-        eprintln!("lint: no clippy for the BPF crate; `cargo xtask setup --ci` brings it");
+        eprintln!("lint: no clippy for the BPF crate; `cargo xtask setup --lint` brings it");
         return Ok(());
     }
-    say(bpf_cargo("clippy")?.args(strict))
+    say(bpf_cargo("clippy")?.args(STRICT))
+}
+
+/// Words that are no mistakes are in `.codespellrc`.
+fn spelling(files: &[String]) -> Result<()> {
+    if !setup::can_spell() {
+        eprintln!("lint: no codespell; `cargo xtask setup --lint` brings it");
+        return Ok(());
+    }
+    let is_text = |file: &&String| {
+        !file.starts_with("fuzz/corpus/") && !NOT_SPELLED.iter().any(|end| file.ends_with(end))
+    };
+    eprintln!("+ codespell, on all files of the repository");
+    let status = Command::new("codespell")
+        .args(files.iter().filter(is_text))
+        .current_dir(workspace::root())
+        .status()
+        .context("cannot run codespell")?;
+    ensure!(status.success(), "codespell found mistakes; words that are none go into .codespellrc");
+    Ok(())
 }
 
 fn cargo() -> Command {

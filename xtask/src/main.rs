@@ -7,6 +7,7 @@ mod dist;
 mod duration;
 mod fuzz;
 mod lint;
+mod markdown;
 mod mutants;
 mod run;
 mod setup;

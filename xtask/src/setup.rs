@@ -20,8 +20,11 @@ const DEB: &str = "3.8.0";
 
 #[derive(Debug, Default, clap::Args)]
 pub(crate) struct Args {
-    /// Also what only CI needs: cargo-deny, cargo-fuzz, clippy for the BPF crate, and what tests compare
-    /// with: prometheus, flowlogs-reader, tmux
+    /// Also what lint, dependency checks and fuzzing need: cargo-deny, cargo-fuzz, codespell, clippy for
+    /// the BPF crate
+    #[arg(long)]
+    lint: bool,
+    /// The same, and what tests compare with: prometheus, flowlogs-reader, tmux
     #[arg(long)]
     ci: bool,
     /// Also what only vm-test needs: qemu and its guests' kernels
@@ -93,7 +96,8 @@ const TEST_STEPS: &[Step] = &[
     Step { what: "tmux", missing: || !runs("tmux", "-V"), install: || apt(&["tmux"]) },
 ];
 
-const CI_STEPS: &[Step] = &[
+const LINT_STEPS: &[Step] = &[
+    Step { what: "codespell", missing: || !can_spell(), install: || apt(&["codespell"]) },
     Step {
         what: "cargo-deny",
         missing: || !cargo_has("deny"),
@@ -163,9 +167,10 @@ const DIST_STEPS: &[Step] = &[
 
 pub(crate) fn run(args: &Args) -> Result<()> {
     let mut steps = vec![STEPS];
-    if args.ci {
-        steps.extend([FUZZ_STEPS, CI_STEPS, TEST_STEPS]);
+    if args.lint || args.ci {
+        steps.extend([FUZZ_STEPS, LINT_STEPS]);
     }
+    steps.extend(args.ci.then_some(TEST_STEPS));
     steps.extend(args.vm.then_some(VM_STEPS));
     steps.extend(args.bench.then_some(BENCH_STEPS));
     steps.extend(args.dist.then_some(DIST_STEPS));
@@ -192,6 +197,10 @@ pub(crate) fn ensure_fuzzing() -> Result<()> {
 /// Whether fuzz targets can be built.
 pub(crate) fn can_fuzz() -> bool {
     FUZZ_STEPS.iter().all(|step| !(step.missing)())
+}
+
+pub(crate) fn can_spell() -> bool {
+    on_path("codespell")
 }
 
 /// The same for vm-test.

@@ -6,7 +6,7 @@ use std::{
     process::{Command, Output},
 };
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 
 use super::list::Mutation;
 use crate::{
@@ -61,29 +61,19 @@ impl Tree {
     pub(super) fn copy() -> Result<Self> {
         let work = workspace::target().join("mutants");
         let tree = Self { root: work.join("tree"), target: work.join("target") };
-        let list = Command::new("git")
-            .args(["ls-files", "-z", "--cached", "--others", "--exclude-standard"])
-            .current_dir(workspace::root())
-            .output()
-            .context("cannot run git")?;
-        ensure!(list.status.success(), "git does not say which files there are");
-        let list = String::from_utf8(list.stdout)?;
-        let files: Vec<&str> = list.split_terminator('\0').collect();
+        let files = workspace::files()?;
         tree.remove_others(&files)?;
         for file in files {
-            // One that is deleted and not committed yet is listed, too.
-            if let Ok(bytes) = fs::read(workspace::root().join(file)) {
-                tree.write(file, &bytes)?;
-            }
+            tree.write(&file, &fs::read(workspace::root().join(&file))?)?;
         }
         Ok(tree)
     }
 
     /// What the working tree has no more must not be compiled here either.
-    fn remove_others(&self, files: &[&str]) -> Result<()> {
+    fn remove_others(&self, files: &[String]) -> Result<()> {
         let manifest = self.root.join(".files");
         for old in fs::read_to_string(&manifest).unwrap_or_default().lines() {
-            if !files.contains(&old) || !workspace::root().join(old).exists() {
+            if !files.iter().any(|file| file == old) {
                 // It may have gone with an earlier run that was interrupted.
                 let _ = fs::remove_file(self.root.join(old));
             }

@@ -2,8 +2,8 @@
 //!
 //! Reading 10,000 rules takes 25 ms, nearly all of it for rules that were there before. So a file
 //! remembers where the elements of its long arrays stand ([`Outline`]). When another one begins and
-//! ends like it, those within the common parts are left out of it ([`reduce`]), and what is read from
-//! the short rest is put together with what is known of them ([`restore`]).
+//! ends like it, those within the common parts are left out of it ([`reduce()`]), and what is read from
+//! the short rest is put together with what is known of them ([`restore()`]).
 //!
 //! That is never more than a short cut: whatever is not certain (a fault of any kind, a name, a quota
 //! or a family that has changed) has the whole file read, which alone reports faults.
