@@ -1,6 +1,9 @@
 //! State: what passes because of what passed before.
 
-use std::{thread, time::Duration};
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
 
 use sg_tests::{
     Datapath, FAMILIES, Role, V4, World, matrix,
@@ -235,12 +238,15 @@ fn idle_time_runs_down() {
     let _server = udp::serve(&world.remote, V4.remote_port(53));
     let exchange = udp::open(&world.instance, V4.instance, V4.remote_port(53));
     let left = || world.ctl().flows().iter().map(|flow| flow.expires_s).max().expect("a flow");
+    // A busy machine, or an emulated one, takes seconds to look.
+    let began = Instant::now();
+    let at_least = || 28_u64.saturating_sub(began.elapsed().as_secs());
     exchange.passes();
     let fresh = left();
-    assert!((28..=30).contains(&fresh), "{fresh} s left");
+    assert!((at_least()..=30).contains(&fresh), "{fresh} s left");
     thread::sleep(Duration::from_millis(3100));
     let idle = left();
-    assert!((fresh - 4..=fresh - 2).contains(&idle), "{idle} s left, {fresh} s before");
+    assert!((at_least()..=fresh - 2).contains(&idle), "{idle} s left, {fresh} s before");
     exchange.passes();
     assert!(left() > idle, "{} s left", left());
 }

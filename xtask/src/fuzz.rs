@@ -27,6 +27,9 @@ pub(crate) struct Args {
     /// How long each target runs: 90s, 30m, 8h
     #[arg(long, value_name = "TIME", value_parser = duration, default_value = "60s")]
     time: Duration,
+    /// Only build the targets
+    #[arg(long, conflicts_with_all = ["input", "target"])]
+    no_run: bool,
     /// Only run this input once: a crash that was found
     #[arg(long, value_name = "FILE", requires = "target")]
     input: Option<PathBuf>,
@@ -41,6 +44,9 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     setup::ensure_fuzzing()?;
     let built = build::only_bpf()?;
     let fuzzing = Fuzzing { binaries: compile(&built)?, time: args.time };
+    if args.no_run {
+        return Ok(());
+    }
     let names = match &args.target {
         Some(name) => vec![name.clone()],
         None => targets()?,

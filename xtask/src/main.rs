@@ -2,16 +2,20 @@
 
 mod bench;
 mod build;
+mod ci;
 mod demo;
+mod deny;
 mod dist;
 mod duration;
 mod fuzz;
 mod lint;
 mod markdown;
 mod mutants;
+mod nightly;
 mod run;
 mod setup;
 mod size;
+mod steps;
 mod test;
 mod toolchain;
 mod tools;
@@ -35,6 +39,10 @@ enum Verb {
     Setup(setup::Args),
     /// Build the BPF object, and sg-agent (with the object inside) and sgctl
     Build(build::Args),
+    /// Run what CI runs: `.ci/run` is this
+    Ci,
+    /// Check licences and sources of all dependencies, those of the fuzz targets included
+    Deny,
     /// Show security groups at work between network namespaces
     Demo(demo::Args),
     /// Measure what a packet and a change cost, side by side with other filters
@@ -48,6 +56,8 @@ enum Verb {
     Fuzz(fuzz::Args),
     /// Plant bugs in a copy of the sources and see that the tests find them
     Mutants(mutants::Args),
+    /// Run everything in full, also what CI leaves out; takes a night
+    Nightly(nightly::Args),
     /// Compare the BPF programs' instructions and stack with the table that is checked in
     Size(size::Args),
     /// Run all tests, those that need root and a kernel with BPF included
@@ -60,11 +70,14 @@ fn main() -> ExitCode {
     let done = match Cli::parse().verb {
         Verb::Setup(args) => setup::run(&args),
         Verb::Build(args) => build::run(&args).map(drop),
+        Verb::Ci => ci::run(),
+        Verb::Deny => deny::run(),
         Verb::Demo(args) => demo::run(&args),
         Verb::Bench(args) => bench::run(&args),
         Verb::Dist(args) => dist::run(&args),
         Verb::Lint => lint::run(),
         Verb::Mutants(args) => mutants::run(&args),
+        Verb::Nightly(args) => nightly::run(&args),
         Verb::Fuzz(args) => fuzz::run(&args),
         Verb::Size(args) => size::run(&args),
         Verb::Test(args) => test::run(&args),

@@ -13,6 +13,7 @@ use std::{
     fs,
     path::{Path, PathBuf},
     process::Command,
+    thread,
     time::{Duration, Instant},
 };
 
@@ -34,6 +35,9 @@ pub(crate) struct Args {
     /// Only this kernel (6.1, 6.12); may be given several times
     #[arg(long, value_name = "VERSION")]
     kernel: Vec<String>,
+    /// Without the tests that take the same way as on another kernel
+    #[arg(long, conflicts_with = "systemd")]
+    quick: bool,
     /// Instead of the tests: the package on a Debian system, from its installation to its removal
     #[arg(long, conflicts_with_all = ["filter", "nextest"])]
     systemd: bool,
@@ -63,12 +67,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let built = build::run(&build::Args::default())?;
     let payload = payload::build(&built)?;
     let mut reports = vec![here()?];
-    for kernel in kernels {
-        let release = kernel.release()?;
-        let began = Instant::now();
-        let said = boot(kernel, payload.clone(), args);
-        reports.push(Report::read(&release, &said, began.elapsed()));
-    }
+    reports.extend(side_by_side(&kernels, &payload, args)?);
     report::print(&reports);
     let sum = |of: fn(&Report) -> u32| reports.iter().map(of).sum::<u32>();
     let (passed, failed) = (sum(|report| report.passed), sum(|report| report.failed));
@@ -78,6 +77,21 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         bail!("{}", faults.join("; "));
     }
     Ok(())
+}
+
+/// A guest for each kernel, all at once: each has times when one of its CPUs waits for the other.
+fn side_by_side(kernels: &[&Kernel], payload: &Payload, args: &Args) -> Result<Vec<Report>> {
+    let report = |kernel: &Kernel| {
+        let release = kernel.release()?;
+        let began = Instant::now();
+        let said = boot(kernel, payload.clone(), args);
+        Ok(Report::read(&release, &said, began.elapsed()))
+    };
+    thread::scope(|scope| {
+        let guests: Vec<_> =
+            kernels.iter().map(|kernel| scope.spawn(move || report(kernel))).collect();
+        guests.into_iter().map(|guest| guest.join().expect("a guest's end")).collect()
+    })
 }
 
 /// The running kernel, which `cargo xtask test` is for: only what loading costs.
@@ -127,7 +141,7 @@ fn plan(kernel: &Kernel, modules: &[PathBuf], fields: &Path, args: &Args) -> Str
         "run cargo-nextest nextest run --profile vm --run-ignored all --no-tests pass \
          --binaries-metadata {BINARIES_METADATA} --cargo-metadata {CARGO_METADATA} \
          --workspace-remap {WORKSPACE} --target-dir-remap {TARGET} -E {}",
-        kernel.filter
+        kernel.expression(args.quick)
     );
     for word in args.filter.iter().chain(&args.nextest) {
         nextest += " ";

@@ -11,11 +11,7 @@ use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
 use super::cpio::Archive;
-use crate::{
-    build::Built,
-    run::{ask, say},
-    toolchain, workspace,
-};
+use crate::{build::Built, run::ask, test, toolchain, workspace};
 
 /// Where the guest has what lies in the workspace's and in cargo's target folder here.
 pub(crate) const WORKSPACE: &str = "/workspace";
@@ -49,8 +45,7 @@ pub(crate) struct Payload {
 
 /// Builds the tests and packs them.
 pub(crate) fn build(built: &Built) -> Result<Payload> {
-    // All of the workspace, as for `cargo xtask test`: with fewer packages it would be built anew.
-    say(built.cargo().args(["nextest", "run", "--workspace", "--no-run"]))?;
+    test::build_tests(built)?;
     let mut archive = Archive::default();
     let mut programs = vec![(helper("sg-init"), PathBuf::from("/init"))];
     for name in ["sg-agent", "sgctl"] {
