@@ -7,6 +7,7 @@
 pub mod cidr;
 pub mod compile;
 pub mod describe;
+pub mod edit;
 pub mod explain;
 pub mod export;
 pub mod id;

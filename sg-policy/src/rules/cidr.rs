@@ -17,14 +17,14 @@ use crate::{
 
 const LIST_KEYS: [&str; 4] = ["name", "description", "max_entries", "entries"];
 
-pub(super) fn family(net: IpNet) -> Family {
+pub(crate) fn family(net: IpNet) -> Family {
     match net {
         IpNet::V4(_) => Family::V4,
         IpNet::V6(_) => Family::V6,
     }
 }
 
-pub(super) fn family_name(family: Family) -> &'static str {
+pub(crate) fn family_name(family: Family) -> &'static str {
     match family {
         Family::V4 => "IPv4",
         Family::V6 => "IPv6",

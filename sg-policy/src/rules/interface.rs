@@ -77,27 +77,33 @@ fn check_together(interface: &Interface, section: &Section<'_, '_>, findings: &m
 
 fn name<'t>(value: &'t Value<'_>, findings: &mut Findings) -> Option<&'t str> {
     let name = string(value, "an interface's name", findings)?;
-    let glob = name.contains(['*', '?', '[']);
-    let strange = |c: char| c == '/' || c == ':' || c.is_whitespace() || c.is_control();
-    let (message, help) = if name.is_empty() {
-        ("an interface's name cannot be empty".to_owned(), "")
-    } else if let Some(other) = name.chars().find(|c| strange(*c)) {
-        (format!("an interface's name cannot contain {other:?}"), "")
-    } else if name == "." || name == ".." {
-        (format!("no interface can be called \"{name}\""), "")
-    } else if glob && let Err(error) = glob::Pattern::new(name) {
-        (format!("\"{}\" is no glob: {}", brief(name), error.msg), "`*`, `?` and `[...]` are known")
-    } else if !glob && name.len() > LONGEST_NAME {
-        let message = format!("\"{}\" is longer than an interface's name can be", brief(name));
-        (message, "Linux has 15 bytes for it")
-    } else {
-        return Some(name);
-    };
+    let Some((message, help)) = name_fault(name) else { return Some(name) };
     let finding = findings.add(value.span(), message);
     if !help.is_empty() {
         finding.help(help);
     }
     None
+}
+
+/// What is wrong with an entry's name, and what helps.
+pub(super) fn name_fault(name: &str) -> Option<(String, &'static str)> {
+    let glob = name.contains(['*', '?', '[']);
+    let strange = |c: char| c == '/' || c == ':' || c.is_whitespace() || c.is_control();
+    if name.is_empty() {
+        Some(("an interface's name cannot be empty".to_owned(), ""))
+    } else if let Some(other) = name.chars().find(|c| strange(*c)) {
+        Some((format!("an interface's name cannot contain {other:?}"), ""))
+    } else if name == "." || name == ".." {
+        Some((format!("no interface can be called \"{name}\""), ""))
+    } else if glob && let Err(error) = glob::Pattern::new(name) {
+        let message = format!("\"{}\" is no glob: {}", brief(name), error.msg);
+        Some((message, "`*`, `?` and `[...]` are known"))
+    } else if !glob && name.len() > LONGEST_NAME {
+        let message = format!("\"{}\" is longer than an interface's name can be", brief(name));
+        Some((message, "Linux has 15 bytes for it"))
+    } else {
+        None
+    }
 }
 
 fn group_ids(

@@ -3,6 +3,7 @@
 //! The file is read into a tree with spans and walked by hand, so that one wrong value hides no
 //! other. Names are collected first, since a group may be named before it is defined.
 
+pub(crate) mod check;
 mod cidr;
 mod fault;
 mod group;
@@ -20,6 +21,7 @@ use std::{collections::HashMap, ops::Range};
 
 use toml::de::{DeArray, DeTable};
 
+pub(crate) use cidr::{family, family_name};
 pub use fault::{Fault, Faults};
 
 use self::{

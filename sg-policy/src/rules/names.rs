@@ -39,14 +39,27 @@ impl NameKind {
             findings.add(value.span(), format!("{}'s name cannot be empty", self.with_article));
             return None;
         }
-        let reserved = name.get(..self.reserved.len());
-        if reserved.is_some_and(|start| start.eq_ignore_ascii_case(self.reserved)) {
-            let message =
-                format!("{}'s name cannot begin with `{}`", self.with_article, self.reserved);
-            findings.add(value.span(), message).help("EC2 reserves this prefix");
+        if let Some((message, help)) = self.reserved_fault(name) {
+            findings.add(value.span(), message).help(help);
         }
         check_text(value, name, "a name", findings);
         Some(name)
+    }
+
+    fn reserved_fault(self, name: &str) -> Option<(String, &'static str)> {
+        let reserved = name.get(..self.reserved.len());
+        let is_reserved = reserved.is_some_and(|start| start.eq_ignore_ascii_case(self.reserved));
+        is_reserved.then(|| {
+            let message =
+                format!("{}'s name cannot begin with `{}`", self.with_article, self.reserved);
+            (message, "EC2 reserves this prefix")
+        })
+    }
+
+    /// What is wrong with a name that is there, and what helps.
+    pub(super) fn fault(self, name: &str) -> Option<(String, String)> {
+        let reserved = self.reserved_fault(name).map(|(message, help)| (message, help.to_owned()));
+        reserved.or_else(|| text_fault(name, "a name"))
     }
 }
 
@@ -60,15 +73,22 @@ pub(super) fn description(section: &Section<'_, '_>, findings: &mut Findings) ->
 }
 
 fn check_text(value: &Value<'_>, text: &str, what: &str, findings: &mut Findings) {
+    let Some((message, help)) = text_fault(text, what) else { return };
+    let finding = findings.add(value.span(), message);
+    if !help.is_empty() {
+        finding.help(help);
+    }
+}
+
+/// What is wrong with a name or a description, and what helps.
+pub(super) fn text_fault(text: &str, what: &str) -> Option<(String, String)> {
     let allowed = |c: char| c.is_ascii_alphanumeric() || PUNCTUATION.contains(c);
     if let Some(other) = text.chars().find(|c| !allowed(*c)) {
-        findings
-            .add(value.span(), format!("{what} cannot contain {other:?}"))
-            .help(format!("letters, digits, spaces and {} are allowed", PUNCTUATION.trim_start()));
-    } else if text.len() > LONGEST {
-        let message = format!("{what} has at most {LONGEST} characters, not {}", text.len());
-        findings.add(value.span(), message);
+        let help = format!("letters, digits, spaces and {} are allowed", PUNCTUATION.trim_start());
+        return Some((format!("{what} cannot contain {other:?}"), help));
     }
+    let message = || format!("{what} has at most {LONGEST} characters, not {}", text.len());
+    (text.len() > LONGEST).then(|| (message(), String::new()))
 }
 
 /// Definitions by name, ignoring case.

@@ -1,5 +1,6 @@
 //! Faults as they are shown, and what valid files read as. Random input is in [`random`].
 
+mod edits;
 mod random;
 
 use sg_common::Direction;

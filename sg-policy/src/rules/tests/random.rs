@@ -139,11 +139,11 @@ fn text() -> impl Strategy<Value = String> {
     prop_oneof![Just(String::new()), "[a-zA-Z0-9 ._:/()#,@+=&;{}!$*\\[\\]-]{0,20}"]
 }
 
-fn v4() -> impl Strategy<Value = IpNet> {
+pub(super) fn v4() -> impl Strategy<Value = IpNet> {
     (any::<u32>(), 0..=32_u8).prop_map(|(bits, length)| net(Ipv4Addr::from(bits).into(), length))
 }
 
-fn v6() -> impl Strategy<Value = IpNet> {
+pub(super) fn v6() -> impl Strategy<Value = IpNet> {
     (any::<u128>(), 0..=128_u8).prop_map(|(bits, length)| net(Ipv6Addr::from(bits).into(), length))
 }
 
@@ -175,7 +175,7 @@ fn prefix_list(number: usize) -> impl Strategy<Value = PrefixList> {
 const GROUPS: [&str; 3] = ["Group 0", "Group 1", "Group 2"];
 const LISTS: [&str; 2] = ["List 0", "List 1"];
 
-fn named(peer: Peer) -> NamedPeer<'static> {
+pub(super) fn named(peer: Peer) -> NamedPeer<'static> {
     match peer {
         Peer::Cidr(net) => NamedPeer::Cidr(net),
         Peer::Group(id) => {
@@ -202,7 +202,7 @@ fn peer(only: Option<bool>) -> BoxedStrategy<Peer> {
     }
 }
 
-fn services_and_peer() -> impl Strategy<Value = (Services, Peer)> {
+pub(super) fn services_and_peer() -> impl Strategy<Value = (Services, Peer)> {
     let ports =
         (any::<u16>(), any::<u16>()).prop_map(|(a, b)| PortRange { from: a.min(b), to: a.max(b) });
     let ports = prop_oneof![ports, Just(PortRange::ALL), Just(PortRange { from: 80, to: 80 })];
@@ -258,7 +258,7 @@ fn times() -> impl Strategy<Value = Tracking> {
     )
 }
 
-fn interface(number: usize) -> impl Strategy<Value = Interface> {
+pub(super) fn interface(number: usize) -> impl Strategy<Value = Interface> {
     let addresses = vec(select(vec!["10.0.0.5", "fd00::5", "10.0.0.6"]), 0..3);
     let name = prop_oneof![
         Just(format!("tap{number}")),
