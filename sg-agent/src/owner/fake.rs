@@ -73,6 +73,8 @@ pub struct FakeState {
     pub open_to_all: Option<u32>,
     /// What was put into the flow table.
     pub adopted: Vec<AdoptedConnection>,
+    /// How often it was asked what.
+    pub asked: BTreeMap<&'static str, u32>,
     inherited: Option<Inherited>,
 }
 
@@ -104,6 +106,10 @@ fn no() -> datapath::Error {
 }
 
 impl FakeKernel {
+    fn note(&self, question: &'static str) {
+        *self.kernel.borrow_mut().asked.entry(question).or_default() += 1;
+    }
+
     fn published(&self, what: String, published: Published) -> Result<(), datapath::Error> {
         let mut kernel = self.kernel.borrow_mut();
         kernel.diary.push(what);
@@ -174,14 +180,17 @@ impl Kernel for FakeKernel {
     }
 
     fn attached(&self) -> Vec<u32> {
+        self.note("attached");
         self.kernel.borrow().attached.iter().copied().collect()
     }
 
     fn foreign_programs(&self) -> BTreeMap<u32, Vec<String>> {
+        self.note("foreign_programs");
         BTreeMap::new()
     }
 
     fn counters(&self, _slot: u16) -> CounterRow {
+        self.note("counters");
         CounterRow([Counter::default(); 2 * REASONS])
     }
 
@@ -191,6 +200,7 @@ impl Kernel for FakeKernel {
     }
 
     fn for_each_flow(&self, each: &mut dyn FnMut(&FlowEntry)) {
+        self.note("for_each_flow");
         self.kernel.borrow().flows.iter().for_each(each);
     }
 
@@ -212,11 +222,13 @@ impl Kernel for FakeKernel {
     }
 
     fn capacity(&self) -> u64 {
+        self.note("capacity");
         1024
     }
 
     /// Port 443 is open to some, port 80 to all.
     fn judge(&self, image: &Image, opening: &Opening) -> Opens {
+        self.note("judge");
         let port = match opening.direction {
             Direction::Ingress => opening.local.port(),
             Direction::Egress => opening.remote.port(),
@@ -242,14 +254,17 @@ impl Kernel for FakeKernel {
     }
 
     fn sockets(&self) -> io::Result<Sockets> {
+        self.note("sockets");
         Ok(self.kernel.borrow().sockets.clone())
     }
 
     fn tracked(&self) -> io::Result<Vec<Tracked>> {
+        self.note("tracked");
         Ok(self.kernel.borrow().tracked.clone())
     }
 
     fn probe(&self, ifindex: u32, _: Direction, _: &[u8]) -> Result<ProbeAnswer, datapath::Error> {
+        self.note("probe");
         let kernel = self.kernel.borrow();
         let filtered = kernel.attached.contains(&ifindex);
         let flow = kernel.flows.first().cloned();
@@ -262,6 +277,7 @@ impl Kernel for FakeKernel {
     }
 
     fn exists(&self, ifindex: u32) -> bool {
+        self.note("exists");
         !self.kernel.borrow().gone.contains(&ifindex)
     }
 }

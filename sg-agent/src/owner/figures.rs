@@ -1,6 +1,6 @@
 //! What metrics show.
 
-use std::time::Instant;
+use std::{collections::BTreeMap, time::Instant};
 
 use prometheus_client::metrics::{counter::Counter, histogram::Histogram};
 use sg_common::{control::IMAGE_ALIGN, image::header};
@@ -64,7 +64,8 @@ impl Publishing {
 impl<D: Kernel> Owner<D> {
     pub fn figures(&self) -> Figures {
         Figures {
-            status: self.status(),
+            // Metrics do not show them, and to find them takes a look at each interface.
+            status: self.status_beside(BTreeMap::new()),
             image: self.image,
             publishing: self.publishing.clone(),
             capacity: self.dataplane.capacity(),

@@ -1,6 +1,6 @@
 //! What is in force, as people and scripts want to see it.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
 use sg_common::{
     Direction, Reason,
@@ -24,9 +24,13 @@ use crate::{
 
 impl<D: Kernel> Owner<D> {
     pub fn status(&self) -> Status {
+        self.status_beside(self.dataplane.foreign_programs())
+    }
+
+    /// With the programs of others, by ifindex.
+    pub(super) fn status_beside(&self, mut foreign_programs: BTreeMap<u32, Vec<String>>) -> Status {
         let used = self.live_flows();
         let capacity = self.dataplane.capacity();
-        let mut foreign_programs = self.dataplane.foreign_programs();
         let names = self.rules().names();
         let filtered = self.filtered.iter().filter_map(|(&ifindex, held)| {
             let entry = &self.rules().interfaces[held.entry?];
