@@ -807,12 +807,12 @@ fn a_port_s_session_is_one_that_its_instance_opens() {
 fn a_scrape_asks_the_kernel_for_what_it_shows() {
     let mut host = Fixture::new(view([link(2, "tap0"), link(3, "tap1"), link(4, "eth0")]));
     host.apply(&rules(&["tap*"])).unwrap();
-    host.kernel().asked.clear();
+    host.kernel().asked.take();
     let figures = host.owner.figures();
     assert_eq!(figures.status.interfaces.len(), 2);
     let asked = [("capacity", 2), ("counters", 2), ("for_each_flow", 1)];
-    assert_eq!(host.kernel().asked, asked.into());
+    assert_eq!(host.kernel().asked.take(), asked.into());
     // They are for `status` to show.
     host.owner.status();
-    assert_eq!(host.kernel().asked["foreign_programs"], 1);
+    assert_eq!(host.kernel().asked.take()["foreign_programs"], 1);
 }
