@@ -169,7 +169,7 @@ impl<D: Kernel> Owner<D> {
     /// Tries again what could not be done, or what time has brought about.
     pub(super) fn wake(&mut self) {
         self.expire();
-        self.improve();
+        self.upgrade_hook();
         self.release_in_time();
         if self.unsettled {
             self.settle();
@@ -184,7 +184,7 @@ impl<D: Kernel> Owner<D> {
             // Past due: the rollback could not be recorded.
             if left.is_zero() { RETRY } else { left }
         });
-        let rest = [self.until_time_for_better(), self.until_release()].into_iter().flatten();
+        let rest = [self.next_upgrade_in(), self.until_release()].into_iter().flatten();
         retry.into_iter().chain(deadline).chain(rest).min()
     }
 

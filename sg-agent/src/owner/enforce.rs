@@ -231,7 +231,7 @@ impl<D: Kernel> Owner<D> {
             // Links of an earlier interface of this number would pass for this one's.
             self.dataplane.detach(ifindex)?;
         }
-        let mode = self.pace.take(Instant::now());
+        let mode = self.attach_limiter.take(Instant::now());
         self.dataplane.attach(ifindex, name, choice, mode)
     }
 

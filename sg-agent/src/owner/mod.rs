@@ -7,6 +7,7 @@
 //! flip alone does. New rules attach new interfaces before they are stored, so that one that cannot
 //! be had leaves everything as it was, and the flip starts to filter all of them at one instant.
 
+mod attach_limiter;
 pub mod change;
 mod enforce;
 mod explain;
@@ -16,7 +17,6 @@ pub mod figures;
 mod flows;
 pub mod lockout;
 pub mod mailbox;
-mod pace;
 mod queries;
 pub mod row;
 mod seed;
@@ -36,8 +36,8 @@ use sg_policy::{
 };
 
 use self::{
+    attach_limiter::AttachLimiter,
     figures::{ImageFigures, Publishing},
-    pace::Pace,
     slots::Used,
 };
 use crate::{
@@ -148,7 +148,7 @@ pub struct Owner<D> {
     live_fallback: Vec<LiveInterface>,
     /// Something is not as it should be and is tried again.
     unsettled: bool,
-    pace: Pace,
+    attach_limiter: AttachLimiter,
     used: Used,
     stopping: bool,
     image: ImageFigures,
@@ -216,7 +216,7 @@ impl<D: Kernel> Owner<D> {
             live: Vec::new(),
             live_fallback: Vec::new(),
             unsettled: false,
-            pace: Pace::new(),
+            attach_limiter: AttachLimiter::new(),
             used: Used::default(),
             stopping: false,
             image: ImageFigures::default(),

@@ -342,19 +342,19 @@ fn of_a_crowd_most_are_attached_for_now_and_better_when_it_is_over() {
     assert_eq!(host.diary(), [""; 0]);
     assert!(host.owner.sleep().is_some());
     for ifindex in [5, 6] {
-        host.owner.pace = Pace::new();
+        host.owner.attach_limiter = AttachLimiter::new();
         host.owner.wake();
         assert_eq!(host.diary(), [format!("attach {ifindex} Auto")]);
     }
     assert_eq!(host.owner.status().interfaces[3].datapath, "tcx");
     // What cannot be had better is kept, or said.
     host.kernel().broken.insert(7);
-    host.owner.pace = Pace::new();
+    host.owner.attach_limiter = AttachLimiter::new();
     host.owner.wake();
     assert_eq!(host.diary()[..2], ["attach 7 Auto", "attach 7 Auto for now"]);
     assert_eq!(host.owner.status().interfaces[5].datapath_reason, "NOT filtered: no");
     host.kernel().broken.clear();
-    host.owner.pace = Pace::new();
+    host.owner.attach_limiter = AttachLimiter::new();
     host.owner.wake();
     assert_eq!(host.owner.status().interfaces[5].datapath, "tcx");
     assert_eq!(host.owner.sleep(), None);

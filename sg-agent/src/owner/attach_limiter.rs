@@ -15,11 +15,11 @@ const EACH: Duration = Duration::from_millis(250);
 
 /// A bucket that newcomers empty, those that get nothing from it, too: in a crowd nobody gets anything.
 #[derive(Debug)]
-pub(super) struct Pace {
+pub(super) struct AttachLimiter {
     full_at: Instant,
 }
 
-impl Pace {
+impl AttachLimiter {
     pub(super) fn new() -> Self {
         Self { full_at: Instant::now() }
     }
@@ -42,9 +42,9 @@ impl Pace {
 }
 
 impl<D: Kernel> Owner<D> {
-    /// When there is time for the next of [`Self::improve`].
-    pub(super) fn until_time_for_better(&self) -> Option<Duration> {
-        self.attached_for_now().map(|_| self.pace.until_full(Instant::now()))
+    /// When there is time for the next of [`Self::upgrade_hook`].
+    pub(super) fn next_upgrade_in(&self) -> Option<Duration> {
+        self.attached_for_now().map(|_| self.attach_limiter.until_full(Instant::now()))
     }
 
     fn attached_for_now(&self) -> Option<u32> {
@@ -58,13 +58,14 @@ impl<D: Kernel> Owner<D> {
     }
 
     /// Gives one interface that was attached in haste the hook that it should have.
-    pub(super) fn improve(&mut self) {
+    pub(super) fn upgrade_hook(&mut self) {
         let now = Instant::now();
-        let Some(ifindex) = self.attached_for_now().filter(|_| self.pace.until_full(now).is_zero())
+        let Some(ifindex) =
+            self.attached_for_now().filter(|_| self.attach_limiter.until_full(now).is_zero())
         else {
             return;
         };
-        let mode = self.pace.take(now);
+        let mode = self.attach_limiter.take(now);
         let Some(held) = self.filtered.get_mut(&ifindex) else { return };
         match self.dataplane.attach(ifindex, &held.name, held.choice, mode) {
             Ok(attachment) => held.attachment = Ok(attachment),
@@ -85,11 +86,11 @@ impl<D: Kernel> Owner<D> {
 mod tests {
     use super::*;
 
-    fn given(pace: &mut Pace, from: Instant, gaps_in_ms: &[u64]) -> Vec<AttachMode> {
+    fn given(limiter: &mut AttachLimiter, from: Instant, gaps_in_ms: &[u64]) -> Vec<AttachMode> {
         let mut now = from;
         let take = |gap: &u64| {
             now += Duration::from_millis(*gap);
-            pace.take(now)
+            limiter.take(now)
         };
         gaps_in_ms.iter().map(take).collect()
     }
@@ -97,17 +98,17 @@ mod tests {
     #[test]
     fn a_few_get_the_best_and_a_crowd_what_is_quick() {
         use AttachMode::{Fast, Preferred};
-        let mut pace = Pace::new();
-        let from = pace.full_at;
+        let mut limiter = AttachLimiter::new();
+        let from = limiter.full_at;
         assert_eq!(
-            given(&mut pace, from, &[0, 0, 0, 0, 0]),
+            given(&mut limiter, from, &[0, 0, 0, 0, 0]),
             [Preferred, Preferred, Preferred, Fast, Fast]
         );
         // Still a crowd: 20 ms apart, however long.
         let from = from + Duration::from_millis(20);
-        assert_eq!(given(&mut pace, from, &[20; 1000]), [Fast; 1000]);
+        assert_eq!(given(&mut limiter, from, &[20; 1000]), [Fast; 1000]);
         // Four a second are none.
-        let from = pace.full_at;
-        assert_eq!(given(&mut pace, from, &[250; 1000]), [Preferred; 1000]);
+        let from = limiter.full_at;
+        assert_eq!(given(&mut limiter, from, &[250; 1000]), [Preferred; 1000]);
     }
 }
