@@ -13,14 +13,14 @@ use tokio::{
 use tracing::{info, warn};
 
 use crate::{
-    clock,
+    allocator, clock,
     config::Config,
     datapath::{self, Datapath, Loader, Receiver},
     kernel::hook_choice,
     links::View,
     lock,
     log::{self, Log, names::Names},
-    memory, metrics,
+    metrics,
     netlink::Watch,
     owner::{
         self, Owner, Stored,
@@ -55,7 +55,7 @@ pub fn run(config: &Config) -> anyhow::Result<()> {
         max_interfaces: config.max_interfaces,
         flow_log: config.flow_log.is_some(),
         first: first_receiver(stored.rules(), watch.view()),
-        loaded: memory::give_back,
+        loaded: allocator::give_back,
     };
     let dataplane = Datapath::open(&options, loader)?;
     let reader = dataplane.flow_log_reader()?;
@@ -82,7 +82,7 @@ pub fn run(config: &Config) -> anyhow::Result<()> {
     };
     let log = flow_log.as_ref().map_or_else(Log::off, |running| running.log.clone());
     // Before anyone can ask how much it takes.
-    memory::give_back();
+    allocator::give_back();
     let listener = server::bind(&config.runtime_dir)?;
     let (ended, shutdown) = oneshot::channel::<()>();
     let shutdown = async move {

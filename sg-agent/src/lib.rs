@@ -1,6 +1,7 @@
 //! The agent: keeps the data path true to the rules.
 
 pub mod agent;
+pub mod allocator;
 pub mod clock;
 pub mod config;
 pub mod connections;
@@ -10,7 +11,6 @@ pub mod links;
 pub mod lock;
 pub mod log;
 pub mod logging;
-pub mod memory;
 pub mod metrics;
 pub mod netlink;
 pub mod owner;

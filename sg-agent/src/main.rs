@@ -4,13 +4,13 @@ use std::{io, process::ExitCode};
 
 use clap::{CommandFactory as _, Parser as _};
 use sg_agent::{
-    agent,
+    agent, allocator,
     config::{Cli, Command, Config},
-    logging, memory,
+    logging,
 };
 
 fn main() -> ExitCode {
-    memory::one_heap();
+    allocator::one_heap();
     let cli = Cli::parse();
     logging::start();
     let done = match cli.command {

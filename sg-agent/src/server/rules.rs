@@ -7,9 +7,9 @@ use sg_policy::{plan, rules::source::Source};
 
 use super::answer::{Answer, Input, Refusal};
 use crate::{
+    allocator,
     api::{Applied, ApplyRequest, Change, MAX_FILE, Plan, Revision, RollbackRequest, RulesFile},
     kernel::Kernel,
-    memory,
     owner::{Owner, change::Proposal, mailbox::Mailbox, row::Request},
     session,
     store::Staged,
@@ -46,7 +46,7 @@ pub(super) async fn apply<D: Kernel>(
     let proposal = blocking(move || propose(&present, &revisions, rules)).await?;
     let sessions = session::locate(sessions).await;
     let applied = agent.apply(Request { proposal, confirm, sessions, since }).await??;
-    memory::give_back_soon();
+    allocator::give_back_soon();
     Ok(Json(applied))
 }
 
@@ -64,7 +64,7 @@ pub(super) async fn rollback<D: Kernel>(
     let sessions = session::locate(sessions).await;
     let rollback = move |owner: &mut Owner<D>| owner.rollback(revision, &sessions, since);
     let applied = agent.ask(rollback).await??;
-    memory::give_back_soon();
+    allocator::give_back_soon();
     Ok(Json(applied))
 }
 
