@@ -2,7 +2,10 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use sg_common::flow::Tick;
+use sg_common::{
+    control::MAX_CONFIRM,
+    flow::{Tick, lasts},
+};
 
 /// Unix time in seconds.
 pub fn unix_now() -> u64 {
@@ -33,8 +36,9 @@ impl Ticks {
         self.now.wrapping_add(self.from_seconds(seconds)).max(1)
     }
 
+    /// Whether a moment that was a day ahead at most, as deadlines are, has come.
     pub fn has_passed(self, tick: Tick) -> bool {
-        self.now.wrapping_sub(tick).cast_signed() >= 0
+        !lasts(self.now, tick, MAX_CONFIRM)
     }
 
     /// Time until `tick`; zero if it has passed.

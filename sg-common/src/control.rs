@@ -4,6 +4,11 @@
 //! at the same instant. It also carries the deadline of an unconfirmed change: the data path goes
 //! back to the previous image by itself when that has passed, with or without an agent.
 
+use crate::flow::lasts;
+
+/// The most ticks until an unconfirmed change goes back: 86,400 s of ticks that last 32 ms or more.
+pub const MAX_CONFIRM: u32 = 1 << 22;
+
 /// Images start at multiples of this many bytes in the arena.
 pub const IMAGE_ALIGN: usize = 4096;
 
@@ -36,10 +41,10 @@ impl Root {
     #[inline(always)]
     pub const fn in_force(self, now: u32) -> u32 {
         let deadline = self.deadline();
-        let unit = if deadline != 0 && now.wrapping_sub(deadline) as i32 >= 0 {
-            self.fallback()
-        } else {
+        let unit = if deadline == 0 || lasts(now, deadline, MAX_CONFIRM) {
             self.active()
+        } else {
+            self.fallback()
         };
         unit as u32 * IMAGE_ALIGN as u32
     }
@@ -60,3 +65,27 @@ pub struct Control {
 }
 
 const _: () = assert!(size_of::<Control>() == 64);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn once_it_has_passed_a_deadline_stays_passed_while_ticks_come_round() {
+        let unit = |now| Root::new(1, 2, 1000).in_force(now) / IMAGE_ALIGN as u32;
+        for (now, expected) in [
+            (0, 1),
+            (999, 1),
+            (1000, 2),
+            (1001, 2),
+            (1 << 31, 2),
+            ((1 << 31) + 1001, 2),
+            (3 << 30, 2),
+        ] {
+            assert_eq!(unit(now), expected, "{now}");
+        }
+        // The clock comes round before the deadline.
+        assert_eq!(unit(u32::MAX - 1000), 1);
+        assert_eq!(Root::new(1, 2, 0).in_force(1 << 31), IMAGE_ALIGN as u32);
+    }
+}

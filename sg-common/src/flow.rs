@@ -26,6 +26,17 @@ pub const fn is_over(now: Tick, since: Tick, timeout: u32) -> bool {
     now.wrapping_sub(since).wrapping_add(AHEAD) > timeout + AHEAD
 }
 
+/// The most ticks for which mid-stream TCP is picked up: 3600 s of ticks that last 32 ms or more.
+pub const MAX_PICKUP: u32 = 1 << 17;
+
+/// Whether a span that ends at `until`, and is no longer than `most`, still lasts at `now`; 0: there is
+/// none. Nothing has to clear `until` when it has passed: half a round of ticks later, 2.7 years, the
+/// span must not count as yet to end.
+#[inline(always)]
+pub const fn lasts(now: Tick, until: Tick, most: u32) -> bool {
+    until != 0 && until.wrapping_sub(now).wrapping_sub(1) < most
+}
+
 /// Lanes of a bucket.
 pub const LANES: usize = 4;
 

@@ -5,7 +5,7 @@ use core::ops::Deref;
 
 use sg_common::{
     Direction, Reason,
-    flow::Tick,
+    flow::{MAX_PICKUP, Tick, lasts},
     image::{self, flags, header, record},
     interval::Words,
     probe::NO_FLOW,
@@ -117,8 +117,7 @@ impl Context<'_> {
     /// Whether TCP is picked up in mid-stream: the interface has only just come under the filter.
     #[inline(always)]
     pub(crate) fn picks_up(&self) -> bool {
-        let until = self.rules.field(record::PICKUP_UNTIL);
-        until != 0 && (until.wrapping_sub(self.now) as i32) > 0
+        lasts(self.now, self.rules.field(record::PICKUP_UNTIL), MAX_PICKUP)
     }
 }
 

@@ -152,10 +152,11 @@ impl Judge<'_> {
         Verdict { flow: Some((key, flow)), ..Reason::Flow.into() }
     }
 
-    /// Whether TCP is picked up in mid-stream. The clock may wrap around before it ends.
+    /// Whether TCP is picked up in mid-stream. The clock may wrap around before it ends, and comes
+    /// round when it is long over: more than an hour is never left (131,072 ticks are longer).
     fn picks_up(&self) -> bool {
-        let left = self.live.pickup_until.wrapping_sub(self.now) as i32;
-        self.live.pickup_until != 0 && left > 0
+        let left = self.live.pickup_until.wrapping_sub(self.now);
+        self.live.pickup_until != 0 && (1..=131_072).contains(&left)
     }
 
     /// A packet without a flow, or one that may start its flow over.

@@ -164,6 +164,10 @@ impl Script {
         (u64::from(seconds) * u64::from(self.ticks_per_1000s) / 1000) as Tick
     }
 
+    pub fn ticks_pass(&mut self, ticks: Tick) {
+        self.steps.push(Step::Advance(ticks));
+    }
+
     /// The shortest time that there is.
     pub fn tick_passes(&mut self) {
         self.steps.push(Step::Advance(1));

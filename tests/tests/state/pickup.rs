@@ -43,6 +43,17 @@ fn for_as_long_as_the_settings_say_and_no_tick_longer() {
     });
 }
 
+/// Ticks are 32 bits: half a round later a signed difference takes what is long over for what is to come.
+#[test]
+fn it_does_not_begin_anew_when_ticks_come_round() {
+    everywhere(&["in"], WEB, |script| {
+        script.ticks_pass((1 << 31) + 100_000);
+        script.gets(In, DATA, NotSyn);
+        script.ticks_pass(1 << 30);
+        script.gets(In, DATA, NotSyn);
+    });
+}
+
 #[test]
 fn what_is_picked_up_at_its_end_does_not_last() {
     for (flags, seconds) in [(FIN | ACK, 120), (RST, 10), (RST | ACK, 10), (0, 60)] {

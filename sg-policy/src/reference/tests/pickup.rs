@@ -40,6 +40,15 @@ fn only_until_then() {
 }
 
 #[test]
+fn not_again_when_ticks_have_come_half_round() {
+    for since in [1 << 31, (1 << 31) + 1031, 3 << 30] {
+        let mut host = host(1030);
+        host.now = 1000u32.wrapping_add(since);
+        host.check(I, &to("A").frame(), NotSyn);
+    }
+}
+
+#[test]
 fn the_last_segments_make_a_closing_entry() {
     for (flags, expected) in [("FA", "closing"), ("R", "reset"), ("SA", "new"), ("", "new")] {
         let mut host = host(1030);
