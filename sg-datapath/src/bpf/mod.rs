@@ -2,4 +2,5 @@
 
 pub mod btf;
 pub mod programs;
+mod retry;
 pub mod syscall;

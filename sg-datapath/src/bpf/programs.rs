@@ -21,7 +21,7 @@ use sg_common::{
     kernel,
 };
 
-use super::btf;
+use super::{btf, retry};
 use crate::{
     advice,
     attach::hook::Receiver,
@@ -232,8 +232,10 @@ impl LazyProgram {
         let failed = |error| failed(name, &error);
         let began = Instant::now();
         match program {
-            Program::Xdp(program) => program.load().map_err(failed)?,
-            Program::SchedClassifier(program) => program.load().map_err(failed)?,
+            Program::Xdp(program) => retry::load(|| program.load()).map_err(failed)?,
+            Program::SchedClassifier(program) => {
+                retry::load(|| program.load()).map_err(failed)?;
+            }
             _ => return Err(format!("{name} is a program of another kind")),
         }
         let took = began.elapsed();

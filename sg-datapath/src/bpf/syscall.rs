@@ -10,6 +10,8 @@ use std::{
     path::Path,
 };
 
+use super::retry;
+
 pub(crate) const MAP_CREATE: u32 = 0;
 const PROG_LOAD: u32 = 5;
 const OBJ_PIN: u32 = 6;
@@ -238,15 +240,15 @@ pub fn test_run_xdp(program: BorrowedFd<'_>, data: &[u8], meta: u32) -> io::Resu
 /// Loads a program of plain instructions.
 pub fn load_program(program_type: u32, instructions: &[u64]) -> io::Result<OwnedFd> {
     let license = c"Dual MIT/GPL";
-    Attr::new()
+    let mut attr = Attr::new()
         .set(0, program_type)
         .set(1, instructions.len() as u32)
         .set_long(2, instructions.as_ptr() as u64)
         .set_long(4, license.as_ptr() as u64)
         .set(11, if program_type == PROG_TYPE_XDP { F_XDP_HAS_FRAGS } else { 0 })
         // As aya loads ours; a tail call between different ones is refused.
-        .set(17, if program_type == PROG_TYPE_XDP { AttachType::Xdp as u32 } else { 0 })
-        .call_for_fd(PROG_LOAD, 18)
+        .set(17, if program_type == PROG_TYPE_XDP { AttachType::Xdp as u32 } else { 0 });
+    retry::load(|| attr.call_for_fd(PROG_LOAD, 18))
 }
 
 /// Part of a map's element in our memory.
