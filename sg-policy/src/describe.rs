@@ -12,6 +12,24 @@ pub fn count(number: usize, one: &str, many: &str) -> String {
     format!("{number} {what}")
 }
 
+/// A text from outside, a name of a file or of an interface say, as a part of one line: whatever would
+/// move the cursor, colour, hide or turn what stands beside it is escaped as in a Rust string.
+pub fn plain(text: &str) -> Cow<'_, str> {
+    if !text.contains(moves_text) {
+        return Cow::Borrowed(text);
+    }
+    let escaped = |c: char| if moves_text(c) { c.escape_default().to_string() } else { c.into() };
+    Cow::Owned(text.chars().map(escaped).collect())
+}
+
+/// Control characters, ends of lines, directions of writing, and characters without a width.
+fn moves_text(c: char) -> bool {
+    c.is_control()
+        || matches!(c,
+            '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}'
+            | '\u{feff}' | '\u{fff9}'..='\u{fffb}')
+}
+
 /// `ingress` or `egress`.
 pub fn direction(direction: Direction) -> &'static str {
     match direction {
@@ -89,6 +107,23 @@ impl Rule {
 mod tests {
     use super::*;
     use crate::model::{DesiredState, GroupId, PrefixList, PrefixListId, RuleId, SecurityGroup};
+
+    #[test]
+    fn texts_from_outside_stay_on_their_line() {
+        for (text, expected) in [
+            ("rules.toml", "rules.toml"),
+            ("caf\u{e9} \u{4e2d}.toml", "caf\u{e9} \u{4e2d}.toml"),
+            ("a\n2  applied", "a\\n2  applied"),
+            ("a\r\tb", "a\\r\\tb"),
+            ("\x1b[2Jeth0", "\\u{1b}[2Jeth0"),
+            ("\x07\x7f\0", "\\u{7}\\u{7f}\\u{0}"),
+            ("\u{9b}31m", "\\u{9b}31m"),
+            ("lmot.\u{202e}", "lmot.\\u{202e}"),
+            ("a\u{2028}b\u{2066}c\u{200b}d\u{feff}", "a\\u{2028}b\\u{2066}c\\u{200b}d\\u{feff}"),
+        ] {
+            assert_eq!(plain(text), expected);
+        }
+    }
 
     #[test]
     fn rules_read_as_sentences() {

@@ -6,6 +6,7 @@ use std::{
 };
 
 use sg_api::client;
+use sg_policy::describe::plain;
 
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
@@ -42,8 +43,18 @@ impl Error {
             return ExitCode::SUCCESS;
         }
         // Nobody is left to tell when this fails.
-        let _ = writeln!(io::stderr(), "{}", self.to_string().trim_end());
+        let _ = writeln!(io::stderr(), "{}", self.text().trim_end());
         ExitCode::from(self.status())
+    }
+
+    /// What others have chosen in it, names of files and interfaces, is escaped. A rendered fault has
+    /// colours of ours, and its parser has escaped what it shows.
+    fn text(&self) -> String {
+        let text = self.to_string();
+        if matches!(self, Self::Faults(_)) {
+            return text;
+        }
+        text.lines().map(|line| plain(line).into_owned() + "\n").collect()
     }
 
     const fn status(&self) -> u8 {

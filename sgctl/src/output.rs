@@ -6,6 +6,7 @@ use std::{
 };
 
 use serde::Serialize;
+use sg_policy::describe::plain;
 
 use crate::error::Result;
 
@@ -49,7 +50,7 @@ pub(crate) fn warn(warnings: &[String]) {
     let mut stderr = io::stderr().lock();
     for warning in warnings {
         // Nobody is left to tell when this fails.
-        let _ = writeln!(stderr, "warning: {warning}");
+        let _ = writeln!(stderr, "warning: {}", plain(warning));
     }
 }
 

@@ -5,6 +5,8 @@
 
 use std::io::{self, IsTerminal as _};
 
+use sg_policy::describe::plain;
+
 /// Between columns.
 const GAP: usize = 2;
 /// Narrowest last column that is worth wrapping.
@@ -25,6 +27,8 @@ fn layout<const N: usize>(
     rows: impl Iterator<Item = [String; N]> + Clone,
     terminal: Option<usize>,
 ) -> String {
+    // Names of files and interfaces are what somebody else has chosen.
+    let rows = rows.map(|row| row.map(|cell| plain(&cell).into_owned()));
     let rows = std::iter::once(header.map(str::to_owned)).chain(rows);
     let widths = rows.clone().fold([0; N], |mut widths, row| {
         for (width, cell) in widths.iter_mut().zip(&row) {
@@ -88,6 +92,14 @@ mod tests {
         assert_eq!(layout(["NAME", "GROUPS"], rows.clone(), Some(35)), wide);
         assert_eq!(layout(["NAME", "GROUPS"], rows.clone(), Some(34)), narrow);
         assert_eq!(layout(["NAME", "GROUPS"], rows, Some(1)), narrow);
+    }
+
+    #[test]
+    fn a_cell_cannot_be_a_line_of_its_own() {
+        let rows = [["2\n3", "rules.toml\n4  in force"], ["\x1b[8m", "b"]];
+        let rows = rows.into_iter().map(|row| row.map(str::to_owned));
+        let expected = "REVISION   ORIGIN\n2\\n3       rules.toml\\n4  in force\n\\u{1b}[8m  b\n";
+        assert_eq!(layout(["REVISION", "ORIGIN"], rows, None), expected);
     }
 
     #[test]

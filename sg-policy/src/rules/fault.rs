@@ -4,6 +4,8 @@ use std::{fmt, ops::Range};
 
 use annotate_snippets::{AnnotationKind, Element, Group, Level, Origin, Renderer, Snippet};
 
+use crate::describe::plain;
+
 /// Faults that are rendered; the rest is counted.
 const SHOWN: usize = 50;
 /// Faults that are kept; a hostile file of megabytes must not become gigabytes of messages.
@@ -232,6 +234,7 @@ impl Findings {
     }
 
     pub(super) fn finish(mut self, file: &str, text: &str) -> Faults {
+        let file = &*plain(file);
         self.kept.sort_by_key(|finding| finding.span.start);
         let lines = Lines::new(text);
         let locate = |finding: Finding| {

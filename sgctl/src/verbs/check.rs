@@ -1,7 +1,7 @@
 use std::{io, path::PathBuf, process::ExitCode};
 
 use serde_json::{Value, json};
-use sg_policy::{model::DesiredState, rules::Faults};
+use sg_policy::{describe::plain, model::DesiredState, rules::Faults};
 
 use crate::{
     error::{Error, Result},
@@ -56,7 +56,8 @@ fn summary(state: &DesiredState, warnings: &[String]) -> Value {
 fn text(name: &str, summary: &Value) -> String {
     let number = |key: &str| summary[key].as_u64().unwrap_or_default() as usize;
     format!(
-        "{name}: valid, {}, {}, {}, {}\n",
+        "{}: valid, {}, {}, {}, {}\n",
+        plain(name),
         count(number("groups"), "group"),
         count(number("rules"), "rule"),
         count(number("prefix_lists"), "prefix list"),

@@ -7,6 +7,7 @@ use sg_api::{
     Flow,
     client::{Client, escape},
 };
+use sg_policy::describe::plain;
 
 use crate::{
     error::Result,
@@ -120,6 +121,7 @@ pub(crate) fn in_words(flow: &Flow) -> String {
     let Flow { interface, direction, protocol, state, idle_s, expires_s, .. } = flow;
     let (source, destination) = endpoints(flow);
     let (packets, bytes) = (short(flow.packets), short(flow.bytes));
+    let interface = plain(interface);
     format!(
         "{interface} {direction} {protocol} {source} -> {destination} {state}, idle {idle_s} s, \
          expires in {expires_s} s, {packets} packets, {bytes} bytes"

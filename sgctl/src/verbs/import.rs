@@ -1,5 +1,7 @@
 use std::{io::Write as _, path::PathBuf, process::ExitCode};
 
+use sg_policy::describe::plain;
+
 use crate::{
     aws::{self, Imported},
     error::Result,
@@ -55,7 +57,7 @@ fn tell(imported: &Imported) {
     // Nobody is left to tell when this fails.
     let _ = writeln!(stderr, "{carried_over} of {rules} rules are carried over");
     for left in not_carried_over {
-        let _ = writeln!(stderr, "not carried over: {left}");
+        let _ = writeln!(stderr, "not carried over: {}", plain(&left.to_string()));
     }
     if let Some(tags) = tagged.text() {
         let _ = writeln!(stderr, "not carried over: {tags}");

@@ -3,6 +3,7 @@ use sg_api::{
     client::{Client, escape},
     format::{DEFAULT, Format},
 };
+use sg_policy::describe::plain;
 
 use crate::{
     error::{Error, Result},
@@ -47,7 +48,10 @@ impl Args {
         if !self.follow {
             let records: Vec<FlowRecord> = client.get(&format!("/v1/log{which}"))?;
             return self.output.print(&records, |records| {
-                records.iter().map(|record| format.line(record, "-") + "\n").collect()
+                records
+                    .iter()
+                    .map(|record| plain(&format.line(record, "-")).into_owned() + "\n")
+                    .collect()
             });
         }
         let mut is_first = true;
@@ -63,7 +67,7 @@ impl Args {
         let line = if self.output.json {
             serde_json::to_string(record).map_err(|error| Error::Output(error.into()))?
         } else {
-            format.line(record, "-")
+            plain(&format.line(record, "-")).into_owned()
         };
         Ok(line + "\n")
     }

@@ -1,6 +1,7 @@
 use std::{path::PathBuf, process::ExitCode};
 
 use sg_api::{Change, Plan, client::Client};
+use sg_policy::describe::plain;
 
 use crate::{
     error::Result,
@@ -39,7 +40,7 @@ fn text(plan: &Plan) -> String {
     let mut text: String = plan.changes.iter().map(line).collect();
     let reached = match plan.interfaces.as_slice() {
         [] => "no interface".to_owned(),
-        names => names.join(", "),
+        names => plain(&names.join(", ")).into_owned(),
     };
     text += &format!("{}, reaching {reached}\n", count(plan.changes.len(), "change"));
     text
@@ -57,5 +58,5 @@ fn line(change: &Change) -> String {
         "-" => Colour::Red,
         _ => Colour::Yellow,
     };
-    paint(colour, &line) + "\n"
+    paint(colour, &plain(&line)) + "\n"
 }

@@ -8,6 +8,8 @@ use std::{io, path::PathBuf};
 
 pub use self::style::Style;
 use self::{file::File, journal::Journal};
+use sg_policy::describe::plain;
+
 use crate::api::FlowRecord;
 
 /// A place for records.
@@ -68,8 +70,11 @@ impl Sinks {
             return;
         }
         let Style { format, account, .. } = &self.style;
-        let lines: Vec<String> =
-            records.iter().map(|record| format.line(record, account)).collect();
+        let lines: Vec<String> = records
+            .iter()
+            // An interface is called as somebody else likes.
+            .map(|record| plain(&format.line(record, account)).into_owned())
+            .collect();
         for (place, sink, worked) in &mut self.sinks {
             let done = match sink {
                 Sink::File(file) => file.write(&lines),
@@ -92,4 +97,21 @@ fn print(stdout: &mut io::Stdout, lines: &[String]) -> io::Result<()> {
     let mut stdout = stdout.lock();
     lines.iter().try_for_each(|line| writeln!(stdout, "{line}"))?;
     stdout.flush()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_interface_cannot_hide_a_line() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("flows.log");
+        let format = "${interface-id} ${end}".parse().expect("a format");
+        let style = Style { format, account: "-".into(), max_bytes: 1000, keep: 0 };
+        let mut sinks = Sinks::open(&[Place::File(path.clone())], &style).expect("a file");
+        sinks.write(&[FlowRecord::of("\x1b[8mtap0", 1, 2, "OK")]);
+        let text = std::fs::read_to_string(path).expect("a file");
+        assert_eq!(text, "interface-id end\n\\u{1b}[8mtap0 2\n");
+    }
 }
