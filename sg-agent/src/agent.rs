@@ -7,7 +7,7 @@ use sd_notify::NotifyState;
 use sg_policy::{DesiredState, compile::Compiler};
 use tokio::{
     runtime::Runtime,
-    signal::unix::{SignalKind, signal},
+    signal::unix::{Signal, SignalKind, signal},
     sync::oneshot,
 };
 use tracing::{info, warn};
@@ -26,6 +26,7 @@ use crate::{
         self, Owner, Stored,
         mailbox::{Mailbox, mailbox},
     },
+    reload::Reload,
     server,
     store::Store,
     watchdog::watch_over,
@@ -34,11 +35,15 @@ use crate::{
 /// Answers under way have this long to get out at the end.
 const DRAIN: Duration = Duration::from_secs(2);
 
-/// Runs until a signal or `detach` ends it. The filter goes on without the process.
+/// Runs until a signal or `detach` ends it. The filter goes on without the process. `read` reads the
+/// settings again, for SIGHUP.
 ///
 /// # Errors
 /// Something that the agent cannot do without; what is pinned goes on enforcing.
-pub fn run(config: &Config) -> anyhow::Result<()> {
+pub fn run(
+    config: &Config,
+    read: impl Fn() -> anyhow::Result<Config> + Send + Sync + 'static,
+) -> anyhow::Result<()> {
     let _runtime_lock = lock::acquire(&config.runtime_dir)?;
     let _state_lock = lock::acquire(&config.state_dir)?;
     // The state first: without it nothing in the kernel is touched.
@@ -47,6 +52,8 @@ pub fn run(config: &Config) -> anyhow::Result<()> {
     let stored = stored?;
     let runtime = runtime()?;
     let _entered = runtime.enter();
+    // From here on it does not end the agent, which does as it says when all is there.
+    let hangup = hangup()?;
     let watch = runtime.block_on(Watch::open())?;
     let options = datapath::Options {
         abi: config.abi,
@@ -72,7 +79,7 @@ pub fn run(config: &Config) -> anyhow::Result<()> {
     let (agent, inbox) = mailbox();
     runtime.spawn(follow(watch, agent.clone()));
     runtime.spawn(stop_on_signal(agent.clone())?);
-    serve_metrics(config, &runtime, &agent)?;
+    let metrics = runtime.block_on(metrics::start(config.metrics, agent.clone()))?;
     if let Some(limit) = sd_notify::watchdog_enabled() {
         runtime.spawn(watch_over(agent.clone(), limit, || notify(NotifyState::Watchdog)));
     }
@@ -81,6 +88,10 @@ pub fn run(config: &Config) -> anyhow::Result<()> {
         None => None,
     };
     let log = flow_log.as_ref().map_or_else(Log::off, |running| running.log.clone());
+    runtime.spawn(reload_on(
+        hangup,
+        Reload { read, config: config.clone(), log: log.clone(), metrics, agent: agent.clone() },
+    ));
     // Before anyone can ask how much it takes.
     allocator::give_back();
     let listener = server::bind(&config.runtime_dir)?;
@@ -165,20 +176,17 @@ fn stop_on_signal(
     })
 }
 
-fn serve_metrics(
-    config: &Config,
-    runtime: &Runtime,
-    agent: &Mailbox<Datapath>,
-) -> anyhow::Result<()> {
-    let Some(address) = config.metrics else { return Ok(()) };
-    let listener = runtime
-        .block_on(tokio::net::TcpListener::bind(address))
-        .with_context(|| format!("cannot serve metrics on {address}"))?;
-    let agent = agent.clone();
-    runtime.spawn(async move {
-        metrics::serve(listener, agent).await;
-    });
-    Ok(())
+fn hangup() -> anyhow::Result<Signal> {
+    signal(SignalKind::hangup()).context("cannot take SIGHUP")
+}
+
+async fn reload_on<R>(mut hangup: Signal, mut reload: Reload<R>)
+where
+    R: Fn() -> anyhow::Result<Config>,
+{
+    while hangup.recv().await.is_some() {
+        reload.run().await;
+    }
 }
 
 fn notify(state: NotifyState<'_>) {

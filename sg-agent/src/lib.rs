@@ -14,6 +14,7 @@ pub mod logging;
 pub mod metrics;
 pub mod netlink;
 pub mod owner;
+mod reload;
 pub mod server;
 pub mod session;
 pub mod store;

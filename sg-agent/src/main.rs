@@ -17,7 +17,9 @@ fn main() -> ExitCode {
         Some(Command::Man) => man(),
         Some(Command::Detach) => Config::load(&cli).and_then(|config| agent::detach(&config)),
         Some(Command::Mount) => Config::load(&cli).and_then(|config| agent::mount(&config)),
-        None => Config::load(&cli).and_then(|config| agent::run(&config)),
+        None => {
+            Config::load(&cli).and_then(|config| agent::run(&config, move || Config::load(&cli)))
+        }
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -56,6 +56,8 @@ enum Message {
     Recent(oneshot::Sender<Vec<FlowRecord>>),
     /// The same, and from then on every second's.
     Follow(oneshot::Sender<(Vec<FlowRecord>, broadcast::Receiver<Batch>)>),
+    /// Opens all places anew, with these settings.
+    Reopen(Box<Settings>),
     Stop,
 }
 
@@ -80,6 +82,12 @@ impl Log {
 
     pub async fn follow(&self) -> Result<(Vec<FlowRecord>, broadcast::Receiver<Batch>), Off> {
         self.ask(Message::Follow).await
+    }
+
+    /// Opens all places anew, with these settings; nothing where there is no flow log.
+    pub fn reopen(&self, settings: Settings) {
+        // It is off, or ending, where nobody takes this.
+        let _ = self.0.send(Message::Reopen(Box::new(settings)));
     }
 
     async fn ask<T>(&self, message: impl FnOnce(oneshot::Sender<T>) -> Message) -> Result<T, Off> {
@@ -130,6 +138,10 @@ fn run(mut recorder: Recorder, inbox: &Receiver<Message>) {
                 recorder.be_followed();
                 drop(answer.send((recent, batches.subscribe())));
             }
+            Ok(Message::Reopen(settings)) => match Sinks::open(&settings.places, &settings.style) {
+                Ok(sinks) => recorder.reopen(sinks, settings.interval),
+                Err(error) => tracing::error!(%error, "the flow log goes on as it was"),
+            },
             Ok(Message::Stop) | Err(RecvTimeoutError::Disconnected) => break,
             Err(RecvTimeoutError::Timeout) => {
                 recorder.drain();

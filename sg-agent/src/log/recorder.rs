@@ -117,6 +117,11 @@ impl Recorder {
         self.recent.iter().cloned().chain(open).collect()
     }
 
+    /// The next window is written there.
+    pub(super) fn reopen(&mut self, sinks: Sinks, interval: u64) {
+        (self.sinks, self.interval) = (sinks, interval);
+    }
+
     pub(super) fn finish(&mut self) {
         self.drain();
         self.close();

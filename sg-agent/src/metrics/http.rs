@@ -2,8 +2,9 @@
 //! no more than that: a few connections at a time, each of one small request and short, and figures
 //! are read once a second at most.
 
-use std::{convert::Infallible, sync::Arc, time::Duration};
+use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
 
+use anyhow::Context as _;
 use http_body_util::Full;
 use hyper::{
     Method, Request, Response, StatusCode,
@@ -16,6 +17,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::{Mutex, Semaphore},
+    task::JoinHandle,
     time::{Instant, sleep, timeout},
 };
 
@@ -34,6 +36,21 @@ const MAX_HEADERS: usize = 8192;
 const FRESH: Duration = Duration::from_secs(1);
 /// After what `accept` refuses for lack of descriptors, say.
 const PAUSE: Duration = Duration::from_millis(100);
+
+/// Serves metrics in a task of its own, if there is an address to do so on.
+///
+/// # Errors
+/// The address cannot be had.
+pub async fn start<D: Kernel>(
+    address: Option<SocketAddr>,
+    agent: Mailbox<D>,
+) -> anyhow::Result<Option<JoinHandle<()>>> {
+    let Some(address) = address else { return Ok(None) };
+    let listener = TcpListener::bind(address)
+        .await
+        .with_context(|| format!("cannot serve metrics on {address}"))?;
+    Ok(Some(tokio::spawn(serve(listener, agent))))
+}
 
 /// Serves `GET /metrics` until the process ends.
 pub async fn serve<D: Kernel>(listener: TcpListener, agent: Mailbox<D>) {

@@ -4,4 +4,4 @@ mod families;
 mod http;
 mod text;
 
-pub use self::http::serve;
+pub use self::http::{serve, start};

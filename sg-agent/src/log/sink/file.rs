@@ -1,10 +1,13 @@
 //! A file that begins with the names of its fields, as VPC flow logs in S3 do, and is put aside when it
 //! is large: `flows.log`, then `flows.log.1`, the newest, up to as many as are kept.
+//!
+//! Somebody else may put it aside, too. logrotate moves it and creates another (`create`), or copies it
+//! and cuts it to nothing (`copytruncate`). Each write looks whether the path still names the open file.
 
 use std::{
     fs::{self, OpenOptions},
     io::{self, BufWriter, Write as _},
-    os::unix::fs::OpenOptionsExt as _,
+    os::unix::fs::{MetadataExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
 };
 
@@ -16,7 +19,7 @@ pub(super) struct File {
     header: String,
     max_bytes: u64,
     keep: u32,
-    open: Option<(fs::File, u64)>,
+    open: Option<fs::File>,
 }
 
 impl File {
@@ -28,7 +31,7 @@ impl File {
             keep: style.keep,
             open: None,
         };
-        file.open = Some(file.append()?);
+        file.open = Some(file.append()?.0);
         Ok(file)
     }
 
@@ -36,11 +39,7 @@ impl File {
     pub(super) fn write(&mut self, lines: &[String]) -> io::Result<()> {
         let mut rest = lines;
         while !rest.is_empty() {
-            let (mut file, mut size) = match self.open.take() {
-                // One that somebody has moved or removed is begun anew.
-                Some(open) if self.path.exists() => open,
-                _ => self.append()?,
-            };
+            let (mut file, mut size) = self.current()?;
             let mut fits = 0;
             for line in rest {
                 let len = line.len() as u64 + 1;
@@ -56,7 +55,7 @@ impl File {
             drop(writer);
             rest = &rest[fits..];
             if rest.is_empty() {
-                self.open = Some((file, size));
+                self.open = Some(file);
             } else {
                 drop(file);
                 self.put_aside()?;
@@ -65,8 +64,21 @@ impl File {
         Ok(())
     }
 
+    /// The file that the path names now, and its size: the open one, unless it was moved or removed.
+    fn current(&mut self) -> io::Result<(fs::File, u64)> {
+        let Some(file) = self.open.take() else { return self.append() };
+        let (open, named) = (file.metadata()?, fs::metadata(&self.path).ok());
+        let is_named =
+            named.is_some_and(|named| (named.dev(), named.ino()) == (open.dev(), open.ino()));
+        if is_named { self.begun(file) } else { self.append() }
+    }
+
     fn append(&self) -> io::Result<(fs::File, u64)> {
-        let mut file = OpenOptions::new().create(true).append(true).mode(0o640).open(&self.path)?;
+        self.begun(OpenOptions::new().create(true).append(true).mode(0o640).open(&self.path)?)
+    }
+
+    /// Writes the header where the file is empty.
+    fn begun(&self, mut file: fs::File) -> io::Result<(fs::File, u64)> {
         let mut size = file.metadata()?.len();
         if size == 0 {
             let header = format!("{}\n", self.header);
@@ -140,6 +152,43 @@ mod tests {
         fs::remove_file(&path).expect("removed");
         file.write(&lines(2..3)).expect("written");
         assert_eq!(fs::read_to_string(&path).expect("a file"), "start end\nline 2\n");
+    }
+
+    /// What logrotate does: its `create` leaves an empty file in the place of the one that it moves.
+    #[test]
+    fn a_file_that_another_one_takes_the_place_of_is_left() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("flows.log");
+        let moved = directory.path().join("flows.log-20261201");
+        let mut file = File::open(path.clone(), &style(1000, 0)).expect("a file");
+        file.write(&lines(0..1)).expect("written");
+        fs::rename(&path, &moved).expect("moved");
+        fs::write(&path, "").expect("created");
+        file.write(&lines(1..2)).expect("written");
+        file.write(&lines(2..3)).expect("written");
+        let read = |path: &Path| fs::read_to_string(path).expect("a file");
+        assert_eq!(read(&moved), "start end\nline 0\n");
+        assert_eq!(read(&path), "start end\nline 1\nline 2\n");
+    }
+
+    /// What logrotate does with `copytruncate`: the file stays the same one.
+    #[test]
+    fn a_file_that_is_cut_to_nothing_begins_with_the_header_again() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("flows.log");
+        // Header of 10 bytes, two lines of 7.
+        let mut file = File::open(path.clone(), &style(24, 1)).expect("a file");
+        let truncate = || OpenOptions::new().write(true).truncate(true).open(&path);
+        file.write(&lines(0..2)).expect("written");
+        truncate().expect("cut");
+        file.write(&lines(2..4)).expect("written");
+        let read = || fs::read_to_string(&path).expect("a file");
+        // Also its size counts anew, or it would have been put aside.
+        assert_eq!(read(), "start end\nline 2\nline 3\n");
+        assert!(!directory.path().join("flows.log.1").exists());
+        truncate().expect("cut");
+        file.write(&lines(4..5)).expect("written");
+        assert_eq!(read(), "start end\nline 4\n");
     }
 
     #[test]

@@ -19,7 +19,10 @@ fn main() -> anyhow::Result<()> {
         Some(Command::Detach) => agent::detach(&config),
         Some(Command::Mount) => agent::mount(&config),
         Some(Command::Man) => anyhow::bail!("sg-agent has the man page"),
-        None => agent::run(&config),
+        None => {
+            let again = config.clone();
+            agent::run(&config, move || Ok(again.clone()))
+        }
     }
 }
 
