@@ -9,9 +9,9 @@ use std::{
 };
 
 use sg_common::{
-    ABI, Direction, Family, Reason,
+    ABI, Direction, Reason,
     flow::{Addresses4, Addresses6, LANES, Tick, buckets_in},
-    probe::{Answer, IPV6, MAGIC, MIN_FRAME, NO_FLOW, Question},
+    probe::{Answer, MAGIC, MIN_FRAME, Question},
 };
 
 use crate::{
@@ -32,6 +32,7 @@ use crate::{
         adopt::{self, AdoptedConnection},
         entry::{FlowEntry, Opening},
         judge::{self, Opens},
+        lane::LaneNumber,
         revoke,
         table::Present,
         visit::{self, Keep},
@@ -251,10 +252,8 @@ impl Datapath {
             return Err(Error::Other("the probe gave no answer".into()));
         }
         let reason = u8::try_from(word(1)).ok().and_then(Reason::from_number);
-        let family = if word(2) & IPV6 == 0 { Family::V4 } else { Family::V6 };
-        let flow = (word(2) != NO_FLOW)
-            .then(|| visit::at(&self.maps.flows4, &self.maps.flows6, family, word(2) & !IPV6))
-            .flatten();
+        let flow = LaneNumber::of_answer(word(2))
+            .and_then(|number| visit::at(&self.maps.flows4, &self.maps.flows6, number));
         Ok(ProbeAnswer { reason, flow })
     }
 

@@ -17,7 +17,7 @@ use sg_common::{
 use crate::{
     bpf::syscall::Mapping,
     error::Error,
-    flows::{entry::FlowEntry, visit},
+    flows::{entry::FlowEntry, lane::LaneNumber, visit},
     maps::{layout::Maps, region::Region},
 };
 
@@ -89,7 +89,10 @@ impl FlowLogReader {
     }
 
     /// Calls `each` with every flow, expired ones included, and the number of its lane.
-    pub fn for_each_flow(&self, each: &mut dyn FnMut(u32, Tag, &FlowEntry)) -> Result<(), Error> {
+    pub fn for_each_flow(
+        &self,
+        each: &mut dyn FnMut(LaneNumber, Tag, &FlowEntry),
+    ) -> Result<(), Error> {
         visit::each(&self.flows4, &self.flows6, each)
     }
 

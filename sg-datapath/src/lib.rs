@@ -30,6 +30,7 @@ pub use self::{
         adopt::AdoptedConnection,
         entry::{FlowEntry, Opening},
         judge::Opens,
+        lane::LaneNumber,
         phase::Phase,
     },
     maps::handover::{Inherited, InheritedInterface},

@@ -12,7 +12,7 @@ use sg_common::{
 };
 
 use super::window::{Key, Volume};
-use crate::datapath::FlowEntry;
+use crate::datapath::{FlowEntry, LaneNumber};
 
 /// A flow as it was last seen.
 #[derive(Clone, Copy, Debug)]
@@ -28,7 +28,7 @@ struct Known {
 #[derive(Debug)]
 pub(super) struct Tracked {
     /// By number of the lane.
-    known: HashMap<u32, Known>,
+    known: HashMap<LaneNumber, Known>,
     look: u32,
     /// Unix time of the look before.
     before: u64,
@@ -47,7 +47,7 @@ impl Tracked {
     /// What a flow has carried since the last look, if anything.
     pub(super) fn see(
         &mut self,
-        number: u32,
+        number: LaneNumber,
         tag: Tag,
         flow: &FlowEntry,
         now: u64,
@@ -153,7 +153,7 @@ mod tests {
     ) -> Option<(u64, u64, u8)> {
         let tag = Tag::new(ports(flow.dport, flow.sport), flow.slot, flow.protocol, state);
         tracked.begin();
-        let seen = tracked.see(5, tag, flow, now);
+        let seen = tracked.see(LaneNumber::of_answer(5).expect("a flow"), tag, flow, now);
         tracked.end(now);
         seen.map(|(_, volume)| (volume.packets, volume.bytes, volume.tcp_flags))
     }

@@ -3,9 +3,11 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use sg_common::{
+    Family,
     flow::{Bucket, LANES, State, Tag, Tick, buckets_in, is_over, marks_size, table_size},
     image::record,
     interval::Words,
+    probe::{IPV6, NO_FLOW},
 };
 
 use super::entry::{FlowEntry, Shown, entry};
@@ -35,6 +37,44 @@ impl<A> Contents<A> {
 
     pub(crate) fn seen(&self) -> Tick {
         self.seen
+    }
+}
+
+/// Which lane a flow has: family, bucket and place in the bucket in one word, as a probe answers it
+/// ([`sg_common::probe::Answer::flow`]).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(transparent)]
+pub struct LaneNumber(u32);
+
+impl LaneNumber {
+    /// Returns `None` where the probe found no flow.
+    pub fn of_answer(flow: u32) -> Option<Self> {
+        (flow != NO_FLOW).then_some(Self(flow))
+    }
+
+    /// The first lane of a family's table.
+    pub(crate) fn first(family: Family) -> Self {
+        match family {
+            Family::V4 => Self(0),
+            Family::V6 => Self(IPV6),
+        }
+    }
+
+    pub(crate) fn next(self) -> Self {
+        Self(self.0 + 1)
+    }
+
+    pub fn family(self) -> Family {
+        if self.0 & IPV6 == 0 { Family::V4 } else { Family::V6 }
+    }
+
+    pub fn bucket(self) -> usize {
+        (self.0 & !IPV6) as usize / LANES
+    }
+
+    /// Place in the bucket.
+    pub fn index(self) -> usize {
+        self.0 as usize % LANES
     }
 }
 
@@ -165,4 +205,25 @@ pub(crate) fn each_lane<A>(region: &Region, mut each: impl FnMut(&Lane<A>)) -> R
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lane_number_holds_family_bucket_and_place() {
+        assert_eq!(LaneNumber::of_answer(NO_FLOW), None);
+        for (flow, family, bucket, index) in [
+            (0, Family::V4, 0, 0),
+            (7 << 2 | 3, Family::V4, 7, 3),
+            (IPV6, Family::V6, 0, 0),
+            (IPV6 | 9 << 2 | 1, Family::V6, 9, 1),
+        ] {
+            let number = LaneNumber::of_answer(flow).expect("a flow");
+            assert_eq!((number.family(), number.bucket(), number.index()), (family, bucket, index));
+        }
+        let second = LaneNumber::first(Family::V6).next();
+        assert_eq!((second.family(), second.bucket(), second.index()), (Family::V6, 0, 1));
+    }
 }

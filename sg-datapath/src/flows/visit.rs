@@ -2,13 +2,12 @@
 
 use sg_common::{
     Family,
-    flow::{Addresses4, Addresses6, Bucket, LANES, Tag},
-    probe::IPV6,
+    flow::{Addresses4, Addresses6, Bucket, Tag},
 };
 
 use super::{
     entry::{FlowEntry, Shown},
-    lane::{Lane, buckets, each_lane},
+    lane::{Lane, LaneNumber, buckets, each_lane},
 };
 use crate::{error::Error, maps::region::Region};
 
@@ -56,42 +55,41 @@ pub fn visit(
     Ok(visit_table::<Addresses4>(flows4, visit)? + visit_table::<Addresses6>(flows6, visit)?)
 }
 
-/// Calls `each` with every flow of both families and the number of its lane, as a probe gives it.
+/// Calls `each` with every flow of both families and the number of its lane.
 pub fn each(
     flows4: &Region,
     flows6: &Region,
-    each: &mut dyn FnMut(u32, Tag, &FlowEntry),
+    each: &mut dyn FnMut(LaneNumber, Tag, &FlowEntry),
 ) -> Result<(), Error> {
-    each_numbered::<Addresses4>(flows4, 0, each)?;
-    each_numbered::<Addresses6>(flows6, IPV6, each)
+    each_numbered::<Addresses4>(flows4, each)?;
+    each_numbered::<Addresses6>(flows6, each)
 }
 
 fn each_numbered<A: Shown>(
     region: &Region,
-    first: u32,
-    each: &mut dyn FnMut(u32, Tag, &FlowEntry),
+    each: &mut dyn FnMut(LaneNumber, Tag, &FlowEntry),
 ) -> Result<(), Error> {
-    let mut number = first;
+    let mut number = LaneNumber::first(A::FAMILY);
     each_lane(region, |lane: &Lane<A>| {
         if let Some((tag, entry)) = lane.read() {
             each(number, tag, &entry);
         }
-        number += 1;
+        number = number.next();
     })
 }
 
-/// The flow at a probe's number, `bucket << 2 | lane`.
-pub fn at(region4: &Region, region6: &Region, family: Family, number: u32) -> Option<FlowEntry> {
-    match family {
+/// The flow that has a lane.
+pub fn at(region4: &Region, region6: &Region, number: LaneNumber) -> Option<FlowEntry> {
+    match number.family() {
         Family::V4 => read_at::<Addresses4>(region4, number),
         Family::V6 => read_at::<Addresses6>(region6, number),
     }
 }
 
-fn read_at<A: Shown>(region: &Region, number: u32) -> Option<FlowEntry> {
+fn read_at<A: Shown>(region: &Region, number: LaneNumber) -> Option<FlowEntry> {
     let size = size_of::<Bucket<A>>();
-    let offset = buckets::<A>(region).0 + (number >> 2) as usize * size;
+    let offset = buckets::<A>(region).0 + number.bucket() * size;
     let (mapping, at) = region.map(offset, size).ok()?;
-    let lane = Lane::new(mapping.at::<Bucket<A>>(at), number as usize & (LANES - 1));
+    let lane = Lane::new(mapping.at::<Bucket<A>>(at), number.index());
     lane.read().map(|(_, entry)| entry)
 }
