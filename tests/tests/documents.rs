@@ -156,34 +156,6 @@ fn the_readme_s_flow_log_is_valid() {
     assert_eq!((log.places.len(), log.interval, log.style.keep), (2, 60, 5));
 }
 
-/// Links between documents lead to files that are there.
-#[test]
-fn links_lead_somewhere() {
-    let mut documents = vec!["README.md".into(), "ARCHITECTURE.md".into(), "TESTING.md".into()];
-    for entry in fs::read_dir(root().join("docs")).expect("docs") {
-        let path = Path::new("docs").join(entry.expect("an entry").file_name());
-        if path.extension().is_some_and(|extension| extension == "md") {
-            documents.push(path);
-        }
-    }
-    let (mut links, mut dead) = (0, vec![]);
-    for document in documents {
-        let text = read(document.to_str().expect("UTF-8"));
-        let folder = root().join(&document).parent().expect("a folder").to_owned();
-        for link in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
-            let file = link.split('#').next().unwrap_or_default();
-            if !link.contains("://") && !file.is_empty() {
-                links += 1;
-                if !folder.join(file).exists() {
-                    dead.push(format!("{}: {link}", document.display()));
-                }
-            }
-        }
-    }
-    assert!(dead.is_empty(), "{dead:#?}");
-    assert!(links > 20, "only {links} links");
-}
-
 /// What the package installs under /etc/sg is taken by the programs that read it, and filters nothing.
 #[test]
 fn the_files_of_the_package_change_nothing() {

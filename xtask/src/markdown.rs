@@ -43,6 +43,8 @@ enum Reference {
     Link(String),
     /// A file's name in the text, which may lack the first folders.
     Name(String),
+    /// What may be a path from the repository's root: `tests/tests/fields`.
+    Path(String),
 }
 
 /// What a text refers to, less what stands in blocks of code.
@@ -57,8 +59,11 @@ fn references_of(text: &str) -> Vec<Reference> {
         let is_part = |c: char| c.is_ascii_alphanumeric() || "_-./*<>:~$…".contains(c);
         for word in line.split(|c: char| !is_part(c)) {
             let word = word.trim_end_matches(['.', ':']);
+            let word = word.trim_end_matches('/');
             if is_file_name(word) {
                 references.push(Reference::Name(word.to_owned()));
+            } else if word.contains('/') && is_plain(word) && !word.starts_with(['/', '.']) {
+                references.push(Reference::Path(word.to_owned()));
             }
         }
     }
@@ -75,9 +80,13 @@ fn lines_of_prose(text: &str) -> impl Iterator<Item = &str> {
 }
 
 fn is_file_name(word: &str) -> bool {
-    let is_plain = word.chars().all(|c| c.is_ascii_alphanumeric() || "_-./".contains(c));
     let has_name = ENDINGS.iter().any(|ending| word.len() > ending.len() && word.ends_with(ending));
-    is_plain && has_name && !word.starts_with(['/', '.']) && !OTHERS.contains(&word)
+    is_plain(word) && has_name && !word.starts_with(['/', '.']) && !OTHERS.contains(&word)
+}
+
+/// No placeholder, glob or address.
+fn is_plain(word: &str) -> bool {
+    word.chars().all(|c| c.is_ascii_alphanumeric() || "_-./".contains(c))
 }
 
 struct Repository<'a> {
@@ -117,6 +126,12 @@ impl<'a> Repository<'a> {
                 let is_there = self.has(&join(file, name))
                     || self.files.iter().any(|file| file == name || file.ends_with(&ending));
                 (!is_there).then(|| format!("no file of the repository is called {name}"))
+            }
+            Reference::Path(path) => {
+                // Of this repository, and not of the kernel's sources or a running system.
+                let top = Path::new(path.split('/').next().unwrap_or_default());
+                (self.folders.contains(top) && !self.has(path))
+                    .then(|| format!("the repository has no {path}"))
             }
         }
     }
@@ -181,5 +196,7 @@ mod tests {
         assert_eq!(faults("See `races.rs`."), ["no file of the repository is called races.rs"]);
         assert_eq!(faults("As design.md says.").len(), 1);
         assert_eq!(faults("See `race.rs/README.md`.").len(), 1);
+        assert_eq!(faults("In tests/tests or `tests/tests/`, net/core, a/b.").len(), 0);
+        assert_eq!(faults("In `tests/state`."), ["the repository has no tests/state"]);
     }
 }
