@@ -21,6 +21,17 @@ const AHEAD: u32 = 16;
 
 /// Whether `now` is later than `since` by more than `timeout`. Right for as long as ticks do not come
 /// round: what has idled for half of that time must not count as yet to come.
+///
+/// ```
+/// use sg_common::flow::is_over;
+///
+/// assert!(!is_over(130, 100, 30));
+/// assert!(is_over(131, 100, 30));
+/// // Ticks that wrap are no jump in time.
+/// assert!(!is_over(5, u32::MAX - 4, 30));
+/// // Another CPU may have stamped a flow a moment ahead of this one's clock.
+/// assert!(!is_over(100, 101, 30));
+/// ```
 #[inline(always)]
 pub const fn is_over(now: Tick, since: Tick, timeout: u32) -> bool {
     now.wrapping_sub(since).wrapping_add(AHEAD) > timeout + AHEAD

@@ -279,6 +279,29 @@ pub const fn values_offset<K: Key>(order: u32) -> u32 {
 }
 
 /// Whether the set `set` (a leaf or a parity run) holds `key`.
+///
+/// ```
+/// use sg_common::interval::{Kind, Ref, Words, contains};
+///
+/// struct Image<'a>(&'a [u32]);
+///
+/// impl Words for Image<'_> {
+///     fn word(&self, offset: u32) -> u32 {
+///         self.0[offset as usize]
+///     }
+///
+///     fn long(&self, offset: u32) -> u64 {
+///         u64::from(self.word(offset)) | u64::from(self.word(offset + 1)) << 32
+///     }
+/// }
+///
+/// // The keys 80 to 89, and all from 443 on: a boundary stands where membership changes.
+/// let image = Image(&[80, 90, 443]);
+/// let set = Ref::at(Kind::Parity, 2, 0);
+/// let ports = [79, 80, 89, 90, 442, 443, 65535];
+/// let held = ports.map(|port| contains(&image, set, port));
+/// assert_eq!(held, [false, true, true, false, false, true, true]);
+/// ```
 #[inline(always)]
 pub fn contains<W: Words>(words: &W, set: Ref, key: u32) -> bool {
     if set.is_leaf() {

@@ -89,6 +89,21 @@ pub enum Object {
 
 /// The changes that turn `old` into `new`: settings, prefix lists, groups with their rules,
 /// interfaces. Empty if both mean the same; the order of rules, groups and addresses means nothing.
+///
+/// ```
+/// use sg_policy::{parse, plan::diff};
+///
+/// let with_ports = |ports: &str| {
+///     let rules = format!(
+///         "[[security_group]]\nname = \"web\"\n\
+///          ingress = [{{ protocol = \"tcp\", ports = {ports}, cidrs = [\"0.0.0.0/0\"] }}]\n"
+///     );
+///     parse("rules.toml", rules.as_bytes()).expect("valid rules")
+/// };
+/// assert!(diff(&with_ports("[80, 443]"), &with_ports("[443, 80]")).is_empty());
+/// // A rule of its own for each port: one goes, the other stays.
+/// assert_eq!(diff(&with_ports("[80, 443]"), &with_ports("80")).len(), 1);
+/// ```
 pub fn diff(old: &DesiredState, new: &DesiredState) -> Vec<Change> {
     let (mut changes, names) = (Vec::new(), (&old.names(), &new.names()));
     settings(&old.settings, &new.settings, &mut changes);

@@ -42,6 +42,23 @@ const KEYS: [&str; 4] = ["settings", "prefix_list", "security_group", "interface
 
 /// Reads the `text` of the rules file called `file`. Never panics, whatever the bytes; all faults
 /// of the file are in the error.
+///
+/// ```
+/// let rules = r#"
+/// [[security_group]]
+/// name = "web"
+/// ingress = [{ protocol = "tcp", ports = 80, cidrs = ["10.0.0.0/24"] }]
+/// "#;
+/// let state = sg_policy::parse("rules.toml", rules.as_bytes()).expect("valid rules");
+/// let group = state.groups.iter().next().expect("a group");
+/// assert_eq!(group.name, "web");
+/// // Without `egress` a group lets everything out, in each family.
+/// assert_eq!((group.ingress.len(), group.egress.len()), (1, 2));
+///
+/// let wrong = rules.replace("80", "70000");
+/// let faults = sg_policy::parse("rules.toml", wrong.as_bytes()).expect_err("no such port");
+/// assert!(faults.to_string().contains("rules.toml:4"), "{faults}");
+/// ```
 pub fn parse(file: &str, text: &[u8]) -> Result<DesiredState, Faults> {
     let text = match std::str::from_utf8(text) {
         Ok(text) => text,
