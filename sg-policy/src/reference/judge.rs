@@ -5,8 +5,9 @@ use std::net::IpAddr;
 use sg_common::{Direction, Family, Reason};
 
 use super::{
-    Evaluator, Packet, Time,
+    Evaluator, Metadata, Packet, Time,
     flows::{FRAGMENT_TIMEOUT, FirstFragment, Flow, FlowKey, FragmentKey, Talk},
+    metadata,
     packet::{self, Content, Datagram, IpPacket, Part, family_of},
     related,
     rules::{PortProtocol, Rules, Service},
@@ -30,10 +31,15 @@ impl From<Reason> for Verdict {
 }
 
 /// `None` on an interface that is not filtered.
-pub(super) fn judge(host: &Evaluator, packet: &Packet<'_>, now: Time) -> Option<Verdict> {
+pub(super) fn judge(
+    host: &Evaluator,
+    packet: &Packet<'_>,
+    beside: &Metadata,
+    now: Time,
+) -> Option<Verdict> {
     let live = host.by_ifindex(packet.ifindex)?;
     let judge = Judge { host, live, rules: host.rules(live), direction: packet.direction, now };
-    Some(judge.frame(packet).unwrap_or_else(Verdict::from))
+    Some(judge.frame(packet, beside).unwrap_or_else(Verdict::from))
 }
 
 struct Judge<'a> {
@@ -45,16 +51,17 @@ struct Judge<'a> {
 }
 
 impl Judge<'_> {
-    fn frame(&self, packet: &Packet<'_>) -> Result<Verdict, Reason> {
+    fn frame(&self, packet: &Packet<'_>, beside: &Metadata) -> Result<Verdict, Reason> {
         let frame = packet::parse(packet, self.live.ethernet)?;
+        metadata::check(packet, beside, &frame)?;
         let entry = self.rules.interface;
         if entry.role == Role::Port && entry.source_check && self.direction == Direction::Egress {
             source_check::check(entry, &frame)?;
         }
         Ok(match (&frame.content, entry.role) {
             (Content::Ip(ip), _) => self.datagram(ip),
-            (Content::Arp(_), _) | (Content::Other, Role::Host) => Reason::Exempt.into(),
-            (Content::Other, Role::Port) => Reason::NonIp.into(),
+            (Content::Arp(_), _) | (Content::Other(_), Role::Host) => Reason::Exempt.into(),
+            (Content::Other(_), Role::Port) => Reason::NonIp.into(),
         })
     }
 
@@ -68,7 +75,10 @@ impl Judge<'_> {
                 (None, _) => unreachable!("only later fragments have no transport"),
             }
         };
-        if let Part::First(datagram) = ip.part {
+        // Nothing is kept of one that passes whatever the rules say.
+        if let Part::First(datagram) = ip.part
+            && verdict.reason != Reason::Exempt
+        {
             verdict.fragment = self.first_fragment(ip, datagram, verdict.reason);
         }
         verdict

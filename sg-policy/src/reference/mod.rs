@@ -18,6 +18,7 @@ pub mod frames;
 #[cfg(any(test, feature = "generate"))]
 pub mod generate;
 mod judge;
+pub mod metadata;
 mod packet;
 mod related;
 pub(crate) mod rules;
@@ -25,6 +26,8 @@ mod source_check;
 #[cfg(test)]
 mod tests;
 mod transport;
+
+pub use metadata::Metadata;
 
 use flows::{FirstFragment, Flow, FlowKey, FragmentKey, Talk};
 use rules::Rules;
@@ -147,7 +150,17 @@ impl Evaluator {
 
     /// What the packet gets; `None` on an interface that is not filtered.
     pub fn judge(&mut self, packet: &Packet<'_>, now: Time) -> Option<Reason> {
-        let verdict = judge::judge(self, packet, now)?;
+        self.judge_beside(packet, &Metadata::default(), now)
+    }
+
+    /// The same of a packet with something beside its bytes.
+    pub fn judge_beside(
+        &mut self,
+        packet: &Packet<'_>,
+        beside: &Metadata,
+        now: Time,
+    ) -> Option<Reason> {
+        let verdict = judge::judge(self, packet, beside, now)?;
         self.flows.extend(verdict.flow);
         self.fragments.extend(verdict.fragment);
         Some(verdict.reason)
@@ -155,7 +168,7 @@ impl Evaluator {
 
     /// What the packet would get, without a trace.
     pub fn would(&self, packet: &Packet<'_>, now: Time) -> Option<Reason> {
-        judge::judge(self, packet, now).map(|verdict| verdict.reason)
+        judge::judge(self, packet, &Metadata::default(), now).map(|verdict| verdict.reason)
     }
 
     /// Flows that have not idled out, cut ones among them, sorted.

@@ -30,7 +30,17 @@ pub(super) enum Content<'a> {
     Ip(IpPacket<'a>),
     /// Bytes after the link layer, padding included, not yet checked.
     Arp(&'a [u8]),
-    Other,
+    Other(&'a [u8]),
+}
+
+impl Content<'_> {
+    /// Where the transport header is, or what follows the link layer. `length`: bytes of the frame.
+    pub(super) fn offset(&self, length: usize) -> usize {
+        match self {
+            Self::Ip(ip) => ip.offset,
+            Self::Arp(rest) | Self::Other(rest) => length - rest.len(),
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -42,6 +52,8 @@ pub(super) struct IpPacket<'a> {
     pub(super) part: Part,
     /// `None` in a later fragment.
     pub(super) transport: Option<Transport<'a>>,
+    /// Where that is in the frame.
+    pub(super) offset: usize,
 }
 
 /// How much of a datagram a packet is.
@@ -109,12 +121,15 @@ pub(super) fn parse<'a>(packet: &Packet<'a>, ethernet: bool) -> Result<Frame<'a>
         ether_type = u16_at(rest, 2);
         rest = &rest[4..];
     }
-    let content = match ether_type {
+    let mut content = match ether_type {
         IPV4 => Content::Ip(ipv4(rest, packet.gso)?),
         IPV6 => Content::Ip(ipv6(rest, packet.gso)?),
         ARP => Content::Arp(rest),
-        _ => Content::Other,
+        _ => Content::Other(rest),
     };
+    if let Content::Ip(ip) = &mut content {
+        ip.offset += bytes.len() - rest.len();
+    }
     Ok(Frame { source: Some(array_at(bytes, 6)), content })
 }
 
@@ -143,6 +158,7 @@ fn ipv4(bytes: &[u8], gso: bool) -> Result<IpPacket<'_>, Reason> {
         protocol,
         part,
         transport: transport::parse(Family::V4, protocol, part, payload)?,
+        offset: header,
     })
 }
 
@@ -181,6 +197,7 @@ fn ipv6(bytes: &[u8], gso: bool) -> Result<IpPacket<'_>, Reason> {
         protocol,
         part,
         transport: transport::parse(Family::V6, protocol, part, payload)?,
+        offset: 40 + length - payload.len(),
     })
 }
 

@@ -23,7 +23,7 @@ pub(super) fn check(entry: &Interface, frame: &Frame<'_>) -> Result<(), Reason> 
             require(!is_server(ip))?;
             check_claim(entry, ip)
         }
-        Content::Other => Ok(()),
+        Content::Other(_) => Ok(()),
     }
 }
 

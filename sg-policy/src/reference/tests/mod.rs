@@ -24,6 +24,7 @@ mod flows;
 mod fragments;
 mod generated;
 mod headers;
+mod metadata;
 mod pickup;
 mod related;
 mod rules;
