@@ -118,7 +118,7 @@ impl Datapath {
     ///
     /// # Errors
     /// One cannot be loaded.
-    pub fn load_costs(&self) -> io::Result<[LoadCost; 4]> {
+    pub fn load_costs(&self) -> io::Result<[LoadCost; 5]> {
         self.programs.costs()
     }
 

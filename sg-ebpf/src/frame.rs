@@ -12,7 +12,10 @@ use aya_ebpf::{
 };
 use sg_common::kernel::{CAST, HAS_FRAGS, XDP_BUFF_FLAGS};
 
-use crate::ip::{self, Chain};
+use crate::{
+    ip::{self, Chain},
+    metadata::{self, Marks},
+};
 
 /// Furthest start of a header that is read in place; what lies beyond is copied out. Eight
 /// extension headers of full length end before it.
@@ -87,6 +90,15 @@ pub(crate) trait Frame {
     fn copy(&self, offset: u32, to: *mut c_void, len: u32) -> bool;
     /// Walks extension headers, see [`ip`].
     fn walk(&self, chain: &mut Chain, end: u32) -> u32;
+    /// Offset at which a checksum is yet to be written, if one is.
+    fn unfinished(&self) -> Option<u32>;
+    /// Holds what segmentation will do against the headers; 0, or the number of the reason to drop. See
+    /// [`metadata::sg_segments`].
+    fn segments(&self, kind: u32, transport: u32) -> u32;
+    /// Whether the kernel takes an Ethernet frame for something else than its type says.
+    fn is_mistaken(&self) -> bool;
+    /// Whether it was judged on this interface before, in an IPsec tunnel.
+    fn was_in_tunnel(&self) -> bool;
 
     /// The `N` bytes at `offset`, if they lie in the linear part.
     #[inline(always)]
@@ -138,25 +150,33 @@ impl XdpFrame {
     /// Whether the frame is known to have no further buffers: a look at a flag saves the call of a helper.
     #[inline(always)]
     fn is_linear(&self) -> bool {
-        let buff: usize;
-        // SAFETY: as for a call: the context in, a pointer or 0 out, all other scratch registers lost.
-        unsafe {
-            asm!(
-                ".byte 0x85, 0x20, 0, 0",
-                ".long {cast}",
-                cast = const CAST,
-                inout("r1") self.0.ctx => _,
-                lateout("r0") buff,
-                lateout("r2") _,
-                lateout("r3") _,
-                lateout("r4") _,
-                lateout("r5") _,
-                options(readonly, nostack),
-            );
-        }
+        let buff = kernel_context(self.0.ctx.cast());
         // SAFETY: the kernel's `struct xdp_buff`, as the agent has made sure.
         buff != 0 && unsafe { *((buff + XDP_BUFF_FLAGS as usize) as *const u32) } & HAS_FRAGS == 0
     }
+}
+
+/// The kernel's own context: its address, to the verifier a trusted pointer; 0 where there is none to be
+/// had.
+#[inline(always)]
+pub(crate) fn kernel_context(ctx: *mut c_void) -> usize {
+    let context: usize;
+    // SAFETY: as for a call: the context in, a pointer or 0 out, all other scratch registers lost.
+    unsafe {
+        asm!(
+            ".byte 0x85, 0x20, 0, 0",
+            ".long {cast}",
+            cast = const CAST,
+            inout("r1") ctx => _,
+            lateout("r0") context,
+            lateout("r2") _,
+            lateout("r3") _,
+            lateout("r4") _,
+            lateout("r5") _,
+            options(readonly, nostack),
+        );
+    }
+    context
 }
 
 impl Frame for XdpFrame {
@@ -204,14 +224,62 @@ impl Frame for XdpFrame {
     fn walk(&self, chain: &mut Chain, end: u32) -> u32 {
         ip::sg_walk_xdp(self.0.ctx, (&raw mut *chain).cast(), end)
     }
+
+    /// XDP cannot see it; see docs/hosts.md.
+    #[inline(always)]
+    fn unfinished(&self) -> Option<u32> {
+        None
+    }
+
+    #[inline(always)]
+    fn segments(&self, _: u32, _: u32) -> u32 {
+        0
+    }
+
+    #[inline(always)]
+    fn is_mistaken(&self) -> bool {
+        false
+    }
+
+    /// What IPsec decrypts does not come back to XDP.
+    #[inline(always)]
+    fn was_in_tunnel(&self) -> bool {
+        false
+    }
 }
 
-pub(crate) struct SkbFrame(TcContext);
+pub(crate) struct SkbFrame(TcContext, Marks);
 
 impl SkbFrame {
     #[inline(always)]
     pub(crate) fn new(ctx: &TcContext) -> Self {
-        Self(TcContext::new(ctx.skb.skb))
+        Self(TcContext::new(ctx.skb.skb), Marks::of(ctx))
+    }
+
+    /// Only its bytes.
+    #[inline(always)]
+    pub(crate) fn bare(ctx: &TcContext) -> Self {
+        Self(TcContext::new(ctx.skb.skb), Marks::NONE)
+    }
+
+    /// Whether the kernel will write or cut something of it.
+    #[inline(always)]
+    pub(crate) fn is_plain(&self) -> bool {
+        !self.1.is_unfinished() && !self.is_gso()
+    }
+
+    /// The kernel's own word for what the frame carries.
+    #[inline(always)]
+    pub(crate) fn protocol(&self) -> u16 {
+        // SAFETY: the context is the program's own.
+        u16::from_be(unsafe { (*self.0.skb.skb).protocol } as u16)
+    }
+
+    /// Bytes of payload in each segment.
+    #[inline(always)]
+    pub(crate) fn gso_size(&self) -> u32 {
+        // SAFETY: as above.
+        unsafe { (*self.0.skb.skb).gso_size }
     }
 
     /// A copy of what this machine sends to many, itself among them, made for itself. It never was
@@ -257,8 +325,7 @@ impl Frame for SkbFrame {
 
     #[inline(always)]
     fn is_gso(&self) -> bool {
-        // SAFETY: the context is the program's own.
-        unsafe { (*self.0.skb.skb).gso_size != 0 }
+        self.gso_size() != 0
     }
 
     #[inline(always)]
@@ -270,5 +337,25 @@ impl Frame for SkbFrame {
     #[inline(always)]
     fn walk(&self, chain: &mut Chain, end: u32) -> u32 {
         ip::sg_walk_skb(self.0.skb.skb, (&raw mut *chain).cast(), end)
+    }
+
+    #[inline(always)]
+    fn unfinished(&self) -> Option<u32> {
+        self.1.is_unfinished().then(|| metadata::lands(&self.0))
+    }
+
+    #[inline(always)]
+    fn segments(&self, kind: u32, transport: u32) -> u32 {
+        metadata::sg_segments(self.0.skb.skb, kind, transport)
+    }
+
+    #[inline(always)]
+    fn is_mistaken(&self) -> bool {
+        self.linear::<14>(0).is_none_or(|ethernet| ethernet.half(12) != self.protocol())
+    }
+
+    #[inline(always)]
+    fn was_in_tunnel(&self) -> bool {
+        self.1.is_of_ipsec() && metadata::sg_was_in_tunnel(self.0.skb.skb) != 0
     }
 }

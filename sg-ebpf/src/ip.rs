@@ -303,7 +303,7 @@ pub(crate) extern "C" fn sg_walk_xdp(ctx: *mut xdp_md, chain: *mut ChainWords, e
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub(crate) extern "C" fn sg_walk_skb(ctx: *mut __sk_buff, chain: *mut ChainWords, end: u32) -> u32 {
-    walk(&SkbFrame::new(&TcContext::new(ctx)), chain, end)
+    walk(&SkbFrame::bare(&TcContext::new(ctx)), chain, end)
 }
 
 /// Walks extension headers; 0, or the number of the reason to drop.

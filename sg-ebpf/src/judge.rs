@@ -17,8 +17,9 @@ use crate::{
     events,
     frame::{Frame, Scratch},
     maps::{self, Arena},
+    metadata,
     net::{V4, V6},
-    packet::{Judgement, packet},
+    packet::{Judgement, headers, packet},
     rules::Rules,
     source,
 };
@@ -153,15 +154,50 @@ pub(crate) fn enforce<F: Frame>(frame: &F, hook: Hook) -> Verdict {
         (Hook::Receive, true) | (Hook::Send, false) => Direction::Egress,
     };
     let Some(facts) = Facts::of(frame.ifindex(), direction, true) else { return Verdict::Pass };
+    if hook == Hook::Receive && facts.interface & flags::NO_ETHERNET == 0 && frame.was_in_tunnel() {
+        // A tunnel's own interface, where nothing was judged yet, has no Ethernet header.
+        return Verdict::Pass;
+    }
     let mut notes = Notes::on(frame);
     let outcome = judge(&facts, frame, &mut notes);
-    let told = events::tell(&facts, frame, &notes, outcome);
+    count(&facts, frame, &notes, outcome);
+    if outcome.passes() { Verdict::Pass } else { Verdict::Drop }
+}
+
+/// Holds what XDP could not see of a packet, and let pass, against its headers. Counts what it drops.
+#[inline(always)]
+pub(crate) fn enforce_behind_xdp<F: Frame>(frame: &F) -> Verdict {
+    let direction = |interface: u32| match interface & flags::PORT != 0 {
+        false => Direction::Ingress,
+        true => Direction::Egress,
+    };
+    let Some(facts) = Facts::of(frame.ifindex(), direction, true) else { return Verdict::Pass };
+    let mut notes = Notes::on(frame);
+    let link = Link::plain(frame, facts.interface).unwrap_or_else(|| link(&facts, frame));
+    notes.ip = (link & LINK_OFFSET).wrapping_add(maps::zero());
+    let refused = if link & LINK_V4 != 0 {
+        headers::<V4, F>(frame, &notes)
+    } else if link & LINK_V6 != 0 {
+        headers::<V6, F>(frame, &notes)
+    } else {
+        notes.ip = NO_IP;
+        if is_allowed(link) { 0 } else { link }
+    };
+    if refused == 0 {
+        return Verdict::Pass;
+    }
+    count(&facts, frame, &notes, Outcome::of(refused));
+    Verdict::Drop
+}
+
+#[inline(always)]
+fn count<F: Frame>(facts: &Facts, frame: &F, notes: &Notes, outcome: Outcome) {
+    let told = events::tell(facts, frame, notes, outcome);
     let row = Row::of(facts.slot);
     row.count(facts.direction, outcome, notes.length);
     if !told {
         row.not_logged(facts.direction, notes.length);
     }
-    if outcome.passes() { Verdict::Pass } else { Verdict::Drop }
 }
 
 /// The number of a [`Reason`], which the verifier does not know: what is done with it is one way, not
@@ -184,6 +220,8 @@ impl Outcome {
 const IPV4: u16 = 0x0800;
 const IPV6: u16 = 0x86dd;
 const ARP: u16 = 0x0806;
+/// Bytes of an ARP message between Ethernet and IPv4 (RFC 826).
+const ARP_LENGTH: u32 = 28;
 /// IEEE 802.1Q and 802.1ad.
 const VLAN: [u16; 2] = [0x8100, 0x88a8];
 const MAX_TAGS: u32 = 2;
@@ -291,6 +329,11 @@ fn link<F: Frame>(facts: &Facts, frame: &F) -> u32 {
 #[inline(always)]
 fn not_ip<F: Frame>(context: &Context<'_>, frame: &F, link: &Link) -> Judgement {
     let is_arp = link.ethertype == ARP;
+    let read = link.payload + if is_arp { ARP_LENGTH } else { 0 };
+    if metadata::is_overwritten(frame, read) || (frame.is_gso() && (is_arp || frame.is_mistaken()))
+    {
+        return Err(Reason::Malformed);
+    }
     if context.checks_source() {
         source::ethernet(&context.rules, context.interface, frame)?;
         if is_arp {

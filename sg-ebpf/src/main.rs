@@ -4,6 +4,7 @@
 //! |---|---|---|
 //! | `sg_xdp` | XDP | what an interface receives |
 //! | `sg_tc_in` | TCX or clsact ingress | the same, where XDP is not to be had or costs more |
+//! | `sg_tc_meta` | TCX or clsact ingress behind XDP | what XDP cannot see of a packet |
 //! | `sg_tc_out` | TCX or clsact egress | what an interface sends |
 //! | `sg_probe` | nothing; BPF_PROG_TEST_RUN | a question of `sgctl explain` |
 //!
@@ -27,6 +28,7 @@ mod ip;
 mod judge;
 mod maps;
 mod memory;
+mod metadata;
 mod net;
 mod packet;
 mod probe;
@@ -44,7 +46,7 @@ use aya_ebpf::{
 
 use crate::{
     frame::{SkbFrame, XdpFrame},
-    judge::{Hook, Verdict, enforce},
+    judge::{Hook, Verdict, enforce, enforce_behind_xdp},
 };
 
 #[xdp(frags)]
@@ -64,6 +66,16 @@ fn sg_tc_in(ctx: TcContext) -> i32 {
         return TC_ACT_UNSPEC;
     }
     tc_action(enforce(&frame, Hook::Receive))
+}
+
+#[classifier]
+#[inline(always)]
+fn sg_tc_meta(ctx: TcContext) -> i32 {
+    let frame = SkbFrame::new(&ctx);
+    if frame.is_own_copy() || frame.is_plain() {
+        return TC_ACT_UNSPEC;
+    }
+    tc_action(enforce_behind_xdp(&frame))
 }
 
 #[classifier]

@@ -44,6 +44,8 @@ pub(crate) trait Net {
     fn query(icmp_type: u8) -> Option<(u8, bool)>;
     /// Whether an ICMP message quotes the packet it is about.
     fn is_error(icmp_type: u8) -> bool;
+    /// Whether the source check reads the target of an ICMP message: neighbour discovery (RFC 4861).
+    fn is_claim(icmp_type: u8) -> bool;
 
     /// Class of a peer address.
     #[inline(always)]
@@ -150,6 +152,11 @@ impl Net for V4 {
     fn is_error(icmp_type: u8) -> bool {
         matches!(icmp_type, 3 | 11 | 12)
     }
+
+    #[inline(always)]
+    fn is_claim(_: u8) -> bool {
+        false
+    }
 }
 
 pub(crate) enum V6 {}
@@ -232,5 +239,10 @@ impl Net for V6 {
     #[inline(always)]
     fn is_error(icmp_type: u8) -> bool {
         matches!(icmp_type, 1..=4)
+    }
+
+    #[inline(always)]
+    fn is_claim(icmp_type: u8) -> bool {
+        matches!(icmp_type, 135 | 136)
     }
 }

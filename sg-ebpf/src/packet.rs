@@ -20,7 +20,7 @@ use crate::{
     frame::Frame,
     ip::{self, Header, Ip, Part},
     judge::{Facts, Notes, STATELESS, reason},
-    memory,
+    memory, metadata,
     net::{Net, V4, V6},
     related,
     source::{self, SourceCheck},
@@ -48,6 +48,9 @@ pub(crate) fn packet<N: SourceCheck + Steps, F: Frame>(
     let mut place = MaybeUninit::uninit();
     let packet = Packet::<N>::empty(&mut place);
     let mut refused = packet.read(frame, notes);
+    if refused == 0 {
+        refused = metadata::check(frame, notes, packet);
+    }
     if refused == 0 && facts.checks_source() {
         refused = source::check::<N, F>(facts, frame, packet);
     }
@@ -56,6 +59,17 @@ pub(crate) fn packet<N: SourceCheck + Steps, F: Frame>(
     }
     match packet.judge(facts, frame, notes) {
         Ok(reason) | Err(reason) => reason as u32,
+    }
+}
+
+/// Reads headers and holds what the kernel will do against them; 0, or the number of the reason to drop.
+#[inline(always)]
+pub(crate) fn headers<N: SourceCheck + Steps, F: Frame>(frame: &F, notes: &Notes) -> u32 {
+    let mut place = MaybeUninit::uninit();
+    let packet = Packet::<N>::empty(&mut place);
+    match packet.read(frame, notes) {
+        0 => metadata::check(frame, notes, packet),
+        refused => refused,
     }
 }
 
@@ -99,8 +113,12 @@ impl<N: Steps + Header> Packet<N> {
         let mut place = MaybeUninit::uninit();
         let key = Key::empty(&mut place);
         let exempt = is_exempt::<N>(facts.settings, facts.direction, &self.ip, &self.transport);
+        if exempt {
+            // Of a first fragment nothing is kept: what follows it is not what was let through.
+            return Ok(Reason::Exempt);
+        }
         let part = self.ip.chain.part;
-        if part == Part::Later && !exempt {
+        if part == Part::Later {
             let first = N::verdict(facts, self, key, 0);
             let passes = match first {
                 // Where the rules let the peer's whole protocol in, it does not matter.
@@ -109,8 +127,7 @@ impl<N: Steps + Header> Packet<N> {
             };
             return if passes { Ok(Reason::Fragment) } else { Err(Reason::FragmentUnknown) };
         }
-        let judgement =
-            if exempt { Ok(Reason::Exempt) } else { self.stateful(facts, frame, notes, key) };
+        let judgement = self.stateful(facts, frame, notes, key);
         if part == Part::First && facts.leaves_traces {
             // A refusal only where the rules alone would let the others through.
             let refused = matches!(

@@ -74,9 +74,18 @@ impl Receiver {
 }
 
 pub fn exists(ifindex: u32) -> bool {
-    let mut name = [0; libc::IFNAMSIZ];
+    name(ifindex).is_some()
+}
+
+/// Its name, if it is there.
+pub fn name(ifindex: u32) -> Option<String> {
+    let mut name = [0u8; libc::IFNAMSIZ];
     // SAFETY: the buffer has the length that the function wants.
-    !unsafe { libc::if_indextoname(ifindex, name.as_mut_ptr()) }.is_null()
+    let found = unsafe { libc::if_indextoname(ifindex, name.as_mut_ptr().cast()) };
+    if found.is_null() {
+        return None;
+    }
+    Some(CStr::from_bytes_until_nul(&name).ok()?.to_string_lossy().into_owned())
 }
 
 /// Whether XDP is to be tried, and why or why not.
@@ -98,11 +107,27 @@ fn by_driver(driver: Option<&str>, choice: HookChoice) -> (bool, String) {
             (false, format!("{driver} runs XDP on the devices below it, where it is not us"))
         }
         _ if choice == HookChoice::Xdp => (true, "datapath = \"xdp\"".into()),
-        // Native XDP takes GSO away from a veth: two thirds of a TCP stream.
-        Some("veth") => (false, "auto: a veth's TCP streams are faster without XDP".into()),
+        // Native XDP takes GSO away from a veth, too: two thirds of a TCP stream.
+        Some(driver) if has_chosen_metadata(Some(driver)) => (
+            false,
+            format!(
+                "auto: XDP does not see checksums and segments that a sender on a {driver} asks for"
+            ),
+        ),
         Some(driver) => (true, format!("auto: native XDP of {driver}")),
         None => (true, "auto: native XDP".into()),
     }
+}
+
+/// Whether senders on the interface may choose what the kernel does to a packet after XDP: a virtio-net header
+/// comes with it (`IFF_VNET_HDR` of tun and tap, `PACKET_VNET_HDR` behind a veth).
+fn has_chosen_metadata(driver: Option<&str>) -> bool {
+    matches!(driver, Some("tun" | "veth"))
+}
+
+/// Whether TC has to look behind XDP.
+pub fn needs_look_behind_xdp(name: &str) -> bool {
+    has_chosen_metadata(driver(name).as_deref())
 }
 
 /// Why the kernel refused XDP, in words.
@@ -154,6 +179,7 @@ mod tests {
         for (driver, auto, asked) in [
             (Some("virtio_net"), true, true),
             (Some("veth"), false, true),
+            (Some("tun"), false, true),
             (Some("bonding"), false, false),
             (Some("hv_netvsc"), false, false),
             (None, true, true),

@@ -3,7 +3,7 @@
 //! | pin under `links/` | what |
 //! |---|---|
 //! | `<ifindex>_xdp` | XDP link: what the interface receives |
-//! | `<ifindex>_in` | TCX ingress link: the same |
+//! | `<ifindex>_in` | TCX ingress link: the same, or behind XDP what that cannot see |
 //! | `<ifindex>_out` | TCX egress link: what it sends |
 //! | `<ifindex>_tc` | a program: stands for clsact filters, which are no links |
 //!
@@ -25,7 +25,7 @@ use super::{
 };
 use crate::{
     bpf::{
-        programs::{ProgramGetter, Programs, TC_IN, TC_OUT},
+        programs::{ProgramGetter, Programs, TC_IN, TC_META, TC_OUT},
         syscall::{self, AttachType},
     },
     error::Error,
@@ -40,6 +40,8 @@ const CLSACT: &str = "tc";
 type TcxHook = (&'static str, AttachType, ProgramGetter);
 
 const RECEIVES: TcxHook = (IN, AttachType::TcxIngress, Programs::tc_in);
+/// Behind XDP, where senders choose what only TC sees.
+const LOOKS_BEHIND: TcxHook = (IN, AttachType::TcxIngress, Programs::tc_meta);
 const SENDS: TcxHook = (OUT, AttachType::TcxEgress, Programs::tc_out);
 
 /// A program that leaves the verdict to whoever comes next: TCX_NEXT, include/uapi/linux/bpf.h.
@@ -79,11 +81,26 @@ impl BpfLinks {
         mode: AttachMode,
     ) -> Result<Attachment, Error> {
         let (want_xdp, mut reason) = device::wants_xdp(name, choice);
+        if !programs.show_metadata() {
+            reason.push_str("; the kernel does not show what a packet's sender asks of it");
+        }
         if want_xdp {
             match self.attach_xdp(programs, ifindex) {
                 Ok(()) => {
-                    let (sends, is_provisional) = self.attach_sending(programs, ifindex, mode)?;
-                    self.drop_others(ifindex, &[XDP, sends])?;
+                    let looks_behind = device::needs_look_behind_xdp(name);
+                    let hooks: &[TcxHook] =
+                        if looks_behind { &[LOOKS_BEHIND, SENDS] } else { &[SENDS] };
+                    let (beside, is_provisional) =
+                        self.attach_beside_xdp(programs, ifindex, hooks, mode)?;
+                    let mut kept = vec![XDP];
+                    kept.extend(beside);
+                    self.drop_others(ifindex, &kept)?;
+                    if looks_behind {
+                        reason.push_str(", and TC for what XDP does not see");
+                    } else if kept.contains(&CLSACT) {
+                        clsact::remove_filter(ifindex, clsact::Side::Receives)
+                            .map_err(|error| Error::kernel("removing a clsact filter", error))?;
+                    }
                     return Ok(Attachment { hook: Hook::Xdp, reason, is_provisional });
                 }
                 Err(error) => reason = device::why_not_xdp(&error),
@@ -135,37 +152,40 @@ impl BpfLinks {
         })
     }
 
-    /// The sending side beside XDP, which only sees what is received: its hook, and whether that is provisional.
-    fn attach_sending(
+    /// TC beside XDP, which only sees what is received: the pins, and whether that is provisional.
+    fn attach_beside_xdp(
         &mut self,
         programs: &Programs,
         ifindex: u32,
+        hooks: &[TcxHook],
         mode: AttachMode,
-    ) -> Result<(&'static str, bool), Error> {
-        let sends = [clsact::Side::Sends];
-        let is_fast = mode == AttachMode::Fast && !self.has(ifindex, &[OUT]);
-        if is_fast && self.attach_clsact_to(programs, ifindex, &sends).is_ok() {
-            return Ok((CLSACT, true));
+    ) -> Result<(Vec<&'static str>, bool), Error> {
+        let pins: Vec<_> = hooks.iter().map(|hook| hook.0).collect();
+        let is_fast = mode == AttachMode::Fast && !self.has(ifindex, &pins);
+        if is_fast && self.attach_clsact_to(programs, ifindex, hooks).is_ok() {
+            return Ok((vec![CLSACT], true));
         }
-        match self.attach_tcx(programs, ifindex, &[SENDS]) {
-            Ok(()) => Ok((OUT, false)),
+        match self.attach_tcx(programs, ifindex, hooks) {
+            Ok(()) => Ok((pins, false)),
             Err(error) if is_unsupported(&error) => {
-                self.attach_clsact_to(programs, ifindex, &sends)?;
-                Ok((CLSACT, false))
+                self.attach_clsact_to(programs, ifindex, hooks)?;
+                Ok((vec![CLSACT], false))
             }
-            Err(error) => Err(Error::kernel(format!("attaching TCX egress to {ifindex}"), error)),
+            Err(error) => {
+                Err(Error::kernel(format!("attaching TCX beside XDP to {ifindex}"), error))
+            }
         }
     }
 
     fn attach_clsact(&mut self, programs: &Programs, ifindex: u32) -> Result<(), Error> {
-        self.attach_clsact_to(programs, ifindex, &[clsact::Side::Receives, clsact::Side::Sends])
+        self.attach_clsact_to(programs, ifindex, &[RECEIVES, SENDS])
     }
 
     fn attach_clsact_to(
         &mut self,
         programs: &Programs,
         ifindex: u32,
-        sides: &[clsact::Side],
+        hooks: &[TcxHook],
     ) -> Result<(), Error> {
         let mut attach = || {
             for (kind, attach, _) in [RECEIVES, SENDS] {
@@ -181,12 +201,12 @@ impl BpfLinks {
             if clsact::ensure_qdisc(ifindex)? {
                 self.qdiscs.insert(ifindex);
             }
-            for side in sides {
-                let program = match side {
-                    clsact::Side::Receives => programs.tc_in()?,
-                    clsact::Side::Sends => programs.tc_out()?,
+            for (_, attach, program) in hooks {
+                let side = match attach {
+                    AttachType::TcxEgress => clsact::Side::Sends,
+                    _ => clsact::Side::Receives,
                 };
-                clsact::replace_filter(ifindex, *side, program)?;
+                clsact::replace_filter(ifindex, side, program(programs)?)?;
             }
             Ok(())
         };
@@ -204,8 +224,11 @@ impl BpfLinks {
     /// Changes an attached interface to `programs`, hook by hook.
     pub fn update(&mut self, programs: &Programs, ifindex: u32) -> Result<(), Error> {
         let failed = |error| Error::kernel(format!("updating interface {ifindex}"), error);
+        // Behind XDP, TC only looks at what that does not see.
+        let behind_xdp = self.pin(ifindex, XDP).exists();
+        let receives = if behind_xdp { LOOKS_BEHIND } else { RECEIVES };
         let kinds: [(_, ProgramGetter); 3] =
-            [(XDP, Programs::xdp), (IN, Programs::tc_in), (OUT, Programs::tc_out)];
+            [(XDP, Programs::xdp), (IN, receives.2), (OUT, Programs::tc_out)];
         for (kind, program) in kinds {
             match syscall::get_pinned(&self.pin(ifindex, kind)) {
                 Ok(link) if syscall::link_ifindex(link.as_fd()).map_err(failed)?.is_some() => {
@@ -217,9 +240,14 @@ impl BpfLinks {
             }
         }
         if self.pin(ifindex, CLSACT).exists() {
-            let receives = !self.pin(ifindex, XDP).exists();
-            let sides = [clsact::Side::Sends, clsact::Side::Receives];
-            self.attach_clsact_to(programs, ifindex, &sides[..1 + usize::from(receives)])?;
+            // A filter behind XDP is there or not, as the device needs it.
+            let looks_behind = behind_xdp
+                && device::name(ifindex).is_some_and(|name| device::needs_look_behind_xdp(&name));
+            let hooks: &[TcxHook] = match (behind_xdp, looks_behind) {
+                (true, false) => &[SENDS],
+                _ => &[SENDS, receives],
+            };
+            self.attach_clsact_to(programs, ifindex, hooks)?;
         }
         Ok(())
     }
@@ -257,10 +285,6 @@ impl BpfLinks {
                 remove(&self.dir, ifindex, kind)?;
             }
         }
-        if kept.contains(&CLSACT) && kept.contains(&XDP) {
-            clsact::remove_filter(ifindex, clsact::Side::Receives)
-                .map_err(|error| Error::kernel("removing a clsact filter", error))?;
-        }
         // Where a clsact qdisc is, others cannot add an "ingress" one. Those of theirs stay.
         if !kept.contains(&CLSACT) && self.qdiscs.remove(&ifindex) && !foreign::has_filters(ifindex)
         {
@@ -297,11 +321,16 @@ impl BpfLinks {
 /// Two agents on one interface would have to allow each packet both. Another one's program is known by
 /// its name; without the right to look at it, nothing is known.
 fn refuse_beside_another_agent(ifindex: u32, attach: AttachType) -> io::Result<()> {
-    let ours = if attach == AttachType::TcxIngress { TC_IN } else { TC_OUT };
+    let ours: &[&str] = match attach {
+        AttachType::TcxIngress => &[TC_IN, TC_META],
+        _ => &[TC_OUT],
+    };
     for id in syscall::attached_programs(ifindex, attach).unwrap_or_default() {
-        if syscall::program_name(id).is_ok_and(|name| name == ours) {
+        if let Ok(name) = syscall::program_name(id)
+            && ours.contains(&name.as_str())
+        {
             return Err(io::Error::other(format!(
-                "another sg-agent, with a bpffs of its own, filters the interface (program {ours}, \
+                "another sg-agent, with a bpffs of its own, filters the interface (program {name}, \
                  id {id}): end it by `sg-agent detach` on its directories, or take the interface out \
                  of one's rules"
             )));

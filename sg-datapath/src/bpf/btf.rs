@@ -1,22 +1,92 @@
-//! What the kernel's types (BTF, Documentation/bpf/btf.rst) say of an XDP program's own context.
+//! What the kernel's types (BTF, Documentation/bpf/btf.rst) say of a program's own context, and how programs
+//! may read it.
 //!
 //! aya reads them, too, but tells nobody the place of a member.
 
 use memchr::memmem;
-use sg_common::kernel::{self, XDP_BUFF_FLAGS};
+use sg_common::kernel::{self, XDP_BUFF_FLAGS, access, skb};
 
 use super::syscall;
 
-/// Number of the kernel's function `bpf_cast_to_kern_ctx` (kernel/bpf/helpers.c; from 6.2 on), if the
-/// flags of a `struct xdp_buff` are where the programs look for them, and if they may: a kernel without
-/// its JIT takes no call of a function.
-pub fn cast_to_kern_ctx() -> Option<u32> {
-    let number = find(&std::fs::read("/sys/kernel/btf/vmlinux").ok()?)?;
-    // r0 = the context; r0 = its flags; r0 = XDP_PASS; exit
-    let flags = 0x61 | u64::from(XDP_BUFF_FLAGS) << 16;
-    let trial = [u64::from_le_bytes(kernel::cast(number)), flags, 0xb7 | 2 << 32, 0x95];
-    syscall::load_program(syscall::PROG_TYPE_XDP, &trial).ok()?;
-    Some(number)
+/// What programs are told of the kernel.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Kernel {
+    /// Number of its function `bpf_cast_to_kern_ctx` (kernel/bpf/helpers.c; from 6.2 on), if the flags of
+    /// a `struct xdp_buff` are where the programs look for them, and if they may: a kernel without its JIT
+    /// takes no call of a function.
+    pub cast: Option<u32>,
+    /// See [`skb`].
+    pub skb: [u32; skb::LEN],
+}
+
+impl Kernel {
+    pub fn ask() -> Self {
+        let Ok(btf) = std::fs::read("/sys/kernel/btf/vmlinux") else { return Self::default() };
+        let Some(types) = Types::read(&btf) else { return Self::default() };
+        let cast = types.cast().filter(|number| gives_xdp_flags(*number));
+        let mut skb = types.skb().unwrap_or_default();
+        skb[skb::ACCESS] = access_to(&skb, cast);
+        Self { cast, skb }
+    }
+}
+
+/// BPF_LDX of `size` into r1 from `offset` of r0; size as in the instruction.
+fn load(size: u64, offset: u32) -> u64 {
+    size | 1 << 8 | u64::from(offset) << 16
+}
+
+const BYTE: u64 = 0x71;
+const WORD: u64 = 0x61;
+const LONG: u64 = 0x79;
+const EXIT: u64 = 0x95;
+
+/// r0 = the context; r0 = its flags; r0 = XDP_PASS; exit
+fn gives_xdp_flags(cast: u32) -> bool {
+    let flags = WORD | u64::from(XDP_BUFF_FLAGS) << 16;
+    let trial = [u64::from_le_bytes(kernel::cast(cast)), flags, 0xb7 | 2 << 32, EXIT];
+    syscall::load_program(syscall::PROG_TYPE_XDP, &trial).is_ok()
+}
+
+/// The best way to these places that the kernel takes.
+fn access_to(skb: &[u32; skb::LEN], cast: Option<u32>) -> u32 {
+    if skb[skb::CSUM] == 0 {
+        return access::NONE;
+    }
+    let direct = cast.is_some_and(|cast| {
+        let trial = [
+            u64::from_le_bytes(kernel::cast(cast)),
+            load(BYTE, skb[skb::SUMMED]),
+            load(BYTE, skb[skb::ACTIVE]),
+            load(WORD, skb[skb::CSUM]),
+            load(LONG, skb[skb::HEAD]),
+            load(LONG, skb[skb::HEAD] + 8),
+            0xb7,
+            EXIT,
+        ];
+        let mut trial = trial.to_vec();
+        if skb[skb::ACTIVE] == 0 {
+            trial.remove(2);
+        }
+        syscall::load_program(syscall::PROG_TYPE_SCHED_CLS, &trial).is_ok()
+    });
+    // r3 = r1 + an offset; r1 = r10 - 8; r2 = 8; bpf_probe_read_kernel; r0 = 0; exit
+    let trial = [
+        0xbf | 3 << 8 | 1 << 12,
+        0x07 | 3 << 8 | u64::from(skb[skb::CSUM]) << 32,
+        0xbf | 1 << 8 | 10 << 12,
+        0x07 | 1 << 8 | 0xffff_fff8 << 32,
+        0xb7 | 2 << 8 | 8 << 32,
+        0x85 | 113 << 32,
+        0xb7,
+        EXIT,
+    ];
+    let probed = syscall::load_program(syscall::PROG_TYPE_SCHED_CLS, &trial).is_ok();
+    match (direct, probed) {
+        (true, true) => access::DIRECT,
+        (true, false) => access::DIRECT_ONLY,
+        (false, true) => access::PROBED,
+        (false, false) => access::NONE,
+    }
 }
 
 const MAGIC: u32 = 0xeb9f;
@@ -24,6 +94,7 @@ const MAGIC: u32 = 0xeb9f;
 /// Kinds, as in include/uapi/linux/btf.h.
 const STRUCT: u32 = 4;
 const UNION: u32 = 5;
+const ENUM: u32 = 6;
 const FUNC: u32 = 12;
 
 /// Bytes of a member of a structure: name, type, offset in bits.
@@ -37,25 +108,106 @@ struct Type<'b> {
     more: &'b [u8],
 }
 
-/// In `btf`, which has the kernel's byte order. `None` also where it is not understood.
-fn find(btf: &[u8]) -> Option<u32> {
-    if word(btf, 0)? & 0xffff != MAGIC {
-        return None;
+/// All types of a kernel; they count from 1, 0 is void.
+struct Types<'b> {
+    types: Vec<Type<'b>>,
+    strings: &'b [u8],
+}
+
+impl<'b> Types<'b> {
+    /// Of `btf`, which has the kernel's byte order. `None` where it is not understood.
+    fn read(btf: &'b [u8]) -> Option<Self> {
+        if word(btf, 0)? & 0xffff != MAGIC {
+            return None;
+        }
+        let (mut rest, strings) = (section(btf, 8)?, section(btf, 16)?);
+        let mut types = vec![Type { kind: 0, name: 0, more: &[] }];
+        while !rest.is_empty() {
+            types.push(next(&mut rest)?);
+        }
+        Some(Self { types, strings })
     }
-    let (mut rest, strings) = (section(btf, 8)?, section(btf, 16)?);
-    let name = |wanted: &str| {
+
+    /// Place of a name.
+    fn name(&self, wanted: &str) -> Option<u32> {
         let wanted = [b"\0", wanted.as_bytes(), b"\0"].concat();
-        Some(memmem::find(strings, &wanted)? as u32 + 1)
-    };
-    let (cast, buff, flags) = (name("bpf_cast_to_kern_ctx")?, name("xdp_buff")?, name("flags")?);
-    // Types count from 1; 0 is void.
-    let mut types = vec![Type { kind: 0, name: 0, more: &[] }];
-    while !rest.is_empty() {
-        types.push(next(&mut rest)?);
+        Some(memmem::find(self.strings, &wanted)? as u32 + 1)
     }
-    let number = |kind, name| types.iter().position(|one| (one.kind, one.name) == (kind, name));
-    let place = offset(&types, number(STRUCT, buff)?, flags, 1)?;
-    (place == XDP_BUFF_FLAGS * u8::BITS).then_some(number(FUNC, cast)? as u32)
+
+    fn number(&self, kind: u32, name: &str) -> Option<usize> {
+        let name = self.name(name)?;
+        self.types.iter().position(|one| (one.kind, one.name) == (kind, name))
+    }
+
+    /// Bits to a member of a structure.
+    fn bits(&self, structure: &str, member: &str) -> Option<u32> {
+        let number = self.number(STRUCT, structure)?;
+        offset(&self.types, number, self.name(member)?, 1)
+    }
+
+    /// Bytes to it.
+    fn bytes(&self, structure: &str, member: &str) -> Option<u32> {
+        self.bits(structure, member).filter(|bits| bits % 8 == 0).map(|bits| bits / 8)
+    }
+
+    /// The value with this name in an enumeration.
+    fn value(&self, enumeration: &str, name: &str) -> Option<u32> {
+        let name = self.name(name)?;
+        let values = &self.types[self.number(ENUM, enumeration)?].more;
+        values
+            .chunks_exact(8)
+            .find_map(|value| (word(value, 0)? == name).then(|| word(value, 4))?)
+    }
+
+    /// Number of [`kernel::CAST`] here.
+    fn cast(&self) -> Option<u32> {
+        let number = self.number(FUNC, "bpf_cast_to_kern_ctx")?;
+        (self.bytes("xdp_buff", "flags")? == XDP_BUFF_FLAGS).then_some(number as u32)
+    }
+
+    /// Where programs find what they read of a packet's `struct sk_buff`.
+    fn skb(&self) -> Option<[u32; skb::LEN]> {
+        let place = |member| self.bytes("sk_buff", member);
+        let mut skb = [0; skb::LEN];
+        let summed = self.bits("sk_buff", "ip_summed")?;
+        (skb[skb::SUMMED], skb[skb::SUMMED_SHIFT]) = (summed / 8, summed % 8);
+        skb[skb::CSUM] = place("csum_start")?;
+        skb[skb::HEAD] = place("head")?;
+        skb[skb::END] = place("end")?;
+        skb[skb::GSO_TYPE] = self.bytes("skb_shared_info", "gso_type")?;
+        skb[skb::INNER] = place("inner_transport_header")?;
+        let as_expected = place("csum_offset")? == skb[skb::CSUM] + 2
+            && place("data")? == skb[skb::HEAD] + 8
+            && place("inner_network_header")? == skb[skb::INNER] + 2
+            && place("inner_mac_header")? == skb[skb::INNER] + 4
+            && skb[skb::SUMMED_SHIFT] <= 6;
+        if !as_expected {
+            return None;
+        }
+        // A kernel without IPsec has none of these.
+        let _ = self.ipsec(&mut skb);
+        Some(skb)
+    }
+
+    fn ipsec(&self, skb: &mut [u32; skb::LEN]) -> Option<()> {
+        let active = self.bytes("sk_buff", "active_extensions")?;
+        let number = self.value("skb_ext_id", "SKB_EXT_SEC_PATH")?;
+        let extensions = self.bytes("sk_buff", "extensions")?;
+        let offsets = self.bytes("skb_ext", "offset")?;
+        let olen = self.bytes("sec_path", "olen")?;
+        let flags = self.bytes("sec_path", "ovec")? + self.bytes("xfrm_offload", "flags")?;
+        // One look of eight bytes has both.
+        if number > 7 || active.abs_diff(skb[skb::SUMMED]) > 7 {
+            return None;
+        }
+        skb[skb::EXTENSIONS] = extensions;
+        skb[skb::SEC_PATH] = offsets + number;
+        skb[skb::OLEN] = olen;
+        skb[skb::OFFLOAD_FLAGS] = flags;
+        skb[skb::ACTIVE_SHIFT] = number;
+        skb[skb::ACTIVE] = active;
+        Some(())
+    }
 }
 
 fn word(bytes: &[u8], at: usize) -> Option<u32> {
@@ -78,8 +230,8 @@ fn next<'b>(types: &mut &'b [u8]) -> Option<Type<'b>> {
         1 | 14 | 17 => 4,
         // ARRAY
         3 => 12,
-        // ENUM, FUNC_PROTO
-        6 | 13 => count * 8,
+        // FUNC_PROTO
+        ENUM | 13 => count * 8,
         // DATASEC, ENUM64
         STRUCT | UNION | 15 | 19 => count * MEMBER,
         // PTR, FWD, TYPEDEF, VOLATILE, CONST, RESTRICT, FUNC, FLOAT, TYPE_TAG
@@ -101,7 +253,7 @@ fn offset(types: &[Type<'_>], number: usize, wanted: u32, depth: u32) -> Option<
         if name == wanted {
             return Some(at);
         }
-        let inner = (name == 0 && depth < 4).then_some(word(member, 4)? as usize)?;
+        let inner = (name == 0 && depth < 8).then_some(word(member, 4)? as usize)?;
         Some(at + offset(types, inner, wanted, depth + 1)?)
     })
 }
@@ -132,6 +284,10 @@ mod tests {
         btf(&types.concat(), strings)
     }
 
+    fn find(btf: &[u8]) -> Option<u32> {
+        Types::read(btf)?.cast()
+    }
+
     #[test]
     fn a_function_counts_where_flags_are_in_their_place() {
         assert_eq!(find(&kernel(4)), Some(5));
@@ -149,6 +305,18 @@ mod tests {
     fn this_kernel_has_it() {
         let known = std::fs::read_to_string("/proc/kallsyms").expect("proc is mounted");
         let is_there = known.lines().any(|line| line.ends_with(" bpf_cast_to_kern_ctx"));
-        assert_eq!(cast_to_kern_ctx().is_some(), is_there);
+        let kernel = Kernel::ask();
+        assert_eq!(kernel.cast.is_some(), is_there);
+        let way = if is_there { access::DIRECT } else { access::PROBED };
+        assert_eq!(kernel.skb[skb::ACCESS], way, "{kernel:?}");
+    }
+
+    /// `next` and `prev` are first, and what is looked for lies behind the 48 bytes of `cb`.
+    #[test]
+    fn this_kernel_has_the_members() {
+        let btf = std::fs::read("/sys/kernel/btf/vmlinux").expect("types");
+        let found = Types::read(&btf).and_then(|types| types.skb()).expect("as expected");
+        let members = [skb::SUMMED, skb::CSUM, skb::HEAD, skb::END, skb::INNER];
+        assert!(members.iter().all(|member| (88..256).contains(&found[*member])), "{found:?}");
     }
 }

@@ -18,10 +18,10 @@ use sg_common::{
     counter::CounterRow,
     event::{Event, Head, events_size, heads_size},
     flow::{Addresses4, Addresses6, Bucket, buckets_in, marks_size},
-    kernel,
+    kernel::{self, access, skb},
 };
 
-use super::{btf, retry};
+use super::{btf::Kernel, retry};
 use crate::{
     advice,
     attach::hook::Receiver,
@@ -34,6 +34,7 @@ static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("SG_BPF_OBJECT"));
 
 /// Names of the TC programs.
 pub const TC_IN: &str = "sg_tc_in";
+pub const TC_META: &str = "sg_tc_meta";
 pub const TC_OUT: &str = "sg_tc_out";
 
 /// Bytes of an instruction (struct bpf_insn).
@@ -62,15 +63,14 @@ struct Loaded {
 #[derive(Debug)]
 pub struct Loader {
     loader: EbpfLoader<'static>,
-    /// Number of [`kernel::CAST`] here.
-    cast: Option<u32>,
+    kernel: Kernel,
 }
 
 impl Loader {
     pub fn get_ready() -> Self {
         // What the kernel can do is asked once, and here.
         let _ = aya::features();
-        Self { loader: EbpfLoader::new(), cast: btf::cast_to_kern_ctx() }
+        Self { loader: EbpfLoader::new(), kernel: Kernel::ask() }
     }
 
     /// Gets one ready while `action` runs.
@@ -91,8 +91,10 @@ pub struct Programs(Arc<LazyPrograms>);
 struct LazyPrograms {
     xdp: LazyProgram,
     tc_in: LazyProgram,
+    tc_meta: LazyProgram,
     tc_out: LazyProgram,
     probe: LazyProgram,
+    shows_metadata: bool,
 }
 
 /// A program, loaded when first wanted. Then nothing is kept of aya's object; a descriptor keeps the
@@ -139,11 +141,12 @@ impl Programs {
     /// Reads the object, and has its programs use `maps`.
     fn prepare(loader: Loader, maps: &Maps, tick_shift: u32) -> io::Result<Self> {
         let constants = constants(maps, tick_shift);
-        let Loader { mut loader, cast } = loader;
+        let Loader { mut loader, kernel } = loader;
+        loader.override_global("SKB", &kernel.skb[..], true);
         for (name, value) in &constants {
             loader.override_global(name, value, true);
         }
-        let object = with_cast(OBJECT, cast);
+        let object = with_cast(OBJECT, kernel.cast);
         let mut program = |name| {
             let object = loader.load(&object);
             let object =
@@ -153,7 +156,9 @@ impl Programs {
         };
         let (xdp, tc_in) = (program("sg_xdp")?, program(TC_IN)?);
         let (tc_out, probe) = (program(TC_OUT)?, program("sg_probe")?);
-        Ok(Self(Arc::new(LazyPrograms { xdp, tc_in, tc_out, probe })))
+        let tc_meta = program(TC_META)?;
+        let shows_metadata = kernel.skb[skb::ACCESS] != access::NONE;
+        Ok(Self(Arc::new(LazyPrograms { xdp, tc_in, tc_meta, tc_out, probe, shows_metadata })))
     }
 
     /// Loads programs one after the other in a thread, then calls `loaded`. Without a thread, they are
@@ -181,6 +186,16 @@ impl Programs {
         self.0.tc_in.fd()
     }
 
+    pub fn tc_meta(&self) -> io::Result<BorrowedFd<'_>> {
+        self.0.tc_meta.fd()
+    }
+
+    /// The same without loading it: few interfaces need it.
+    pub fn tc_meta_if_loaded(&self) -> Option<BorrowedFd<'_>> {
+        let loaded = self.0.tc_meta.loaded.get()?.as_ref();
+        loaded.ok().map(|loaded| loaded.fd.as_fd())
+    }
+
     pub fn tc_out(&self) -> io::Result<BorrowedFd<'_>> {
         self.0.tc_out.fd()
     }
@@ -189,19 +204,25 @@ impl Programs {
         self.0.probe.fd()
     }
 
-    /// Returns when all are loaded.
+    /// Whether TC programs see what lies beside a packet's bytes.
+    pub fn show_metadata(&self) -> bool {
+        self.0.shows_metadata
+    }
+
+    /// Returns when those are loaded that most interfaces need.
     ///
     /// # Errors
     /// One cannot be.
     pub fn settle(&self) -> io::Result<()> {
-        self.costs().map(drop)
+        let LazyPrograms { xdp, tc_in, tc_out, probe, .. } = &*self.0;
+        [xdp, tc_in, tc_out, probe].into_iter().try_for_each(|program| program.get().map(drop))
     }
 
     /// Of all programs; waits for them.
-    pub fn costs(&self) -> io::Result<[LoadCost; 4]> {
-        let LazyPrograms { xdp, tc_in, tc_out, probe } = &*self.0;
+    pub fn costs(&self) -> io::Result<[LoadCost; 5]> {
+        let LazyPrograms { xdp, tc_in, tc_meta, tc_out, probe, .. } = &*self.0;
         let cost = |program: &LazyProgram| program.get().map(|loaded| loaded.cost);
-        Ok([cost(xdp)?, cost(tc_in)?, cost(tc_out)?, cost(probe)?])
+        Ok([cost(xdp)?, cost(tc_in)?, cost(tc_meta)?, cost(tc_out)?, cost(probe)?])
     }
 }
 
