@@ -3,6 +3,7 @@
 use std::{
     io::{self, ErrorKind, Read as _},
     mem::MaybeUninit,
+    os::fd::AsRawFd as _,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -15,7 +16,11 @@ use std::{
 use nix::net::if_::if_nametoindex;
 use socket2::{Domain, SockAddr, Socket, Type};
 
+use super::vnet::Header;
 use crate::NetNs;
+
+/// include/uapi/linux/if_packet.h
+const PACKET_VNET_HDR: i32 = 15;
 
 /// An interface to send frames from.
 #[derive(Debug)]
@@ -31,6 +36,36 @@ impl Link {
             Ok(socket)
         };
         Self(namespace.run(opened).unwrap_or_else(|error| panic!("{interface}: {error}")))
+    }
+
+    /// Frames have a virtio-net header before them; see [`Self::send_with`].
+    #[track_caller]
+    pub fn open_with_headers(namespace: &NetNs, interface: &str) -> Self {
+        let Self(socket) = Self::open(namespace, interface);
+        let on = 1i32;
+        // SAFETY: an int, as packet(7) wants one.
+        let set = unsafe {
+            libc::setsockopt(
+                socket.as_raw_fd(),
+                libc::SOL_PACKET,
+                PACKET_VNET_HDR,
+                (&raw const on).cast(),
+                size_of::<i32>() as libc::socklen_t,
+            )
+        };
+        assert_eq!(set, 0, "{}", io::Error::last_os_error());
+        Self(socket)
+    }
+
+    /// Sends a frame of which the header says more.
+    ///
+    /// # Errors
+    /// The kernel takes no such header.
+    pub fn send_with(&self, header: Header, frame: &[u8]) -> io::Result<()> {
+        match self.0.send(&[&header.bytes(), frame].concat()) {
+            Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => Ok(()),
+            sent => sent.map(drop),
+        }
     }
 
     #[track_caller]

@@ -11,6 +11,7 @@ pub mod link;
 pub mod raw;
 pub mod tcp;
 pub mod udp;
+pub mod vnet;
 
 use std::{io, time::Duration};
 
