@@ -7,7 +7,7 @@ use core::{arch::asm, ffi::c_void, mem::MaybeUninit};
 
 use aya_ebpf::{
     EbpfContext,
-    helpers::{bpf_skb_load_bytes, bpf_xdp_get_buff_len, bpf_xdp_load_bytes},
+    helpers::{bpf_skb_load_bytes, bpf_skb_pull_data, bpf_xdp_get_buff_len, bpf_xdp_load_bytes},
     programs::{TcContext, XdpContext},
 };
 use sg_common::kernel::{CAST, HAS_FRAGS, XDP_BUFF_FLAGS};
@@ -20,6 +20,12 @@ use crate::{
 /// Furthest start of a header that is read in place; what lies beyond is copied out. Eight
 /// extension headers of full length end before it.
 const MAX_OFFSET: u32 = 0x7fff;
+
+/// Bytes of a frame in which headers lie, but for long chains of extension headers.
+///
+/// Pages behind the linear part may be its sender's memory, too (PACKET_TX_RING, vhost-net's zero copy), who
+/// can write there after the verdict. The kernel copies headers into the linear part as well, but later.
+const HEADERS: u32 = 512;
 
 /// Room for a header that is not in the linear part.
 pub(crate) struct Scratch(MaybeUninit<[u64; 5]>);
@@ -95,6 +101,9 @@ pub(crate) trait Frame {
     /// Holds what segmentation will do against the headers; 0, or the number of the reason to drop. See
     /// [`metadata::sg_segments`].
     fn segments(&self, kind: u32, transport: u32) -> u32;
+    /// Has headers that do not lie in the linear part copied there, where the sender cannot change them any
+    /// more. Views of the frame end with it.
+    fn settle(&self);
     /// Whether the kernel takes an Ethernet frame for something else than its type says.
     fn is_mistaken(&self) -> bool;
     /// Whether it was judged on this interface before, in an IPsec tunnel.
@@ -236,6 +245,10 @@ impl Frame for XdpFrame {
         0
     }
 
+    /// Its buffers are the kernel's or the driver's.
+    #[inline(always)]
+    fn settle(&self) {}
+
     #[inline(always)]
     fn is_mistaken(&self) -> bool {
         false
@@ -350,8 +363,24 @@ impl Frame for SkbFrame {
     }
 
     #[inline(always)]
+    fn settle(&self) {
+        let linear = self.end().wrapping_sub(self.start()) as u32;
+        if linear < HEADERS && linear < self.len() {
+            let length = if self.len() < HEADERS { self.len() } else { HEADERS };
+            // SAFETY: the context is the program's own. Without memory for it the headers are read where
+            // they are.
+            let _ = unsafe { bpf_skb_pull_data(self.0.skb.skb, length) };
+        }
+    }
+
+    #[inline(always)]
     fn is_mistaken(&self) -> bool {
-        self.linear::<14>(0).is_none_or(|ethernet| ethernet.half(12) != self.protocol())
+        let Some(ethernet) = self.linear::<14>(0) else { return true };
+        match ethernet.half(12) {
+            // A length (IEEE 802.3): the kernel then looks into the payload.
+            0..0x600 => matches!(self.protocol(), 0x0800 | 0x86dd),
+            ethertype => ethertype != self.protocol(),
+        }
     }
 
     #[inline(always)]

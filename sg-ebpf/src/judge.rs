@@ -315,6 +315,7 @@ pub(crate) fn reason(number: u32) -> Reason {
 /// Where the IP header is, with its family; or the number of the reason for a frame without one.
 #[inline(never)]
 fn link<F: Frame>(facts: &Facts, frame: &F) -> u32 {
+    frame.settle();
     let context = facts.open();
     match Link::read(frame, context.interface) {
         Err(reason) => reason as u32,

@@ -84,12 +84,26 @@ impl<N: Steps + Header> Packet<N> {
     #[inline(always)]
     fn read<F: Frame>(&mut self, frame: &F, notes: &Notes) -> u32 {
         match self.read_straight(frame, notes) {
-            Some(Ok(())) => 0,
+            Some(Ok(())) => {
+                if self.ip.chain.protocol == N::ICMP {
+                    // More of it is read later.
+                    frame.settle();
+                }
+                0
+            }
             Some(Err(reason)) => reason as u32,
-            None => match ip::parse::<N, F>(frame, notes, &mut self.ip) {
-                0 => transport::parse::<N, F>(frame, &self.ip, &mut self.transport),
-                refused => refused,
-            },
+            None => {
+                frame.settle();
+                self.read_copied(frame, notes)
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn read_copied<F: Frame>(&mut self, frame: &F, notes: &Notes) -> u32 {
+        match ip::parse::<N, F>(frame, notes, &mut self.ip) {
+            0 => transport::parse::<N, F>(frame, &self.ip, &mut self.transport),
+            refused => refused,
         }
     }
 

@@ -239,6 +239,9 @@ fn no_fragment_becomes_a_datagram() {
     }
 }
 
+/// What a datagram is to be cut into, its length, and the lengths that arrive.
+type Case<'a> = (Option<(u8, u16, u16)>, usize, &'a [usize]);
+
 /// Honest packets arrive, finished by the kernel: one by one, in segments of datagrams, in fragments.
 #[test]
 fn a_guest_with_offloads_is_served() {
@@ -247,7 +250,7 @@ fn a_guest_with_offloads_is_served() {
         site.apply(GROUP);
         let open = site.listens(53);
         let own = Some((TRANSPORT4, 6));
-        let cases: [(Option<(u8, u16, u16)>, usize, &[usize]); 3] = [
+        let cases: [Case<'_>; 3] = [
             (None, 100, &[100]),
             (Some((USO, 42, 1000)), 2500, &[1000, 1000, 500]),
             (Some((UFO, 42, 1000)), 2500, &[2500]),
