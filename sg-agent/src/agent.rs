@@ -10,7 +10,7 @@ use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     sync::oneshot,
 };
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use crate::{
     allocator, clock,
@@ -47,8 +47,8 @@ pub fn run(
     let _runtime_lock = lock::acquire(&config.runtime_dir)?;
     let _state_lock = lock::acquire(&config.state_dir)?;
     // The state first: without it nothing in the kernel is touched.
-    let store = Store::open(&config.state_dir)?;
-    let (loader, stored) = Loader::beside(|| Stored::load(&store));
+    let mut store = Store::open(&config.state_dir)?;
+    let (loader, stored) = Loader::beside(|| load(&mut store));
     let stored = stored?;
     let runtime = runtime()?;
     let _entered = runtime.enter();
@@ -117,6 +117,16 @@ pub fn run(
     server::unbind(&config.runtime_dir);
     info!("ended; programs that are attached go on filtering");
     why
+}
+
+/// Only a state that this version takes is written again.
+fn load(store: &mut Store) -> anyhow::Result<Stored> {
+    let stored = Stored::load(store)?;
+    // A full or read-only disk is no reason to filter nothing.
+    if let Err(error) = store.prepare() {
+        error!(%error, "rules cannot be changed until the state directory can be written to");
+    }
+    Ok(stored)
 }
 
 /// `sg-agent mount`: for a service whose own mounts would end with it, and what is pinned there, too.

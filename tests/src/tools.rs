@@ -1,13 +1,22 @@
 //! Programs that are not ours, from `target/tools`.
 
 use std::{
-    env,
+    env, fs,
+    io::{BufRead as _, BufReader},
     os::unix::process::CommandExt as _,
     path::PathBuf,
-    process::{Child, Command, Stdio},
+    process::{Child, ChildStderr, Command, Stdio},
 };
 
-use nix::sys::{prctl, signal::Signal};
+use nix::{
+    sys::{
+        prctl,
+        signal::{Signal, kill},
+    },
+    unistd::Pid,
+};
+
+use crate::{Agent, sandbox};
 
 /// Path of a tool that `cargo xtask setup --ci` and `cargo xtask test` see to.
 #[track_caller]
@@ -43,5 +52,43 @@ impl Drop for Running {
         // It may have ended by itself.
         let _ = self.0.kill();
         let _ = self.0.wait();
+    }
+}
+
+/// strace(1) on a running agent, which goes on when this ends.
+#[derive(Debug)]
+pub struct Strace {
+    child: Child,
+    log: PathBuf,
+    /// It ends when nobody reads what it says of new threads.
+    _messages: BufReader<ChildStderr>,
+}
+
+impl Strace {
+    /// With options that say which calls it shows or changes.
+    #[track_caller]
+    pub fn attach(agent: &Agent, arguments: &[&str]) -> Self {
+        let log = sandbox::directory("strace").join("log");
+        let mut child = Command::new("strace")
+            .args(["-f", "-p", &agent.pid().to_string(), "-o"])
+            .arg(&log)
+            .args(arguments)
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("strace; run `cargo xtask setup --ci`");
+        let mut line = String::new();
+        let mut messages = BufReader::new(child.stderr.take().expect("a pipe"));
+        messages.read_line(&mut line).expect("a line");
+        assert!(line.contains("attached"), "{line}");
+        Self { child, log, _messages: messages }
+    }
+
+    /// Lets go of the agent; what it has seen.
+    #[track_caller]
+    pub fn end(mut self) -> String {
+        let pid = Pid::from_raw(self.child.id().cast_signed());
+        kill(pid, Signal::SIGINT).expect("a signal");
+        self.child.wait().expect("our child");
+        fs::read_to_string(&self.log).expect("a log")
     }
 }

@@ -11,6 +11,7 @@ use sg_tests::{
     Agent, Datapath, NetNs, Role, V4, World,
     agent::ran_within,
     probe::{PATIENCE, tcp},
+    tools::Strace,
 };
 
 const WEB: &str = r#"
@@ -116,7 +117,8 @@ fn disk_full() {
     let first = agent.ctl().apply(WEB, &[]).revision;
     let filler = state.join("filler");
     fs::write(&filler, vec![0; 1 << 20]).unwrap_err();
-    let other = WEB.replace("80", "81");
+    // More than fits into the pages that the journal has.
+    let other = WEB.replace("80", "81") + &"# not a word\n".repeat(1000);
     let refused = agent.ctl().try_apply(&other).expect(1);
     refused.says(&[state.to_str().expect("ASCII"), "No space left", "make room"]);
     assert_eq!(agent.ctl().status().revision, first);
@@ -127,6 +129,80 @@ fn disk_full() {
     fs::remove_file(&filler).expect("a file");
     agent.ctl().apply(&other, &[]);
     assert!(agent.ctl().run(&["export"]).expect(0).stdout.contains("81"));
+}
+
+/// Where the journal has room of its own, a change needs none, nor does a restart.
+#[test]
+fn disk_full_but_for_the_journal() {
+    let namespace = NetNs::new("full");
+    let mut agent = Agent::stopped(&namespace, &[]);
+    let state = agent.state_dir();
+    fs::create_dir(&state).expect("a directory");
+    mount_tmpfs(&state, "size=4m");
+    agent.restart();
+    agent.ctl().apply(WEB, &[]);
+    let filler = state.join("filler");
+    fs::write(&filler, vec![0; 4 << 20]).unwrap_err();
+    let other = agent.ctl().apply(&WEB.replace("80", "81"), &[]).revision;
+    agent.kill();
+    agent.restart();
+    assert_eq!(agent.ctl().status().revision, other);
+    assert!(agent.log().contains("rules cannot be changed until"), "{}", agent.log());
+    agent.ctl().try_apply(WEB).expect(1).says(&["No space left", "make room"]);
+    fs::remove_file(&filler).expect("a file");
+    agent.ctl().apply(WEB, &[]);
+    assert!(agent.terminate().success());
+    agent.restart();
+    assert!(agent.ctl().run(&["export"]).expect(0).stdout.contains("ports = 80"));
+}
+
+/// An apply waits for the disk once. Whole files are another thread's.
+#[test]
+fn one_fdatasync_for_a_change() {
+    let world = World::new(Role::Host, Datapath::Tc);
+    world.apply(&["web"], WEB);
+    let calls = "trace=fsync,fdatasync,sync_file_range,sync,syncfs,pwrite64,rename,unlink";
+    let strace = Strace::attach(&world.agent, &["-e", calls]);
+    for port in 1..=5 {
+        world.apply(&["web"], &WEB.replace("80", &format!("{port}")));
+    }
+    let log = strace.end();
+    let owner = format!("{} ", world.agent.pid());
+    let owner = log.lines().filter_map(|line| line.strip_prefix(&owner)).map(str::trim_start);
+    let calls = owner.filter_map(|line| line.split_once('(')).map(|(call, _)| call);
+    assert_eq!(calls.collect::<Vec<_>>(), ["pwrite64", "fdatasync"].repeat(5), "{log}");
+}
+
+/// The disk fails at each of the two calls that a change takes: the change is refused, the rules before are
+/// in force, also after a restart, and the next change works.
+#[test]
+fn disk_fails() {
+    for call in ["pwrite64", "fdatasync"] {
+        let mut world = World::new(Role::Host, Datapath::Tc);
+        let _servers = [80, 81].map(|port| tcp::serve(&world.instance, V4.instance_port(port)));
+        let only = |world: &World, open, closed| {
+            tcp::passes(&world.remote, V4.remote, V4.instance_port(open));
+            tcp::is_dropped(&world.remote, V4.remote, V4.instance_port(closed));
+        };
+        world.apply(&["web"], WEB);
+        let inject = format!("inject={call}:error=EIO:when=1");
+        let strace =
+            Strace::attach(&world.agent, &["-e", "trace=pwrite64,fdatasync", "-e", &inject]);
+        let other = world.rules(&["web"], &WEB.replace("80", "81"));
+        let refused = world.ctl().try_apply(&other).expect(1);
+        let log = strace.end();
+        assert!(log.contains("(INJECTED)"), "{log}");
+        refused.says(&[world.agent.state_dir().to_str().expect("ASCII"), "Input/output error"]);
+        only(&world, 80, 81);
+        world.agent.kill();
+        world.agent.restart();
+        only(&world, 80, 81);
+        world.ctl().apply(&other, &[]);
+        only(&world, 81, 80);
+        world.agent.kill();
+        world.agent.restart();
+        only(&world, 81, 80);
+    }
 }
 
 /// A read-only disk, as after an error of it: the rules hold, over a reboot, too, and cannot be changed.
@@ -169,13 +245,13 @@ fn newer_state() {
     world.agent.kill();
     let ledger = world.agent.state_dir().join("state.json");
     let text = fs::read_to_string(&ledger).expect("a ledger");
-    assert!(text.contains("\"format\": 1"), "{text}");
-    fs::write(&ledger, text.replace("\"format\": 1", "\"format\": 2, \"new\": true"))
+    assert!(text.contains("\"format\": 2"), "{text}");
+    fs::write(&ledger, text.replace("\"format\": 2", "\"format\": 3, \"new\": true"))
         .expect("a file");
     let ran = world.agent.run_another().expect(1);
     ran.says(&[
         ledger.to_str().expect("ASCII"),
-        "newer sg-agent (format 2",
+        "newer sg-agent (format 3",
         "install that version",
     ]);
     let _server = tcp::serve(&world.instance, V4.instance_port(81));

@@ -13,11 +13,13 @@ use sg_tests::{
     agent::{public_binary, ran_within},
     ctl,
     document::{Row, row, rows},
+    eventually,
     probe::{
         Outcome, PATIENCE, bulk,
         craft::{self, Path as Way, UDP},
         tcp, udp,
     },
+    tools::Strace,
     topology::{mac, number},
 };
 
@@ -441,10 +443,31 @@ rows! {
         agent.restart();
         agent.ctl().apply(WEB, &[]);
         fs::write(state.join("filler"), vec![0; 1 << 20]).unwrap_err();
-        row.is_quoted(SEEN, &agent.ctl().try_apply(SSH).expect(1).stderr);
+        // More than fits into the pages that the journal has.
+        let long = SSH.to_owned() + &"# not a word\n".repeat(1000);
+        row.is_quoted(SEEN, &agent.ctl().try_apply(&long).expect(1).stderr);
         assert!(agent.ctl().run(&["export"]).expect(0).stdout.contains("ports = 80"));
         fs::remove_file(state.join("filler")).expect("a file");
         agent.ctl().apply(SSH, &[]);
+    }
+
+    "`a restart may bring the change back`"
+    fn disk_broken(row) {
+        let mut world = host();
+        let _server = tcp::serve(&world.instance, V4.instance_port(80));
+        world.apply(&["web"], WEB);
+        let inject = "inject=fdatasync:error=EIO";
+        let strace = Strace::attach(&world.agent, &["-e", "trace=fdatasync", "-e", inject]);
+        let other = world.rules(&["web"], SSH);
+        row.is_quoted(SEEN, &world.ctl().try_apply(&other).expect(1).stderr);
+        web_passes(&world);
+        strace.end();
+        // The agent says so when nothing is in doubt any more.
+        eventually("the doubt ends", || world.agent.log().contains("is void now"));
+        world.agent.kill();
+        world.agent.restart();
+        web_passes(&world);
+        world.ctl().apply(&other, &[]);
     }
 
     "`another sg-agent runs on`"
@@ -503,7 +526,7 @@ rows! {
         world.agent.kill();
         let ledger = world.agent.state_dir().join("state.json");
         let text = fs::read_to_string(&ledger).expect("a ledger");
-        fs::write(&ledger, text.replace("\"format\": 1", "\"format\": 2")).expect("a file");
+        fs::write(&ledger, text.replace("\"format\": 2", "\"format\": 3")).expect("a file");
         row.is_quoted(SEEN, &world.agent.run_another().expect(1).stderr);
     }
 

@@ -93,6 +93,8 @@ const TEST_STEPS: &[Step] = &[
     },
     // With python3, which the step before brings: what guides show is run.
     Step { what: "curl", missing: || !runs("curl", "--version"), install: || apt(&["curl"]) },
+    // Disks that fail.
+    Step { what: "strace", missing: || !runs("strace", "-V"), install: || apt(&["strace"]) },
     Step { what: "tmux", missing: || !runs("tmux", "-V"), install: || apt(&["tmux"]) },
 ];
 

@@ -1,7 +1,7 @@
 //! Apply, confirm, roll back: the ways from one revision to another.
 
 use std::{
-    sync::{Arc, Mutex},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -14,7 +14,7 @@ use crate::{
     clock::unix_now,
     kernel::Kernel,
     session::Located,
-    store::{NewRevision, Pending, Staged, Store},
+    store::{Change, Document, NewRevision, Pending},
 };
 
 /// Longest time that a change may wait for its confirmation, in seconds.
@@ -28,19 +28,19 @@ pub struct Proposal {
     pub source: Arc<Source>,
     /// The file's name, or `rollback to N`.
     pub origin: String,
-    /// On its way to the disk already; taken by the first attempt.
-    staged: Mutex<Option<Staged>>,
+    document: Document,
 }
 
 impl Proposal {
     pub fn new(source: Arc<Source>, origin: String) -> Self {
-        Self { source, origin, staged: Mutex::default() }
+        let document = Document::new(Arc::clone(source.text()));
+        Self { source, origin, document }
     }
 
-    /// With the file that is being written.
-    pub fn with_file(mut self, file: Option<Staged>) -> Self {
-        self.staged = Mutex::new(file);
-        self
+    pub(super) fn revision(&self) -> NewRevision<'_> {
+        let Self { source, origin, document } = self;
+        let (rules, groups) = (count_rules(source.state()), source.state().groups.len());
+        NewRevision { document, origin, rules, groups }
     }
 }
 
@@ -61,7 +61,6 @@ impl<D: Kernel> Owner<D> {
         if plan::is_same(self.rules(), proposal.source.state()) {
             return Ok(self.applied(false, since));
         }
-        let new = self.new_revision(proposal)?;
         let outstanding = confirm.map(|seconds| Outstanding {
             previous: self.target.active.clone(),
             deadline: self.ticks().after(seconds),
@@ -76,25 +75,10 @@ impl<D: Kernel> Owner<D> {
         let Proposal { source, origin, .. } = proposal;
         let active = Ruleset::new(self.store.next_revision(), Arc::clone(source));
         let revision = active.revision;
-        self.enforce(Target { active, outstanding }, Cause::Apply, |store| {
-            store.record(vec![new], pending.as_ref())
-        })?;
+        let change = Change::Record { revisions: vec![proposal.revision()], pending };
+        self.enforce(Target { active, outstanding }, Cause::Apply, Some(change))?;
         info!(revision, origin, "applied");
         Ok(self.applied(true, since))
-    }
-
-    /// A revision of a proposal, whose file is being written.
-    pub(super) fn new_revision<'a>(
-        &self,
-        proposal: &'a Proposal,
-    ) -> Result<NewRevision<'a>, Error> {
-        let Proposal { source, origin, staged } = proposal;
-        let file = match staged.lock().expect("nobody panics with it").take() {
-            Some(file) => file,
-            None => Staged::begin(&self.store.revisions(), Arc::clone(source.text()))?,
-        };
-        let (rules, groups) = (count_rules(source.state()), source.state().groups.len());
-        Ok(NewRevision { file, origin, rules, groups })
     }
 
     /// The change that waits stays.
@@ -104,7 +88,7 @@ impl<D: Kernel> Owner<D> {
             return Err(Error::Conflict("no change waits to be confirmed".to_owned()));
         }
         let target = Target { outstanding: None, ..self.target.clone() };
-        self.enforce(target, Cause::Confirm, Store::confirm)?;
+        self.enforce(target, Cause::Confirm, Some(Change::Confirm))?;
         info!(revision = self.target.active.revision, "confirmed");
         Ok(self.applied(false, since))
     }
@@ -163,7 +147,7 @@ impl<D: Kernel> Owner<D> {
     fn take_back(&mut self) -> Result<(), Error> {
         let Some(outstanding) = &self.target.outstanding else { return Ok(()) };
         let target = Target { active: outstanding.previous.clone(), outstanding: None };
-        self.enforce(target, Cause::Expiry, Store::roll_back)
+        self.enforce(target, Cause::Expiry, Some(Change::RollBack))
     }
 
     /// Tries again what could not be done, or what time has brought about.
@@ -174,11 +158,17 @@ impl<D: Kernel> Owner<D> {
         if self.unsettled {
             self.settle();
         }
+        if self.store.is_in_doubt() {
+            match self.store.end_doubt() {
+                Ok(()) => info!("the change that the disk failed to take is void now"),
+                Err(error) => error!(%error, "a change that failed may come back by a restart"),
+            }
+        }
     }
 
     /// How long the owner may sleep.
     pub(super) fn sleep(&self) -> Option<Duration> {
-        let retry = self.unsettled.then_some(RETRY);
+        let retry = (self.unsettled || self.store.is_in_doubt()).then_some(RETRY);
         let deadline = self.target.outstanding.as_ref().map(|outstanding| {
             let left = self.ticks().until(outstanding.deadline);
             // Past due: the rollback could not be recorded.
@@ -195,7 +185,7 @@ impl<D: Kernel> Owner<D> {
     }
 
     fn settle(&mut self) {
-        if let Err(error) = self.enforce(self.target.clone(), Cause::Links, |_| Ok(())) {
+        if let Err(error) = self.enforce(self.target.clone(), Cause::Links, None) {
             error!(%error, "cannot follow the interfaces");
             self.note_unfiltered(&error.to_string());
             self.unsettled = true;

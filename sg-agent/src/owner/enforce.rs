@@ -17,7 +17,7 @@ use super::{
 use crate::{
     datapath::{self, AttachMode, Attachment},
     kernel::Kernel,
-    store::{self, Ledger, Store},
+    store::{self, Change},
 };
 
 /// What something is enforced for.
@@ -56,14 +56,14 @@ struct Attempt {
 }
 
 impl<D: Kernel> Owner<D> {
-    /// Makes `target` so, durably where `commit` stores it. On error everything is as it was.
+    /// Makes `target` so, durably where there is a `change` to store. On error everything is as it was.
     pub(super) fn enforce(
         &mut self,
         target: Target,
         cause: Cause,
-        commit: impl FnOnce(&mut Store) -> Result<(), store::Error>,
+        change: Option<Change<'_>>,
     ) -> Result<(), Error> {
-        let done = self.put_in_force(target, cause, commit);
+        let done = self.put_in_force(target, cause, change);
         if done.is_err() {
             self.publishing.failures.inc();
         }
@@ -74,7 +74,7 @@ impl<D: Kernel> Owner<D> {
         &mut self,
         target: Target,
         cause: Cause,
-        commit: impl FnOnce(&mut Store) -> Result<(), store::Error>,
+        change: Option<Change<'_>>,
     ) -> Result<(), Error> {
         let began = Instant::now();
         self.release_in_time();
@@ -84,8 +84,10 @@ impl<D: Kernel> Owner<D> {
         }
         let live = situation.live(&self.view);
         let live_fallback = situation.live_fallback(&self.view);
-        let publishes =
-            cause != Cause::Links || live != self.live || live_fallback != self.live_fallback;
+        let publishes = cause != Cause::Links
+            || self.is_other_in_force
+            || live != self.live
+            || live_fallback != self.live_fallback;
         let mut images =
             if publishes { Some(self.compile(&target, &live, &live_fallback)?) } else { None };
         let newcomers = self.newcomers(&target, &situation, cause);
@@ -94,7 +96,7 @@ impl<D: Kernel> Owner<D> {
         if let Some(images) = &mut images {
             let cuts = target.active.is_cut();
             let seeded = self.seed(&newcomers, &images.active);
-            if let Err(error) = self.commit(commit, images, cuts) {
+            if let Err(error) = self.commit(change, images, cuts) {
                 if seeded > 0 {
                     self.forget(&newcomers);
                 }
@@ -104,6 +106,7 @@ impl<D: Kernel> Owner<D> {
                 return Err(error);
             }
             self.publishing.done(began);
+            self.is_other_in_force = false;
             self.image = ImageFigures::of(&images.active);
             self.target = target;
             self.live = live;
@@ -121,24 +124,50 @@ impl<D: Kernel> Owner<D> {
         Ok(())
     }
 
-    /// Stores, then flips; takes the first back if the second fails.
+    /// Writes the change to the journal, flips, and waits until the disk has it. The filter does not wait
+    /// for the disk, but the answer does. Where the disk fails, the rules before come back into force.
     ///
-    /// Compiling, attaching and storing take their time, and flows move on meanwhile by the rules
+    /// Compiling, attaching and writing take their time, and flows move on meanwhile by the rules
     /// before: rules that cut do so from the flip on. From the tick after now, in which the flip may
     /// come; to hold what was opened by these very rules against them once more changes nothing.
     fn commit(
         &mut self,
-        commit: impl FnOnce(&mut Store) -> Result<(), store::Error>,
+        change: Option<Change<'_>>,
         images: &mut Images,
         cuts: bool,
     ) -> Result<(), Error> {
-        let before = self.store.ledger().clone();
-        commit(&mut self.store)?;
+        let appended = change.map(|change| self.store.append(change)).transpose()?;
         if cuts {
             images.active.recheck_since(self.dataplane.now().wrapping_add(1));
         }
-        publish(&mut self.dataplane, images)
-            .map_err(|error| put_back(&mut self.store, before, error))
+        if let Err(error) = publish(&mut self.dataplane, images) {
+            if let Some(appended) = appended {
+                self.store.abandon(appended)?;
+            }
+            return Err(match error {
+                datapath::Error::TooLarge(what) => Error::Refused(what),
+                error => Error::Datapath(error),
+            });
+        }
+        let Some(appended) = appended else { return Ok(()) };
+        self.store.commit(appended).map_err(|error| self.flip_back(error))
+    }
+
+    /// Puts in force again what was, after the disk did not take the change.
+    fn flip_back(&mut self, error: store::Error) -> Error {
+        let images = self.compile(&self.target, &self.live, &self.live_fallback);
+        let flipped = images.and_then(|mut images| {
+            if self.target.active.is_cut() {
+                images.active.recheck_since(self.dataplane.now().wrapping_add(1));
+            }
+            publish(&mut self.dataplane, &images).map_err(Error::Datapath)
+        });
+        let Err(also) = flipped else { return error.into() };
+        self.is_other_in_force = true;
+        self.unsettled = true;
+        Error::Conflict(format!(
+            "{error}; the new rules are in force until the rules before can be put back: {also}"
+        ))
     }
 
     fn compile(
@@ -340,20 +369,5 @@ impl Ruleset {
     /// costs each of them one more look at the rules, and no source of change can be forgotten.
     pub(super) fn is_cut(&self) -> bool {
         self.rules.settings.on_revoke == OnRevoke::Cut
-    }
-}
-
-/// The kernel did not take what is stored already.
-fn put_back(store: &mut Store, before: Ledger, error: datapath::Error) -> Error {
-    if *store.ledger() != before
-        && let Err(also) = store.restore(before)
-    {
-        return Error::Conflict(format!(
-            "{error}; the rules before are in force, but after a restart the new ones will be: {also}"
-        ));
-    }
-    match error {
-        datapath::Error::TooLarge(what) => Error::Refused(what),
-        error => Error::Datapath(error),
     }
 }

@@ -64,6 +64,8 @@ pub struct FakeState {
     pub broken: BTreeSet<u32>,
     pub gone: BTreeSet<u32>,
     pub refuses_images: bool,
+    /// Images that it takes before it refuses them.
+    pub takes_images: Option<u32>,
     /// Ticks that attaching an interface takes.
     pub attaching_takes: Tick,
     pub flows: Vec<FlowEntry>,
@@ -113,6 +115,10 @@ impl FakeKernel {
     fn published(&self, what: String, published: Published) -> Result<(), datapath::Error> {
         let mut kernel = self.kernel.borrow_mut();
         kernel.diary.push(what);
+        if let Some(left) = kernel.takes_images {
+            kernel.takes_images = left.checked_sub(1);
+            kernel.refuses_images |= left == 0;
+        }
         if kernel.refuses_images {
             let source = io::ErrorKind::OutOfMemory.into();
             return Err(datapath::Error::Kernel { what: "publishing".to_owned(), source });
@@ -347,30 +353,44 @@ impl Owner<FakeKernel> {
 }
 
 /// An owner on a state directory of its own.
-#[derive(Debug)]
 pub struct Fixture {
     pub owner: Owner<FakeKernel>,
     pub directory: TempDir,
     pub boot_id: String,
     /// What it says when the next agent starts.
     pub wall_clock: u64,
+    open: Box<dyn Fn() -> Store>,
     kernel: Rc<RefCell<FakeState>>,
+}
+
+impl std::fmt::Debug for Fixture {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Fixture").field("owner", &self.owner).finish_non_exhaustive()
+    }
 }
 
 impl Fixture {
     pub fn new(view: View) -> Self {
         let directory = tempfile::tempdir().expect("a temporary directory");
+        let path = directory.path().to_owned();
+        Self::on(directory, move || Store::open(&path).expect("a whole state directory"), view)
+    }
+
+    /// On a store that `open` opens.
+    pub fn on(directory: TempDir, open: impl Fn() -> Store + 'static, view: View) -> Self {
         let kernel = Rc::new(RefCell::new(FakeState { now: 1000, ..FakeState::default() }));
         let (boot_id, wall_clock) = ("boot".to_owned(), clock::unix_now());
-        let owner = start(&directory, &kernel, &boot_id, wall_clock, view);
-        let mut fixture = Self { owner, directory, boot_id, wall_clock, kernel };
+        let owner = start(open(), &kernel, &boot_id, wall_clock, view);
+        let open = Box::new(open);
+        let mut fixture = Self { owner, directory, boot_id, wall_clock, open, kernel };
         assert_eq!(fixture.diary(), ["publish 0:"]);
         fixture
     }
 
-    /// A new agent on what the old one left.
+    /// A new agent on what the death of the old one left.
     pub fn restart(&mut self, view: View) {
-        self.owner = start(&self.directory, &self.kernel, &self.boot_id, self.wall_clock, view);
+        self.owner.store.die();
+        self.owner = start((self.open)(), &self.kernel, &self.boot_id, self.wall_clock, view);
     }
 
     pub fn kernel(&self) -> RefMut<'_, FakeState> {
@@ -406,7 +426,7 @@ impl Fixture {
 
     /// Current revision and highest number, as a restart would read them.
     pub fn stored(&self) -> (u64, u64) {
-        let store = Store::open(self.directory.path()).expect("a whole state directory");
+        let store = (self.open)();
         (store.ledger().current, store.ledger().last)
     }
 }
@@ -417,7 +437,7 @@ fn proposal(text: &str) -> Proposal {
 }
 
 fn start(
-    directory: &TempDir,
+    mut store: Store,
     kernel: &Rc<RefCell<FakeState>>,
     boot_id: &str,
     started_at: u64,
@@ -425,8 +445,8 @@ fn start(
 ) -> Owner<FakeKernel> {
     let inherited = kernel.borrow().inherited.clone();
     let fake = FakeKernel { kernel: kernel.clone(), inherited };
-    let store = Store::open(directory.path()).expect("a state directory");
     let stored = Stored::load(&store).expect("whole rules");
+    store.prepare().expect("a disk that can be written to");
     let options = Options {
         max_interfaces: 64,
         bpffs: "/nonexistent".into(),

@@ -100,7 +100,7 @@ impl<D: Kernel> Owner<D> {
                     held.pickup_until = until;
                 }
             }
-            self.enforce(self.target.clone(), Cause::Flush, |_| Ok(()))?;
+            self.enforce(self.target.clone(), Cause::Flush, None)?;
         }
         let flows = self.dataplane.flush(&mut |flow| filter.matches(flow));
         Ok(Flushed { flows })

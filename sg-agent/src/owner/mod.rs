@@ -2,7 +2,8 @@
 //! runs here, one after the other: [`mailbox::Mailbox`] brings them from other tasks.
 //!
 //! Every change, whatever its source, goes the same way ([`enforce`]): which interfaces are to be
-//! filtered -> compile -> store -> publish -> attach new ones -> detach old ones. What has no record
+//! filtered -> compile -> write to the journal -> publish -> wait for the disk -> attach new ones ->
+//! detach old ones. What has no record
 //! in the image in force passes, so detaching after the flip changes nothing for any packet: the
 //! flip alone does. New rules attach new interfaces before they are stored, so that one that cannot
 //! be had leaves everything as it was, and the flip starts to filter all of them at one instant.
@@ -46,7 +47,7 @@ use crate::{
     kernel::Kernel,
     links::View,
     log::names::Names,
-    store::{self, Store},
+    store::{self, Change, Store},
 };
 
 /// Why something was not done.
@@ -148,6 +149,8 @@ pub struct Owner<D> {
     live_fallback: Vec<LiveInterface>,
     /// Something is not as it should be and is tried again.
     unsettled: bool,
+    /// Rules are in force that were refused, because the ones before could not be put back.
+    is_other_in_force: bool,
     attach_limiter: AttachLimiter,
     used: Used,
     stopping: bool,
@@ -216,6 +219,7 @@ impl<D: Kernel> Owner<D> {
             live: Vec::new(),
             live_fallback: Vec::new(),
             unsettled: false,
+            is_other_in_force: false,
             attach_limiter: AttachLimiter::new(),
             used: Used::default(),
             stopping: false,
@@ -223,7 +227,7 @@ impl<D: Kernel> Owner<D> {
             publishing: Publishing::default(),
         };
         owner.take_over();
-        owner.enforce(target, enforce::Cause::Start, |_| Ok(()))?;
+        owner.enforce(target, enforce::Cause::Start, None)?;
         Ok(owner)
     }
 
@@ -274,11 +278,12 @@ fn resume(store: &mut Store, stored: Stored, ticks: Ticks, options: &Options) ->
             back_to = previous.revision,
             "the change was not confirmed in time and is rolled back"
         );
-        note(store.roll_back());
+        note(store.record(Change::RollBack));
         return Target { active: previous, outstanding: None };
     };
     if pending.boot_id != options.boot_id {
-        note(store.rearm(deadline, &options.boot_id));
+        let boot_id = options.boot_id.clone();
+        note(store.record(Change::Rearm { deadline, boot_id }));
     }
     let outstanding = Outstanding { previous, deadline, until: pending.until };
     Target { active: current, outstanding: Some(outstanding) }

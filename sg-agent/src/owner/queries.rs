@@ -1,6 +1,6 @@
 //! What is in force, as people and scripts want to see it.
 
-use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc};
 
 use sg_common::{
     Direction, Reason,
@@ -77,11 +77,6 @@ impl<D: Kernel> Owner<D> {
     /// The present rules file, by which the next one is read.
     pub fn source(&self) -> Arc<Source> {
         Arc::clone(&self.target.active.source)
-    }
-
-    /// Where the next one may be written to meanwhile.
-    pub fn revisions(&self) -> PathBuf {
-        self.store.revisions()
     }
 
     pub fn history(&self) -> Vec<Revision> {

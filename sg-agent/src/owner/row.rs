@@ -1,7 +1,6 @@
 //! Applies that came together. Each is a revision with an answer of its own. But where one differs from what
 //! is in force in rules alone, and another follows it already, it is recorded and passed over: what is in
-//! force is the last of a row. One by one, each takes four fsyncs, and the last of 50 would be in force after
-//! a third of a second.
+//! force is the last of a row, and the journal has one record of all. One by one, each waits for the disk.
 
 use std::{fmt, sync::Arc, time::Instant};
 
@@ -9,9 +8,9 @@ use sg_policy::{DesiredState, plan};
 use tracing::info;
 
 use super::{Error, Owner, Ruleset, Target, change::Proposal, enforce::Cause, lockout::Origin};
-use crate::{api::Applied, kernel::Kernel, session::Located};
+use crate::{api::Applied, kernel::Kernel, session::Located, store};
 
-/// As many take up one write of the ledger, which keeps more.
+/// As many take up one record of the journal. The ledger keeps more.
 const MOST: usize = 50;
 
 /// What somebody wants to be in force.
@@ -101,12 +100,12 @@ impl<D: Kernel> Owner<D> {
         }
         self.refuse_lock_out(&last.proposal.source, Origin::File, &last.sessions).ok()?;
         let first = self.store.next_revision();
-        let new = row.iter().map(|change| self.new_revision(&change.request.proposal));
-        let new = new.collect::<Result<Vec<_>, _>>().ok()?;
+        let revisions = row.iter().map(|change| change.request.proposal.revision()).collect();
         let revision = first + row.len() as u64 - 1;
         let active = Ruleset::new(revision, Arc::clone(&last.proposal.source));
         let target = Target { active, outstanding: None };
-        self.enforce(target, Cause::Apply, |store| store.record(new, None)).ok()?;
+        let change = store::Change::Record { revisions, pending: None };
+        self.enforce(target, Cause::Apply, Some(change)).ok()?;
         info!(revision, passed_over = row.len() - 1, "applied");
         let applied = (first..=revision).zip(row).map(|(own, change)| Applied {
             revision: own,

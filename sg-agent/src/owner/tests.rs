@@ -15,6 +15,7 @@ use crate::{
     api::{self, FlushRequest, Session},
     datapath::FlowEntry,
     session::Located,
+    store::simulated::{Fault, Plan, Simulated},
 };
 
 /// Rules that filter the interfaces named.
@@ -120,7 +121,7 @@ fn what_the_kernel_refuses_is_not_stored() {
     assert!(matches!(error, Error::Datapath(_)), "{error}");
     assert_eq!(host.diary(), ["attach 3 Auto", "publish 2: 3=1", "detach 3"]);
     // In force is what was, and the number is used up.
-    assert_eq!(host.stored(), (1, 2));
+    assert_eq!(host.stored(), (1, 1));
     host.kernel().refuses_images = false;
     assert_eq!(host.apply(&rules(&["tap1"])).unwrap().revision, 3);
 }
@@ -134,13 +135,137 @@ fn rules_that_do_not_fit_touch_nothing() {
     assert_eq!(host.stored(), (0, 0));
 }
 
+/// A host whose disk is a simulated one, with [`with_port`] 1 in force.
+fn host_on(disk: &Simulated) -> Fixture {
+    let (directory, on) = (tempfile::tempdir().unwrap(), disk.clone());
+    let mut host = Fixture::on(directory, move || Store::simulated(&on), view([link(2, "tap0")]));
+    host.apply(&with_port(1)).unwrap();
+    host.diary();
+    host
+}
+
+/// The current revision after a power cut and after the agent's death.
+fn after_a_restart(disk: &Simulated) -> [u64; 2] {
+    [disk.after_power_cut(), disk.after_death()]
+        .map(|disk| Store::simulated(&disk).ledger().current)
+}
+
+/// Issue 18, row 19.
 #[test]
-fn what_cannot_be_stored_is_not_in_force() {
-    let mut host = Fixture::new(view([link(2, "tap0")]));
-    std::fs::create_dir(host.directory.path().join(".state.json.new")).unwrap();
-    let error = host.apply(&rules(&["tap0"])).unwrap_err();
+fn a_change_that_the_disk_refuses_is_not_in_force_nor_is_it_after_a_restart() {
+    for fault in [Fault::Eio, Fault::Enospc] {
+        for at in 0.. {
+            let disk = Simulated::new(at + 1);
+            let mut host = host_on(&disk);
+            disk.plan(Some(Plan { fault, at, times: 1 }));
+            let applied = host.apply(&with_port(2));
+            let operations = disk.operations();
+            disk.plan(None);
+            let published: &[&str] = match (at, fault) {
+                // The record is not written: the filter stays as it is.
+                (0, _) => &[],
+                // The disk does not take it: the filter had not waited for that.
+                (1, Fault::Eio) => &["publish 2: 2=0", "publish 1: 2=0"],
+                _ => &["publish 2: 2=0"],
+            };
+            assert_eq!(host.diary(), published);
+            let current = if published.len() == 1 { 2 } else { 1 };
+            match applied {
+                Ok(applied) => assert_eq!(applied.revision, current),
+                Err(error) => assert!(matches!(error, Error::Store(_)) && current == 1, "{error}"),
+            }
+            assert_eq!(after_a_restart(&disk), [current; 2]);
+            let next = host.apply(&with_port(3)).unwrap().revision;
+            // A number that was in force for a moment is not used again.
+            assert_eq!(next, if published.is_empty() { 2 } else { 3 });
+            assert_eq!(after_a_restart(&disk), [next; 2]);
+            if at >= operations {
+                // One write and one fdatasync.
+                assert_eq!(operations, 2);
+                break;
+            }
+        }
+    }
+}
+
+/// Nor if no segment can be begun after it: then the record is erased.
+#[test]
+fn a_second_fault_leaves_no_doubt_where_the_disk_takes_something() {
+    let disk = Simulated::new(1);
+    let mut host = host_on(&disk);
+    disk.plan(Some(Plan { fault: Fault::Eio, at: 1, times: 2 }));
+    let error = host.apply(&with_port(2)).unwrap_err().to_string();
+    assert!(!error.contains("restart"), "{error}");
+    assert_eq!(after_a_restart(&disk), [1; 2]);
+    host.apply(&with_port(3)).unwrap();
+    assert_eq!(after_a_restart(&disk), [3; 2]);
+}
+
+/// Confirmations and rollbacks, too.
+#[test]
+fn the_deadline_holds_where_the_disk_refuses_a_confirmation() {
+    let disk = Simulated::new(1);
+    let mut host = host_on(&disk);
+    host.apply_until(&with_port(2), 60).unwrap();
+    host.diary();
+    disk.plan(Some(Plan { fault: Fault::Eio, at: 1, times: 1 }));
+    let error = host.owner.confirm(Instant::now()).unwrap_err();
     assert!(matches!(error, Error::Store(_)), "{error}");
-    assert_eq!(host.diary(), ["attach 2 Auto", "detach 2"]);
+    assert_eq!(host.diary(), ["publish 2: 2=0", "publish 2: 2=0 until 2200 1: 2=0"]);
+    assert!(host.owner.status().confirm_until.is_some());
+    let pending = Store::simulated(&disk.after_power_cut()).ledger().pending.clone();
+    assert_eq!(pending.unwrap().deadline, 2200);
+    disk.plan(Some(Plan { fault: Fault::Eio, at: 1, times: 1 }));
+    host.owner.seconds_pass(60);
+    host.owner.expire();
+    assert_eq!(host.diary(), ["publish 1: 2=0", "publish 2: 2=0 until 2200 1: 2=0"]);
+    assert_eq!(after_a_restart(&disk), [2; 2]);
+    host.owner.wake();
+    assert_eq!((host.diary(), after_a_restart(&disk)), (vec!["publish 1: 2=0".into()], [1; 2]));
+}
+
+/// A disk that takes nothing, not the note that a change is void either: the doubt is told, and ended
+/// as soon as it can be.
+#[test]
+fn a_doubt_is_told_and_ended() {
+    let mut has_come_back = false;
+    for seed in 1..=20 {
+        let disk = Simulated::new(seed);
+        let mut host = host_on(&disk);
+        disk.plan(Some(Plan { fault: Fault::Eio, at: 1, times: u64::MAX }));
+        let error = host.apply(&with_port(2)).unwrap_err().to_string();
+        assert!(error.contains("a restart may bring the change back"), "{error}");
+        assert_eq!(host.diary(), ["publish 2: 2=0", "publish 1: 2=0"]);
+        host.owner.wake();
+        assert!(host.owner.sleep().is_some());
+        // The next one is refused, and nothing of it is anywhere.
+        let error = host.apply(&with_port(3)).unwrap_err().to_string();
+        assert!(error.starts_with("cannot write") && !error.contains("restart"), "{error}");
+        has_come_back |= after_a_restart(&disk).contains(&2);
+        disk.plan(None);
+        host.owner.wake();
+        assert_eq!(host.owner.sleep(), None);
+        assert_eq!(after_a_restart(&disk), [1; 2]);
+    }
+    assert!(has_come_back);
+}
+
+/// The kernel does not take the rules before again: that is told, and they are in force once it does.
+#[test]
+fn rules_that_cannot_be_put_back_are_put_back_later() {
+    let disk = Simulated::new(1);
+    let mut host = host_on(&disk);
+    disk.plan(Some(Plan { fault: Fault::Eio, at: 1, times: 1 }));
+    host.kernel().takes_images = Some(1);
+    let error = host.apply(&with_port(2)).unwrap_err().to_string();
+    assert!(error.contains("the new rules are in force until"), "{error}");
+    host.owner.wake();
+    assert!(host.owner.sleep().is_some());
+    host.diary();
+    host.kernel().refuses_images = false;
+    host.owner.wake();
+    assert_eq!(host.diary(), ["publish 1: 2=0"]);
+    assert_eq!((host.owner.sleep(), after_a_restart(&disk)), (None, [1; 2]));
 }
 
 #[test]

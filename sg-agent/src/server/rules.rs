@@ -1,6 +1,6 @@
 //! Rules in and out: plan, apply, confirm, rollback, history, export.
 
-use std::{path::Path, sync::Arc, time::Instant};
+use std::{sync::Arc, time::Instant};
 
 use axum::{Json, extract::State, http::StatusCode};
 use sg_policy::{plan, rules::source::Source};
@@ -12,7 +12,6 @@ use crate::{
     kernel::Kernel,
     owner::{Owner, change::Proposal, mailbox::Mailbox, row::Request},
     session,
-    store::Staged,
 };
 
 pub(super) async fn plan<D: Kernel>(
@@ -42,8 +41,8 @@ pub(super) async fn apply<D: Kernel>(
 ) -> Answer<Applied> {
     let since = Instant::now();
     let ApplyRequest { rules, confirm, sessions } = request;
-    let (present, revisions) = agent.ask(|owner| (owner.source(), owner.revisions())).await?;
-    let proposal = blocking(move || propose(&present, &revisions, rules)).await?;
+    let present = agent.ask(|owner| owner.source()).await?;
+    let proposal = blocking(move || propose(&present, rules)).await?;
     let sessions = session::locate(sessions).await;
     let applied = agent.apply(Request { proposal, confirm, sessions, since }).await??;
     allocator::give_back_soon();
@@ -77,14 +76,10 @@ pub(super) async fn export<D: Kernel>(State(agent): State<Mailbox<D>>) -> Result
     blocking(move || Ok(sg_policy::export::to_toml(&present))).await
 }
 
-/// Reads a rules file while it is written to the disk, which takes as long: most are valid.
-fn propose(present: &Source, revisions: &Path, file: RulesFile) -> Result<Proposal, Refusal> {
+fn propose(present: &Source, file: RulesFile) -> Result<Proposal, Refusal> {
     let (name, text) = open(file)?;
-    // Where that cannot begin, the owner says why.
-    let begin = || Staged::begin(revisions, Arc::clone(&text)).ok();
-    let staged = (text != *present.text()).then(begin).flatten();
     let source = Arc::new(parse(present, &name, &text)?);
-    Ok(Proposal::new(source, name).with_file(staged))
+    Ok(Proposal::new(source, name))
 }
 
 /// Name and text.

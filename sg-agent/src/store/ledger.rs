@@ -3,17 +3,17 @@
 use serde::{Deserialize, Serialize};
 use sg_common::flow::Tick;
 
+use super::format::Position;
+
 /// Revisions kept for `history` and `rollback`.
 pub(super) const KEPT: usize = 100;
-
-/// Number of the state directory's format. Raised when an agent that does not know a change would
-/// misread what is there; fields that it may leave out are added without.
-pub(super) const FORMAT: u32 = 1;
 
 /// The ledger as a file.
 #[derive(Debug, Serialize)]
 pub(super) struct Written<'a> {
     pub(super) format: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) journal: Option<Position>,
     #[serde(flatten)]
     pub(super) ledger: &'a Ledger,
 }
@@ -25,7 +25,13 @@ pub(super) struct Format {
     pub(super) format: u32,
 }
 
-/// The one file that decides: replacing it is what makes a change durable.
+/// What the ledger's file says of the journal.
+#[derive(Debug, Deserialize)]
+pub(super) struct Journaled {
+    pub(super) journal: Position,
+}
+
+/// Which revisions there are. The journal holds what has changed since its file was written.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ledger {
     /// Highest number ever given out. Numbers only rise, also past changes that were undone.

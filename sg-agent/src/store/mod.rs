@@ -1,33 +1,54 @@
 //! The state directory: the rules last applied, the revisions before, an unconfirmed change.
 //!
 //! ```text
-//! state.json           the ledger; replaced as a whole, last
+//! journal/N            what has changed since state.json was written (see [`journal`])
+//! state.json           the ledger, and the place in the journal that it was written at
 //! revisions/N.toml     the rules file of revision N as it was applied
-//! revisions/.N.toml.new  one on its way; N is no revision
+//! .state.json.new, revisions/.N.toml.new  files on their way
 //! ```
 //!
-//! A revision counts only once the ledger names it, so a crash between the two files leaves the
-//! old state; the stray file is overwritten by the next change of that number.
+//! A change is one record in the journal and one fdatasync. Whole files are written behind it
+//! ([`behind`]). Until they are there, nothing in the journal that they need is removed.
+//!
+//! Each start writes out what the journal holds and begins a new segment, because a record may be in
+//! the kernel's memory and not on the disk. state.json has format 2 from then on. An agent that was
+//! ended well leaves format 1 and nothing in the journal that counts, so an older agent can go on.
 
-mod files;
+mod behind;
+mod disk;
+#[cfg(test)]
+mod faults;
+mod format;
+mod journal;
 mod ledger;
-mod staged;
+mod record;
+#[cfg(test)]
+pub(crate) mod simulated;
 #[cfg(test)]
 mod tests;
 
 use std::{
+    fmt::Write as _,
     io,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
+use behind::{Checkpoint, Texts, WriteBehind, clean, file_name};
+use disk::{Disk, OsDisk};
+use format::{FORMAT, Position};
+use journal::{Journal, Replay};
 pub use ledger::{Entry, Ledger, Pending};
-use ledger::{FORMAT, Format, Written};
+use ledger::{Format, Journaled};
+use record::{Body, Difference, Recorded};
 use sg_common::flow::Tick;
-pub use staged::Staged;
-use staged::{clean, digest, file_name};
+use sha2::{Digest as _, Sha256};
 
 const LEDGER: &str = "state.json";
 const REVISIONS: &str = "revisions";
+const JOURNAL: &str = "journal";
+/// A thousand small changes.
+const SEGMENT_BYTES: u64 = 1 << 20;
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -40,6 +61,13 @@ pub enum Error {
         path.display()
     )]
     Full { path: PathBuf, source: io::Error },
+    /// The change is neither done nor refused.
+    #[error(
+        "cannot write {}: {source}. The rules before are in force. The disk does not take the note \
+         that the change is void either: until it does, a restart may bring the change back",
+        path.display()
+    )]
+    Undecided { path: PathBuf, source: io::Error },
     /// Not what was written; nothing is guessed from it.
     #[error(
         "{} is corrupted: {what}; what is pinned goes on filtering. Put the directory back from a \
@@ -56,39 +84,146 @@ pub enum Error {
     NoSuchRevision(u64),
 }
 
-/// A change about to be made durable.
+/// A rules file, with the SHA-256 that takes as long as a small change.
+#[derive(Clone, Debug)]
+pub struct Document {
+    text: Arc<str>,
+    sha256: String,
+}
+
+impl Document {
+    pub fn new(text: Arc<str>) -> Self {
+        Self { sha256: sha256(text.as_bytes()), text }
+    }
+}
+
+/// A revision about to be made durable.
 #[derive(Debug)]
 pub struct NewRevision<'a> {
-    pub file: Staged,
+    pub document: &'a Document,
     /// The file's name, or `rollback to N`.
     pub origin: &'a str,
     pub rules: usize,
     pub groups: usize,
 }
 
+/// What is to become of the state.
+#[derive(Debug)]
+pub enum Change<'a> {
+    /// New revisions, the last of them the current one.
+    Record { revisions: Vec<NewRevision<'a>>, pending: Option<Pending> },
+    /// The current revision needs no confirmation any more.
+    Confirm,
+    /// The unconfirmed revision is taken back. No change where none is unconfirmed.
+    RollBack,
+    /// The current revision goes on waiting for its confirmation, by another boot's ticks.
+    Rearm { deadline: Tick, boot_id: String },
+}
+
+/// Texts with their revisions.
+type Numbered = Vec<(u64, Arc<str>)>;
+
+/// A change in the journal that may not be on the disk yet. Ends by [`Store::commit`] or
+/// [`Store::abandon`].
+#[derive(Debug)]
+#[must_use]
+pub struct Appended {
+    ledger: Ledger,
+    texts: Numbered,
+    written: journal::Written,
+}
+
 #[derive(Debug)]
 pub struct Store {
+    disk: Arc<dyn Disk>,
     directory: PathBuf,
     ledger: Ledger,
+    journal: Journal,
+    behind: WriteBehind,
+    /// The text that was recorded last: the next one is much like it.
+    recorded: Option<(u64, Arc<str>)>,
+    is_prepared: bool,
+    /// Whether a thread writes whole files.
+    has_thread: bool,
 }
 
 impl Store {
-    /// Reads the ledger; an empty directory is a host where nothing was ever applied.
+    /// Reads the state and writes nothing; an empty directory is a host where nothing was ever applied.
     ///
     /// # Errors
-    /// The directory cannot be read, or its ledger is not whole.
+    /// The directory cannot be read, or a file in it is not whole.
     pub fn open(directory: &Path) -> Result<Self, Error> {
-        let revisions = directory.join(REVISIONS);
-        std::fs::create_dir_all(&revisions)
-            .map_err(|source| Error::Write { path: revisions.clone(), source })?;
-        clean(&revisions);
+        let mut store = Self::open_on(Arc::new(OsDisk), directory, SEGMENT_BYTES)?;
+        store.has_thread = true;
+        Ok(store)
+    }
+
+    /// On a disk that may be told to fail; whole files are written when the test says so.
+    #[cfg(test)]
+    pub(crate) fn simulated(disk: &simulated::Simulated) -> Self {
+        Self::open_on(Arc::new(disk.clone()), Path::new("/state"), SEGMENT_BYTES)
+            .expect("a whole state directory")
+    }
+
+    fn open_on(disk: Arc<dyn Disk>, directory: &Path, segment_bytes: u64) -> Result<Self, Error> {
         let path = directory.join(LEDGER);
-        let ledger = match std::fs::read(&path) {
-            Ok(text) => read(path, &text)?,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ledger::default(),
+        let (ledger, position) = match disk.read(&path) {
+            Ok(text) => read(&path, &text)?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                (Ledger::default(), Some(Position::default()))
+            }
             Err(source) => return Err(Error::Read { path, source }),
         };
-        Ok(Self { directory: directory.to_owned(), ledger })
+        let journal_path = directory.join(JOURNAL);
+        let replay = journal::replay(&*disk, &journal_path, position)?;
+        let journal = Journal::new(Arc::clone(&disk), journal_path, segment_bytes, &replay);
+        let behind = WriteBehind::new(Arc::clone(&disk), directory.to_owned());
+        let mut store = Self {
+            disk,
+            directory: directory.to_owned(),
+            ledger,
+            journal,
+            behind,
+            recorded: None,
+            is_prepared: false,
+            has_thread: false,
+        };
+        store.replay(replay)?;
+        Ok(store)
+    }
+
+    /// Takes in what the journal holds.
+    fn replay(&mut self, replay: Replay) -> Result<(), Error> {
+        let first = replay.sequence + 1 - replay.records.len() as u64;
+        let mut texts = Texts::new();
+        for (sequence, (path, payload)) in (first..).zip(replay.records) {
+            let corrupted = |what| Error::Corrupted { path: path.clone(), what };
+            let (body, mut text) = record::read_payload(&payload).map_err(corrupted)?;
+            let Body::Record { revisions, pending } = body else {
+                body.apply(&mut self.ledger);
+                continue;
+            };
+            for Recorded { entry, text: difference } in revisions {
+                let revision = entry.revision;
+                let base = match difference.base {
+                    0 => Arc::from(""),
+                    base => match texts.get(&base) {
+                        Some((_, text)) => Arc::clone(text),
+                        None => self.text_of(base)?,
+                    },
+                };
+                let whole = difference.apply(base.as_bytes(), &mut text);
+                let whole = whole.filter(|whole| sha256(whole) == entry.sha256);
+                let Some(Ok(whole)) = whole.map(String::from_utf8) else {
+                    let what = format!("the text of revision {revision} is not what was applied");
+                    return Err(corrupted(what));
+                };
+                self.ledger.record(entry, pending.clone());
+                texts.insert(revision, (sequence, whole.into()));
+            }
+        }
+        self.behind.put(self.checkpoint(Some(self.journal.position())), texts);
+        Ok(())
     }
 
     pub fn ledger(&self) -> &Ledger {
@@ -108,112 +243,196 @@ impl Store {
 
     /// The rules file of a revision.
     pub fn text(&self, revision: u64) -> Result<String, Error> {
+        self.text_of(revision).map(|text| text.as_ref().to_owned())
+    }
+
+    fn text_of(&self, revision: u64) -> Result<Arc<str>, Error> {
         let entry = self.ledger.entry(revision).ok_or(Error::NoSuchRevision(revision))?;
-        let path = self.revision_path(revision);
-        let text =
-            std::fs::read(&path).map_err(|source| Error::Read { path: path.clone(), source })?;
-        if digest(&text) != entry.sha256 {
+        if let Some(text) = self.behind.text(revision) {
+            return Ok(text);
+        }
+        let path = self.directory.join(REVISIONS).join(file_name(revision));
+        let text = match self.disk.read(&path) {
+            Ok(text) => text,
+            Err(source) => return Err(Error::Read { path, source }),
+        };
+        if sha256(&text) != entry.sha256 {
             let what = "it is not the file that was applied (SHA-256 differs)".to_owned();
             return Err(Error::Corrupted { path, what });
         }
-        String::from_utf8(text).map_err(|error| Error::Corrupted { path, what: error.to_string() })
+        match String::from_utf8(text) {
+            Ok(text) => Ok(text.into()),
+            Err(error) => Err(Error::Corrupted { path, what: error.to_string() }),
+        }
     }
 
-    /// Where [`Staged`] files go.
-    pub fn revisions(&self) -> PathBuf {
-        self.directory.join(REVISIONS)
+    /// Writes out what the journal holds and begins a segment. Done once, by the first change at the
+    /// latest; a start does it so that the first change takes one fdatasync, too.
+    pub fn prepare(&mut self) -> Result<(), Error> {
+        if self.is_prepared {
+            return Ok(());
+        }
+        for name in [REVISIONS, JOURNAL] {
+            let path = self.directory.join(name);
+            self.disk.create_directory(&path).map_err(|source| write_error(path, source))?;
+        }
+        for path in [self.directory.join(REVISIONS), self.directory.clone()] {
+            clean(&*self.disk, &path).map_err(|source| write_error(path, source))?;
+        }
+        // The ledger first: segments that it does not need may have records that the disk lacks.
+        self.behind.put(self.checkpoint(Some(self.journal.position())), Texts::new());
+        self.behind.write()?;
+        self.journal.begin_segment()?;
+        if self.has_thread {
+            let thread = self.behind.start();
+            thread.map_err(|source| write_error(self.directory.clone(), source))?;
+        }
+        self.is_prepared = true;
+        Ok(())
     }
 
-    /// Makes new revisions, the last of them the current one, durably.
-    pub fn record(
-        &mut self,
-        new: Vec<NewRevision<'_>>,
-        pending: Option<&Pending>,
-    ) -> Result<(), Error> {
-        let entry = |(revision, new): (u64, NewRevision<'_>)| {
-            Ok(Entry {
+    /// Writes a change to the journal. It counts once it is committed.
+    ///
+    /// # Errors
+    /// Nothing has changed, or [`Error::Undecided`].
+    pub fn append(&mut self, change: Change<'_>) -> Result<Appended, Error> {
+        self.prepare()?;
+        let (body, text, texts) = self.body(change);
+        let payload = record::payload(&body, &text)
+            .map_err(|error| write_error(self.directory.join(JOURNAL), error.into()))?;
+        let written = self.journal.append(&payload)?;
+        let mut ledger = self.ledger.clone();
+        body.apply(&mut ledger);
+        Ok(Appended { ledger, texts, written })
+    }
+
+    /// Makes a change durable: it takes one fdatasync.
+    ///
+    /// # Errors
+    /// The change is void, or [`Error::Undecided`].
+    pub fn commit(&mut self, appended: Appended) -> Result<(), Error> {
+        let Appended { ledger, texts, written } = appended;
+        let sequence = written.sequence;
+        // The number of a change that failed is not used again.
+        self.ledger.last = ledger.last;
+        self.journal.commit(written)?;
+        self.ledger = ledger;
+        if let Some(last) = texts.last() {
+            self.recorded = Some(last.clone());
+        }
+        let texts = texts.into_iter().map(|(revision, text)| (revision, (sequence, text)));
+        let checkpoint = self.checkpoint(Some(self.journal.position()));
+        self.behind.put(checkpoint, texts.collect());
+        Ok(())
+    }
+
+    /// Makes an appended change void.
+    ///
+    /// # Errors
+    /// [`Error::Undecided`].
+    pub fn abandon(&mut self, appended: Appended) -> Result<(), Error> {
+        self.ledger.last = appended.ledger.last;
+        self.journal.abandon(appended.written)
+    }
+
+    /// Makes a change durable for which nothing else has to be done.
+    pub fn record(&mut self, change: Change<'_>) -> Result<(), Error> {
+        let appended = self.append(change)?;
+        self.commit(appended)
+    }
+
+    /// Whether a change that failed may come back by a restart.
+    pub fn is_in_doubt(&self) -> bool {
+        self.journal.is_in_doubt()
+    }
+
+    /// Tries to end that doubt.
+    pub fn end_doubt(&mut self) -> Result<(), Error> {
+        self.journal.begin_segment()
+    }
+
+    fn checkpoint(&self, position: Option<Position>) -> Checkpoint {
+        Checkpoint { ledger: self.ledger.clone(), position }
+    }
+
+    /// A change as the journal keeps it, the bytes of its texts, and the texts.
+    fn body(&self, change: Change<'_>) -> (Body, Vec<u8>, Numbered) {
+        let (revisions, pending) = match change {
+            Change::Record { revisions, pending } => (revisions, pending),
+            Change::Confirm => return (Body::Confirm, Vec::new(), Vec::new()),
+            Change::RollBack => return (Body::RollBack, Vec::new(), Vec::new()),
+            Change::Rearm { deadline, boot_id } => {
+                return (Body::Rearm { deadline, boot_id }, Vec::new(), Vec::new());
+            }
+        };
+        let mut base = self.base();
+        let (mut recorded, mut bytes, mut texts) = (Vec::new(), Vec::new(), Vec::new());
+        for (revision, new) in (self.next_revision()..).zip(revisions) {
+            let Document { text, sha256 } = new.document.clone();
+            let (difference, between) = Difference::between(base.0, &base.1, &text);
+            let entry = Entry {
                 revision,
                 applied_at: crate::clock::unix_now(),
                 rules: new.rules,
                 groups: new.groups,
                 origin: new.origin.to_owned(),
-                sha256: new.file.finish(revision)?,
+                sha256,
                 rolled_back: false,
-            })
-        };
-        let new = (self.next_revision()..).zip(new);
-        let entries = new.map(entry).collect::<Result<Vec<_>, _>>()?;
-        let revisions = self.revisions();
-        files::sync(&revisions).map_err(|source| write_error(revisions, source))?;
-        self.change(|ledger| {
-            entries.into_iter().for_each(|entry| ledger.record(entry, pending.cloned()));
-        })
-    }
-
-    /// The current revision needs no confirmation any more.
-    pub fn confirm(&mut self) -> Result<(), Error> {
-        self.change(|ledger| ledger.pending = None)
-    }
-
-    /// The current revision goes on waiting for its confirmation, by another boot's ticks.
-    pub fn rearm(&mut self, deadline: Tick, boot_id: &str) -> Result<(), Error> {
-        self.change(|ledger| {
-            if let Some(pending) = &mut ledger.pending {
-                pending.deadline = deadline;
-                boot_id.clone_into(&mut pending.boot_id);
-            }
-        })
-    }
-
-    /// The unconfirmed revision is taken back. No change where none is unconfirmed.
-    pub fn roll_back(&mut self) -> Result<(), Error> {
-        self.change(Ledger::roll_back)
-    }
-
-    /// Back to an earlier ledger, after what it was changed for failed. Numbers stay used.
-    pub fn restore(&mut self, before: Ledger) -> Result<(), Error> {
-        let last = self.ledger.last;
-        self.change(|ledger| *ledger = Ledger { last, ..before })
-    }
-
-    fn change(&mut self, change: impl FnOnce(&mut Ledger)) -> Result<(), Error> {
-        let mut ledger = self.ledger.clone();
-        change(&mut ledger);
-        let path = self.directory.join(LEDGER);
-        let text = serde_json::to_vec_pretty(&Written { format: FORMAT, ledger: &ledger })
-            .map_err(|error| Error::Write { path: path.clone(), source: error.into() })?;
-        files::replace(&self.directory, LEDGER, &text)
-            .map_err(|source| write_error(path, source))?;
-        let dropped = std::mem::replace(&mut self.ledger, ledger);
-        self.prune(&dropped);
-        Ok(())
-    }
-
-    /// Removes the files of revisions that the ledger has dropped.
-    fn prune(&self, before: &Ledger) {
-        for old in &before.revisions {
-            if self.ledger.entry(old.revision).is_none() {
-                let path = self.revision_path(old.revision);
-                if let Err(error) = std::fs::remove_file(&path) {
-                    tracing::debug!(path = %path.display(), %error, "old revision stays");
-                }
-            }
+            };
+            recorded.push(Recorded { entry, text: difference });
+            bytes.extend(between);
+            base = (revision, Arc::clone(&text));
+            texts.push((revision, text));
         }
+        (Body::Record { revisions: recorded, pending }, bytes, texts)
     }
 
-    fn revision_path(&self, revision: u64) -> PathBuf {
-        self.directory.join(REVISIONS).join(file_name(revision))
+    /// The current revision and its text; the empty text where it cannot be had.
+    fn base(&self) -> (u64, Arc<str>) {
+        let current = self.ledger.current;
+        let recorded = self.recorded.as_ref().filter(|(revision, _)| *revision == current);
+        let text = match recorded {
+            Some((_, text)) => Ok(Arc::clone(text)),
+            None => self.text_of(current),
+        };
+        text.map_or_else(|_| (0, "".into()), |text| (current, text))
+    }
+
+    /// Leaves all as a death of the process would.
+    #[cfg(any(test, feature = "fake"))]
+    pub fn die(&mut self) {
+        self.behind.die();
+        self.is_prepared = false;
     }
 }
 
-fn read(path: PathBuf, text: &[u8]) -> Result<Ledger, Error> {
-    let corrupted =
-        |path, error: serde_json::Error| Error::Corrupted { path, what: error.to_string() };
-    match serde_json::from_slice(text) {
-        Ok(Format { format }) if format > FORMAT => Err(Error::Newer { path, format }),
-        Ok(_) => serde_json::from_slice(text).map_err(|error| corrupted(path, error)),
-        Err(error) => Err(corrupted(path, error)),
+impl Drop for Store {
+    /// Leaves all in whole files, which agents without a journal read, too.
+    fn drop(&mut self) {
+        if self.is_prepared && self.has_thread {
+            self.behind.put(self.checkpoint(None), Texts::new());
+        }
     }
+}
+
+/// The ledger, and where the journal goes on, if that is of use.
+fn read(path: &Path, text: &[u8]) -> Result<(Ledger, Option<Position>), Error> {
+    let read = || {
+        let Format { format } = serde_json::from_slice(text)?;
+        if format > FORMAT {
+            return Ok(Err(Error::Newer { path: path.to_owned(), format }));
+        }
+        let ledger = serde_json::from_slice(text)?;
+        let position = if format < FORMAT {
+            None
+        } else {
+            Some(serde_json::from_slice::<Journaled>(text)?.journal)
+        };
+        Ok(Ok((ledger, position)))
+    };
+    read().unwrap_or_else(|error: serde_json::Error| {
+        Err(Error::Corrupted { path: path.to_owned(), what: error.to_string() })
+    })
 }
 
 /// A disk without room is something that people can do something about.
@@ -223,4 +442,12 @@ fn write_error(path: PathBuf, source: io::Error) -> Error {
         StorageFull | QuotaExceeded => Error::Full { path, source },
         _ => Error::Write { path, source },
     }
+}
+
+fn sha256(bytes: &[u8]) -> String {
+    let mut hex = String::new();
+    for byte in Sha256::digest(bytes) {
+        write!(hex, "{byte:02x}").expect("a string takes all");
+    }
+    hex
 }
