@@ -124,6 +124,8 @@ fn losses(world: &World) -> String {
 fn without_a_gap(world: &mut World, change: impl FnOnce(&mut World)) {
     let [mut allowed, mut denied] = [80, 81].map(|port| Stream::start(world, port));
     change(world);
+    // A change of a tenth of a second has few datagrams in it; some come after it, too.
+    thread::sleep(Duration::from_millis(100));
     let sent = allowed.end();
     let limit = Instant::now() + PATIENCE;
     while allowed.came() < sent && Instant::now() < limit {
