@@ -299,7 +299,7 @@ impl Store {
         self.prepare()?;
         let (body, text, texts) = self.body(change);
         let payload = record::payload(&body, &text)
-            .map_err(|error| write_error(self.directory.join(JOURNAL), error.into()))?;
+            .map_err(|error| write_error(self.directory.join(JOURNAL), error))?;
         let written = self.journal.append(&payload)?;
         let mut ledger = self.ledger.clone();
         body.apply(&mut ledger);

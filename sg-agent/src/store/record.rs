@@ -17,6 +17,8 @@
 //! record has a byte that is not 0, so a record with a sector of zeros was cut short, and a wrong
 //! digest without such a sector is damage.
 
+use std::io;
+
 use serde::{Deserialize, Serialize};
 use sg_common::flow::Tick;
 use sha2::{Digest as _, Sha256};
@@ -115,9 +117,9 @@ impl Body {
 }
 
 /// The payload of a record.
-pub(super) fn payload(body: &Body, text: &[u8]) -> Result<Vec<u8>, serde_json::Error> {
+pub(super) fn payload(body: &Body, text: &[u8]) -> io::Result<Vec<u8>> {
     let json = serde_json::to_vec(body)?;
-    let length = u32::try_from(json.len()).map_err(serde::ser::Error::custom)?;
+    let length = u32::try_from(json.len()).map_err(io::Error::other)?;
     Ok([&length.to_le_bytes(), json.as_slice(), text].concat())
 }
 
