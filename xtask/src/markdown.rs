@@ -14,8 +14,9 @@ use crate::workspace;
 /// Endings of file names that a text must not invent. Kernel sources (`.c`, `.h`) are named, too.
 const ENDINGS: &[&str] =
     &[".json", ".md", ".proto", ".py", ".rs", ".service", ".sh", ".svg", ".toml", ".yml"];
-/// Files of users and of Rust's build tools, which texts name and the repository lacks.
-const OTHERS: &[&str] = &["Cross.toml"];
+/// Files of users, of state directories and of Rust's build tools, which texts name and the
+/// repository lacks.
+const OTHERS: &[&str] = &["Cross.toml", "revisions/N.toml", "state.json"];
 
 /// Checks all Markdown files among `files`, which are those of the repository.
 pub(crate) fn check(files: &[String]) -> Result<()> {
