@@ -40,14 +40,17 @@ const PARENTS: [(&str, u32); 2] = [("ingress", 0xffff_fff2), ("egress", 0xffff_f
 /// What runs on interfaces besides us, in words, by ifindex. What cannot be read is left out.
 pub fn on(interfaces: &[u32], programs: &Programs) -> BTreeMap<u32, Vec<String>> {
     let loaded = [
-        Some(programs.xdp()),
-        Some(programs.tc_in()),
-        programs.tc_meta_if_loaded().map(Ok),
-        Some(programs.tc_out()),
+        programs.xdp().ok(),
+        programs.tc_in().ok(),
+        programs.tc_meta_if_loaded(),
+        programs.tc_out().ok(),
     ];
-    let ours = loaded.map(|program| {
-        program.and_then(|program| program.and_then(syscall::program_id).ok()).unwrap_or(0)
-    });
+    // None is 0, which stands for a filter without a program.
+    let ours: Vec<u32> = loaded
+        .into_iter()
+        .flatten()
+        .filter_map(|program| syscall::program_id(program).ok())
+        .collect();
     let mut all: BTreeMap<u32, Vec<String>> = BTreeMap::new();
     let mut add = |ifindex, text| all.entry(ifindex).or_default().push(text);
     for (ifindex, id) in xdp_programs() {
