@@ -78,7 +78,7 @@ impl Marks {
             }
         };
         let unfinished = if summed == CHECKSUM_PARTIAL { Self::UNFINISHED } else { 0 };
-        Self(unfinished | ipsec * Self::OF_IPSEC)
+        Self(unfinished | (ipsec * Self::OF_IPSEC))
     }
 
     /// Whether a checksum is yet to be written.
@@ -114,9 +114,9 @@ extern "C" fn sg_marks(ctx: *mut __sk_buff) -> u32 {
     // Next to each other: one call for both.
     let from = if active != 0 && active < summed { active } else { summed };
     let Some(bytes) = probe::<u64>(ctx as usize + from as usize) else { return 0 };
-    let bit = |byte: u32, shift| bytes >> ((byte - from) * 8 + place(shift) & 63);
+    let bit = |byte: u32, shift| bytes >> (((byte - from) * 8 + place(shift)) & 63);
     let ipsec = if active == 0 { 0 } else { bit(active, skb::ACTIVE_SHIFT) as u32 & 1 };
-    bit(summed, skb::SUMMED_SHIFT) as u32 & CHECKSUM_PARTIAL | ipsec << 2
+    (bit(summed, skb::SUMMED_SHIFT) as u32 & CHECKSUM_PARTIAL) | (ipsec << 2)
 }
 
 /// Offset in the frame at which the checksum is to be written: beyond any frame if before its start.

@@ -537,7 +537,7 @@ rows! {
         let text = row.sgctl(ASK, &world.ctl(), "", "");
         assert!(row.0[DO].starts_with("BECAUSE") && text.contains("BECAUSE"), "{text}");
         let because = text.lines().find(|line| line.starts_with("tcx")).expect("a reason");
-        assert!(because.contains("veth") && because.contains("without XDP"), "{text}");
+        assert!(because.contains("veth") && because.contains("XDP does not see"), "{text}");
     }
 
     "large transfers hang, small ones pass"
