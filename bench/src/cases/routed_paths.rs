@@ -8,7 +8,7 @@ use crate::{
     statistics::Samples,
 };
 
-/// What each routed path gave, round by round.
+/// The results of each routed path, round by round.
 pub struct Found(Vec<(FilterUnderTest, Samples)>);
 
 /// `measure` on each routed path in each round, another one first each time.

@@ -1,4 +1,4 @@
-//! What the store asks of a file system: [`OsDisk`], or a simulated disk in tests.
+//! The operations that the store needs of a file system: [`OsDisk`], or a simulated disk in tests.
 
 use std::{
     fmt,

@@ -250,7 +250,7 @@ impl Run {
     }
 }
 
-/// What a store has, which is one of the possible states.
+/// The state that a store has; it must be one of the possible ones.
 #[track_caller]
 fn found(store: &Store, possible: &[View]) -> View {
     // Texts are read from the disk, which is not always well.

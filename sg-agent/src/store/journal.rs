@@ -60,7 +60,7 @@ pub(super) struct Written {
     extent: u64,
 }
 
-/// What a journal holds.
+/// The content of a journal.
 #[derive(Debug)]
 pub(super) struct Replay {
     /// Payloads by rising sequence number, with the file that each is in.

@@ -25,7 +25,7 @@ pub(super) struct Format {
     pub(super) format: u32,
 }
 
-/// What the ledger's file says of the journal.
+/// The journal's place in the ledger's file.
 #[derive(Debug, Deserialize)]
 pub(super) struct Journaled {
     pub(super) journal: Position,

@@ -107,7 +107,7 @@ pub struct NewRevision<'a> {
     pub groups: usize,
 }
 
-/// What is to become of the state.
+/// A change of the state to be made.
 #[derive(Debug)]
 pub enum Change<'a> {
     /// New revisions, the last of them the current one.

@@ -146,7 +146,7 @@ pub(super) fn encode(segment: u64, sequence: u64, payload: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// What is found where a record may be.
+/// The outcome of reading a place where a record may be.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Found<'a> {
     /// A whole record, and the bytes that it takes.

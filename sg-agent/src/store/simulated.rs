@@ -16,7 +16,7 @@ use super::{
     record::SECTOR,
 };
 
-/// What goes wrong.
+/// A fault of the disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fault {
     /// The power goes: nothing is done from here on.

@@ -154,7 +154,7 @@ mod tests {
         assert_eq!(fs::read_to_string(&path).expect("a file"), "start end\nline 2\n");
     }
 
-    /// What logrotate does: its `create` leaves an empty file in the place of the one that it moves.
+    /// logrotate with `create` moves the file and leaves an empty one in its place.
     #[test]
     fn a_file_that_another_one_takes_the_place_of_is_left() {
         let directory = tempfile::tempdir().expect("a directory");
@@ -171,7 +171,7 @@ mod tests {
         assert_eq!(read(&path), "start end\nline 1\nline 2\n");
     }
 
-    /// What logrotate does with `copytruncate`: the file stays the same one.
+    /// logrotate with `copytruncate` empties the file, which stays the same one.
     #[test]
     fn a_file_that_is_cut_to_nothing_begins_with_the_header_again() {
         let directory = tempfile::tempdir().expect("a directory");

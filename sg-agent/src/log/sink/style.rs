@@ -1,4 +1,4 @@
-//! What all places have in common.
+//! Settings that all places of the flow log share.
 
 use sg_api::format::Format;
 
