@@ -1,5 +1,5 @@
 //! How many new flows find no lane in either of their two buckets, by how full the table is of flows
-//! that nothing evicts. The figures in ARCHITECTURE.md, "Flows", are from here.
+//! that nothing evicts. The figures in docs/internals/data-path.md, "Flows", are from here.
 
 use std::{collections::hash_map::RandomState, hash::BuildHasher as _};
 

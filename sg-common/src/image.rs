@@ -3,7 +3,7 @@
 //! Header, hash of interface indexes, interface records, then interval maps, rows and pages, all
 //! found by offsets from the image's start (words, or 16-byte units inside a [`Ref`]). A packet's
 //! way: ifindex -> record; peer address -> class; record's row for (family, direction) -> page of
-//! 64 classes -> set of services; (protocol, port) in the set or not. See ARCHITECTURE.md.
+//! 64 classes -> set of services; (protocol, port) in the set or not. See docs/internals/data-path.md.
 
 use crate::{
     Direction, Family,

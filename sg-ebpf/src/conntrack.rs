@@ -421,7 +421,7 @@ fn claim<N: Net>(key: &Key<N>) -> u32 {
         let [first, second] = key.choices();
         let (room, other) = (N::room(first, of_fragments), N::room(second, of_fragments));
         // The emptier bucket, so that all fill up alike and few addresses find both of theirs full
-        // (ARCHITECTURE.md has the figures).
+        // (docs/internals/data-path.md has the figures).
         let (hash, room) = if other >> 8 > room >> 8 { (second, other) } else { (first, room) };
         if room >> 8 == 0 {
             return 0;

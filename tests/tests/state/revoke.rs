@@ -1,4 +1,4 @@
-//! What a change of the rules does to flows: the table in ARCHITECTURE.md.
+//! What a change of the rules does to flows: the table in docs/internals/changes.md.
 
 use sg_common::flow::tcp::RST;
 
