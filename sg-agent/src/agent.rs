@@ -13,23 +13,19 @@ use tokio::{
 use tracing::{error, info, warn};
 
 use crate::{
-    allocator, clock,
     config::Config,
     datapath::{self, Datapath, Loader, Receiver},
+    flow_log::{self, Log, names::Names},
     kernel::hook_choice,
-    links::View,
-    lock,
-    log::{self, Log, names::Names},
     metrics,
-    netlink::Watch,
+    observe::{interfaces::View, rtnetlink::Watch},
     owner::{
         self, Owner, Stored,
         mailbox::{Mailbox, mailbox},
     },
-    reload::Reload,
-    server,
+    sources::{reload::Reload, unix_socket},
     store::Store,
-    watchdog::watch_over,
+    system::{allocator, clock, lock, watchdog::watch_over},
 };
 
 /// Answers under way have this long to get out at the end.
@@ -84,7 +80,7 @@ pub fn run(
         runtime.spawn(watch_over(agent.clone(), limit, || notify(NotifyState::Watchdog)));
     }
     let flow_log = match &config.flow_log {
-        Some(settings) => Some(log::Running::start(reader, names, settings)?),
+        Some(settings) => Some(flow_log::Running::start(reader, names, settings)?),
         None => None,
     };
     let log = flow_log.as_ref().map_or_else(Log::off, |running| running.log.clone());
@@ -94,12 +90,12 @@ pub fn run(
     ));
     // Before anyone can ask how much it takes.
     allocator::give_back();
-    let listener = server::bind(&config.runtime_dir)?;
+    let listener = unix_socket::bind(&config.runtime_dir)?;
     let (ended, shutdown) = oneshot::channel::<()>();
     let shutdown = async move {
         let _ = shutdown.await;
     };
-    let server = runtime.spawn(server::serve(listener, agent, log, shutdown));
+    let server = runtime.spawn(unix_socket::serve(listener, agent, log, shutdown));
     notify(NotifyState::Ready);
     info!(state = %config.state_dir.display(), socket = %config.runtime_dir.display(), "ready");
     let why = inbox.run(&mut owner);
@@ -114,7 +110,7 @@ pub fn run(
         warn!("some requests were left unanswered");
     }
     runtime.shutdown_background();
-    server::unbind(&config.runtime_dir);
+    unix_socket::unbind(&config.runtime_dir);
     info!("ended; programs that are attached go on filtering");
     why
 }

@@ -6,10 +6,13 @@ use sg_common::{Direction, counter::CounterRow, flow::Tick};
 use sg_policy::{compile::Image, model::DatapathChoice};
 
 use crate::{
-    connections::{self, Deadline, Sockets, Tracked},
     datapath::{
         AdoptedConnection, AttachMode, Attachment, Datapath, Error, FlowEntry, HookChoice,
-        Inherited, Opening, Opens, ProbeAnswer,
+        Inherited, Opening, Opens, ProbeAnswer, netlink::Deadline,
+    },
+    observe::{
+        conntrack::{self, Tracked},
+        sockets::{self, Sockets},
     },
 };
 
@@ -159,11 +162,11 @@ impl Kernel for Datapath {
     }
 
     fn sockets(&self) -> io::Result<Sockets> {
-        connections::sockets(Deadline::after(SOCKETS))
+        sockets::sockets(Deadline::after(SOCKETS))
     }
 
     fn tracked(&self) -> io::Result<Vec<Tracked>> {
-        connections::tracked(Deadline::after(CONNTRACK))
+        conntrack::tracked(Deadline::after(CONNTRACK))
     }
 
     fn probe(

@@ -4,9 +4,9 @@ use std::{io, process::ExitCode};
 
 use clap::{CommandFactory as _, Parser as _};
 use sg_agent::{
-    agent, allocator,
+    agent,
     config::{Cli, Command, Config},
-    logging,
+    system::{allocator, logging},
 };
 
 fn main() -> ExitCode {

@@ -4,7 +4,7 @@ use clap::Args;
 use serde::{Deserialize, Deserializer};
 use sg_api::format::{DEFAULT, Format};
 
-use crate::log::{
+use crate::flow_log::{
     Settings,
     sink::{Place, Style},
 };

@@ -85,7 +85,7 @@ pub struct Config {
     pub max_flows: u32,
     pub max_interfaces: u16,
     /// `None`: there is none.
-    pub flow_log: Option<crate::log::Settings>,
+    pub flow_log: Option<crate::flow_log::Settings>,
 }
 
 /// Largest flow table per family: 2 GiB (IPv4) and 4 GiB (IPv6).

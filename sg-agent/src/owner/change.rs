@@ -11,10 +11,10 @@ use tracing::{error, info, warn};
 use super::{Error, Outstanding, Owner, Ruleset, Target, enforce::Cause, load, lockout::Origin};
 use crate::{
     api::Applied,
-    clock::unix_now,
     kernel::Kernel,
-    session::Located,
+    observe::ssh_sessions::Located,
     store::{Change, Document, NewRevision, Pending},
+    system::clock::unix_now,
 };
 
 /// Longest time that a change may wait for its confirmation, in seconds.
@@ -179,7 +179,7 @@ impl<D: Kernel> Owner<D> {
     }
 
     /// Takes in how the interfaces are now.
-    pub fn follow(&mut self, view: crate::links::View) {
+    pub fn follow(&mut self, view: crate::observe::interfaces::View) {
         self.view = view;
         self.settle();
     }

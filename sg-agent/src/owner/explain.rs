@@ -11,10 +11,14 @@ use sg_policy::{
     model::Role,
 };
 
-use super::{Error, Owner, flows::protocol_number, queries::shown_rule};
+use super::{
+    Error, Owner,
+    flows::protocol_number,
+    frame::{self, Packet},
+    queries::shown_rule,
+};
 use crate::{
     api::{ExplainRequest, Explanation},
-    frame::{self, Packet},
     kernel::Kernel,
 };
 

@@ -32,15 +32,18 @@ use super::{
 };
 use crate::{
     api::Applied,
-    clock,
-    connections::{Sockets, Tracked},
     datapath::{
         self, AdoptedConnection, AttachMode, Attachment, FlowEntry, Hook, Inherited,
         InheritedInterface, Opening, Opens, ProbeAnswer,
     },
     kernel::Kernel,
-    links::{Link, View},
+    observe::{
+        conntrack::Tracked,
+        interfaces::{Link, View},
+        sockets::Sockets,
+    },
     store::Store,
+    system::clock,
 };
 
 /// An entry of this name makes rules that do not fit.

@@ -9,10 +9,10 @@ use sg_policy::{describe, model::Tracking};
 use super::{Error, Filtered, Owner, enforce::Cause};
 use crate::{
     api::{Flow, FlushRequest, Flushed},
-    clock::Ticks,
     datapath::FlowEntry,
     kernel::Kernel,
-    session::Located,
+    observe::ssh_sessions::Located,
+    system::clock::Ticks,
 };
 
 impl<D: Kernel> Owner<D> {

@@ -13,7 +13,7 @@ use crate::{
     api::Session,
     datapath::{FlowEntry, Opening, Opens},
     kernel::Kernel,
-    session::Located,
+    observe::ssh_sessions::Located,
 };
 
 /// Where rules come from that are to be in force.

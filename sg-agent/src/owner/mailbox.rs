@@ -12,7 +12,7 @@ use super::{
     Error, Owner,
     row::{Change, Request},
 };
-use crate::{api::Applied, kernel::Kernel, links::View};
+use crate::{api::Applied, kernel::Kernel, observe::interfaces::View};
 
 type Call<D> = Box<dyn FnOnce(&mut Owner<D>) + Send>;
 

@@ -16,6 +16,7 @@ mod explain;
 pub mod fake;
 pub mod figures;
 mod flows;
+mod frame;
 pub mod lockout;
 pub mod mailbox;
 mod queries;
@@ -42,12 +43,12 @@ use self::{
     slots::Used,
 };
 use crate::{
-    clock::Ticks,
     datapath::{self, Attachment},
+    flow_log::names::Names,
     kernel::Kernel,
-    links::View,
-    log::names::Names,
+    observe::interfaces::View,
     store::{self, Change, Store},
+    system::clock::Ticks,
 };
 
 /// Why something was not done.

@@ -8,7 +8,7 @@ use sg_policy::{DesiredState, plan};
 use tracing::info;
 
 use super::{Error, Owner, Ruleset, Target, change::Proposal, enforce::Cause, lockout::Origin};
-use crate::{api::Applied, kernel::Kernel, session::Located, store};
+use crate::{api::Applied, kernel::Kernel, observe::ssh_sessions::Located, store};
 
 /// As many take up one record of the journal. The ledger keeps more.
 const MOST: usize = 50;

@@ -18,9 +18,9 @@ use tracing::{debug, info, warn};
 
 use super::{Owner, Target, enforce::Cause, situation::Situation};
 use crate::{
-    connections::{Sockets, Tracked},
     datapath::{AdoptedConnection, Opening},
     kernel::Kernel,
+    observe::{conntrack::Tracked, sockets::Sockets},
 };
 
 /// Interfaces that a change filters for the first time.

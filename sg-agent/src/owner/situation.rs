@@ -6,7 +6,7 @@ use sg_common::flow::Tick;
 use sg_policy::model::{DatapathChoice, LiveInterface};
 
 use super::{Filtered, Owner, Target, enforce::Cause};
-use crate::{datapath::InheritedInterface, kernel::Kernel, links::View};
+use crate::{datapath::InheritedInterface, kernel::Kernel, observe::interfaces::View};
 
 /// An interface that is to be filtered.
 #[derive(Clone, Debug)]

@@ -9,12 +9,15 @@ use super::{
     lockout::Origin,
     *,
 };
-use crate::connections::{Phase, Socket, Sockets, Tracked};
-use crate::links::{Link, View};
 use crate::{
     api::{self, FlushRequest, Session},
-    datapath::FlowEntry,
-    session::Located,
+    datapath::{FlowEntry, Phase},
+    observe::{
+        conntrack::Tracked,
+        interfaces::{Link, View},
+        sockets::{Socket, Sockets},
+        ssh_sessions::Located,
+    },
     store::simulated::{Fault, Plan, Simulated},
 };
 

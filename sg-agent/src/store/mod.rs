@@ -372,7 +372,7 @@ impl Store {
             let (difference, between) = Difference::between(base.0, &base.1, &text);
             let entry = Entry {
                 revision,
-                applied_at: crate::clock::unix_now(),
+                applied_at: crate::system::clock::unix_now(),
                 rules: new.rules,
                 groups: new.groups,
                 origin: new.origin.to_owned(),

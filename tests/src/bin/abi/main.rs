@@ -6,7 +6,7 @@ use clap::Parser as _;
 use sg_agent::{
     agent,
     config::{Cli, Command, Config},
-    logging,
+    system::logging,
 };
 use sg_datapath::Abi;
 

@@ -1,9 +1,9 @@
 //! The API of [`crate::api`] on a unix socket. Handlers only translate; the owner does the work.
 
 mod answer;
+mod flow_log;
 mod flows;
 mod lifecycle;
-mod log;
 mod peer;
 mod queries;
 mod rules;
@@ -25,8 +25,8 @@ use axum::{
 
 use crate::{
     api::{MAX_FILE, SOCKET},
+    flow_log::Log,
     kernel::Kernel,
-    log::Log,
     owner::mailbox::Mailbox,
 };
 
@@ -81,7 +81,7 @@ pub async fn serve<D: Kernel>(
 }
 
 fn router<D: Kernel>(agent: Mailbox<D>, log: Log) -> Router {
-    routes(agent).merge(log::routes(log)).layer(from_fn(peer::admit))
+    routes(agent).merge(flow_log::routes(log)).layer(from_fn(peer::admit))
 }
 
 /// All requests, whoever makes them.

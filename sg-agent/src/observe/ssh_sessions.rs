@@ -4,12 +4,15 @@
 use std::time::Duration;
 
 use sg_common::{Direction, flow::TCP};
+use sg_datapath::netlink::Deadline;
 use tracing::warn;
 
 use crate::{
     api::Session,
-    connections::{Deadline, Socket, sockets},
-    netlink,
+    observe::{
+        rtnetlink,
+        sockets::{Socket, sockets},
+    },
 };
 
 /// A request may name this many; `sgctl` names one.
@@ -49,7 +52,7 @@ pub async fn locate(mut sessions: Vec<Session>) -> Vec<Located> {
     let mut located = Vec::new();
     for (session, bound) in found {
         let interfaces = match bound {
-            0 => netlink::ways(session.client.ip(), session.server.ip()).await,
+            0 => rtnetlink::ways(session.client.ip(), session.server.ip()).await,
             bound => Ok(vec![bound]),
         };
         match interfaces {
@@ -77,7 +80,7 @@ fn present(session: &Session, open: &[&Socket]) -> Vec<(Session, u32)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::connections::Phase;
+    use crate::datapath::Phase;
 
     #[test]
     fn a_session_that_has_ended_stands_for_the_client_s_others() {

@@ -7,11 +7,11 @@ use sg_policy::{plan, rules::source::Source};
 
 use super::answer::{Answer, Input, Refusal};
 use crate::{
-    allocator,
     api::{Applied, ApplyRequest, Change, MAX_FILE, Plan, Revision, RollbackRequest, RulesFile},
     kernel::Kernel,
+    observe::ssh_sessions,
     owner::{Owner, change::Proposal, mailbox::Mailbox, row::Request},
-    session,
+    system::allocator,
 };
 
 pub(super) async fn plan<D: Kernel>(
@@ -43,7 +43,7 @@ pub(super) async fn apply<D: Kernel>(
     let ApplyRequest { rules, confirm, sessions } = request;
     let present = agent.ask(|owner| owner.source()).await?;
     let proposal = blocking(move || propose(&present, rules)).await?;
-    let sessions = session::locate(sessions).await;
+    let sessions = ssh_sessions::locate(sessions).await;
     let applied = agent.apply(Request { proposal, confirm, sessions, since }).await??;
     allocator::give_back_soon();
     Ok(Json(applied))
@@ -60,7 +60,7 @@ pub(super) async fn rollback<D: Kernel>(
 ) -> Answer<Applied> {
     let since = Instant::now();
     let RollbackRequest { revision, sessions } = request;
-    let sessions = session::locate(sessions).await;
+    let sessions = ssh_sessions::locate(sessions).await;
     let rollback = move |owner: &mut Owner<D>| owner.rollback(revision, &sessions, since);
     let applied = agent.ask(rollback).await??;
     allocator::give_back_soon();

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use tokio::task::JoinHandle;
 use tracing::{error, info, warn};
 
-use crate::{config::Config, datapath::Datapath, log::Log, metrics, owner::mailbox::Mailbox};
+use crate::{config::Config, datapath::Datapath, flow_log::Log, metrics, owner::mailbox::Mailbox};
 
 /// The settings that hold, and those who follow them while the agent runs.
 pub(crate) struct Reload<R> {

@@ -16,8 +16,8 @@ use super::{
 };
 use crate::{
     api::FlowRecord,
-    clock::unix_now,
     datapath::{FlowLogReader, NotLogged},
+    system::clock::unix_now,
 };
 
 /// Records that are kept for those who ask.

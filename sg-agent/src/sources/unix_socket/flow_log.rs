@@ -17,8 +17,8 @@ use tokio::sync::broadcast::{Receiver, error::RecvError};
 use super::answer::{Answer, Refusal};
 use crate::{
     api::FlowRecord,
-    clock::unix_now,
-    log::{Batch, Log, Off},
+    flow_log::{Batch, Log, Off},
+    system::clock::unix_now,
 };
 
 pub(super) fn routes(log: Log) -> Router {

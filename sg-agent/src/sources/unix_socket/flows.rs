@@ -10,8 +10,8 @@ use super::answer::{Answer, Input};
 use crate::{
     api::{Flow, FlushRequest, Flushed},
     kernel::Kernel,
+    observe::ssh_sessions,
     owner::mailbox::Mailbox,
-    session,
 };
 
 #[derive(Debug, Deserialize)]
@@ -30,6 +30,6 @@ pub(super) async fn flush<D: Kernel>(
     State(agent): State<Mailbox<D>>,
     Input(request): Input<FlushRequest>,
 ) -> Answer<Flushed> {
-    let sessions = session::locate(request.sessions.clone()).await;
+    let sessions = ssh_sessions::locate(request.sessions.clone()).await;
     Ok(Json(agent.ask(move |owner| owner.flush(&request, &sessions)).await??))
 }

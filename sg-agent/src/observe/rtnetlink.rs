@@ -17,7 +17,7 @@ use rtnetlink::{
 };
 use tracing::warn;
 
-use crate::links::{Event, Tracker, View};
+use crate::observe::interfaces::{Event, Tracker, View};
 
 /// Room for bursts of events; the kernel caps it at net.core.rmem_max.
 const RECEIVE_BUFFER: usize = 1 << 20;

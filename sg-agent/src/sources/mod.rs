@@ -1,0 +1,4 @@
+//! Where commands and questions come from: each source translates them for the owner.
+
+pub mod reload;
+pub mod unix_socket;

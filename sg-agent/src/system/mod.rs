@@ -1,0 +1,7 @@
+//! The process and its host: heap, clocks, lock, log, signs of life.
+
+pub mod allocator;
+pub mod clock;
+pub mod lock;
+pub mod logging;
+pub mod watchdog;
