@@ -1,12 +1,12 @@
 //! `cargo xtask lint`: format, lints and documentation of the workspace, the fuzz targets and the BPF
-//! crate, spelling, and what Markdown files refer to. Warnings are errors, and so are mutations that do
+//! crate, spelling, hard sentences, and what Markdown files refer to. Warnings are errors, and so are mutations that do
 //! not apply any more.
 
 use std::process::Command;
 
 use anyhow::{Context as _, Result, ensure};
 
-use crate::{build::bpf_cargo, markdown, mutants, run::say, setup, toolchain, workspace};
+use crate::{build::bpf_cargo, markdown, mutants, prose, run::say, setup, toolchain, workspace};
 
 /// Not for people to read, or not by us.
 const NOT_SPELLED: &[&str] = &[".lock", ".svg", "LICENSE-APACHE", "LICENSE-MIT"];
@@ -14,13 +14,24 @@ const NOT_SPELLED: &[&str] = &[".lock", ".svg", "LICENSE-APACHE", "LICENSE-MIT"]
 const RUSTDOC_FLAGS: &str = "--deny warnings --allow rustdoc::private_intra_doc_links";
 const STRICT: &[&str] = &["--", "--deny", "warnings"];
 
-pub(crate) fn run() -> Result<()> {
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// List the sentences that are hard to read, and do nothing else
+    #[arg(long)]
+    prose: bool,
+}
+
+pub(crate) fn run(args: &Args) -> Result<()> {
+    if args.prose {
+        return prose::list(&workspace::files()?);
+    }
     for manifest in ["Cargo.toml", "sg-ebpf/Cargo.toml", "fuzz/Cargo.toml"] {
         say(cargo().args(["fmt", "--all", "--check", "--manifest-path", manifest]))?;
     }
     mutants::check_list()?;
     let files = workspace::files()?;
     markdown::check(&files)?;
+    prose::check(&files)?;
     spelling(&files)?;
     say(cargo().args(["clippy", "--workspace", "--all-targets"]).args(STRICT))?;
     say(cargo()

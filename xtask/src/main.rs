@@ -12,6 +12,7 @@ mod lint;
 mod markdown;
 mod mutants;
 mod nightly;
+mod prose;
 mod run;
 mod setup;
 mod size;
@@ -51,7 +52,7 @@ enum Verb {
     /// Make the Debian package, in target/debian
     Dist(dist::Args),
     /// Check format and lints of everything, the BPF crate included
-    Lint,
+    Lint(lint::Args),
     /// Feed parser, compiler, API and loaded programs with what a fuzzer makes up
     Fuzz(fuzz::Args),
     /// Plant bugs in a copy of the sources and see that the tests find them
@@ -75,7 +76,7 @@ fn main() -> ExitCode {
         Verb::Demo(args) => demo::run(&args),
         Verb::Bench(args) => bench::run(&args),
         Verb::Dist(args) => dist::run(&args),
-        Verb::Lint => lint::run(),
+        Verb::Lint(args) => lint::run(&args),
         Verb::Mutants(args) => mutants::run(&args),
         Verb::Nightly(args) => nightly::run(&args),
         Verb::Fuzz(args) => fuzz::run(&args),
