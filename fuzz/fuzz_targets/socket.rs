@@ -16,7 +16,7 @@ use http_body_util::BodyExt as _;
 use libfuzzer_sys::fuzz_target;
 use serde_json::{Value, json};
 use sg_agent::{observe::interfaces::View, owner::{
-        fake::{FakeKernel, Fixture, link},
+        fake::{FakeKernel, Fixture, interface},
         mailbox::{Mailbox, mailbox},
     }, sources::unix_socket::routes};
 use sg_api::Failure;
@@ -35,7 +35,7 @@ fuzz_target!(|text: &str| {
     thread::scope(|scope| {
         // The owner has a thread of its own, as in the agent.
         scope.spawn(move || {
-            let mut host = Fixture::new(links("tap0 tap1 eth0"));
+            let mut host = Fixture::new(interfaces("tap0 tap1 eth0"));
             inbox.run(&mut host.owner).expect("nobody stops it");
             restarted(&mut host);
         });
@@ -59,7 +59,7 @@ async fn talk(agent: Mailbox<FakeKernel>, requests: &[&str]) {
         match line.split_once(' ') {
             Some(("LINKS", names)) => {
                 // Nobody is there any more after a detach.
-                let _ = agent.links(links(names));
+                let _ = agent.interfaces_changed(interfaces(names));
             }
             Some(("PASS", seconds)) => {
                 let seconds = seconds.parse::<u16>().unwrap_or_default();
@@ -74,8 +74,8 @@ async fn talk(agent: Mailbox<FakeKernel>, requests: &[&str]) {
     }
 }
 
-fn links(names: &str) -> View {
-    (2..).zip(names.split(' ').take(8)).map(|(ifindex, name)| link(ifindex, name)).collect()
+fn interfaces(names: &str) -> View {
+    (2..).zip(names.split(' ').take(8)).map(|(ifindex, name)| interface(ifindex, name)).collect()
 }
 
 /// `None` for what no HTTP server lets through.
@@ -119,7 +119,7 @@ async fn answered(router: &mut Router, request: Request<Body>) {
 /// The next agent on the state directory goes on where this one was.
 fn restarted(host: &mut Fixture) {
     let before = host.owner.show();
-    host.restart(links("tap0 tap1 eth0"));
+    host.restart(interfaces("tap0 tap1 eth0"));
     let after = host.owner.show();
     assert_eq!(
         serde_json::to_value(&before.rules).expect("JSON"),

@@ -139,9 +139,10 @@ pub fn detach(config: &Config) -> anyhow::Result<()> {
 
 /// What the first interface that the rules filter will be attached to.
 fn first_receiver(rules: &DesiredState, view: &View) -> Receiver {
-    let filtered = view.values().find_map(|link| Some((link, rules.entry_for(&link.name)?)));
-    filtered.map_or(Receiver::Tc, |(link, entry)| {
-        Receiver::of(&link.name, hook_choice(rules.interfaces[entry].datapath))
+    let filtered =
+        view.values().find_map(|interface| Some((interface, rules.entry_for(&interface.name)?)));
+    filtered.map_or(Receiver::Tc, |(interface, entry)| {
+        Receiver::of(&interface.name, hook_choice(rules.interfaces[entry].datapath))
     })
 }
 
@@ -162,7 +163,7 @@ async fn follow(mut watch: Watch, agent: Mailbox<Datapath>) {
             // Without its eyes the agent is no good: systemd starts another.
             Err(error) => return agent.stop(Err(error.context("cannot follow the interfaces"))),
         };
-        if agent.links(view).is_err() {
+        if agent.interfaces_changed(view).is_err() {
             return;
         }
     }

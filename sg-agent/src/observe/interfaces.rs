@@ -7,7 +7,7 @@ use std::{
 
 /// An interface that is there.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Link {
+pub struct Interface {
     pub name: String,
     /// Tells an interface from an earlier one with the same ifindex.
     pub generation: u64,
@@ -17,13 +17,13 @@ pub struct Link {
 }
 
 /// Interfaces by ifindex.
-pub type View = BTreeMap<u32, Link>;
+pub type View = BTreeMap<u32, Interface>;
 
 /// One thing that rtnetlink says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
     /// New, renamed, or otherwise changed.
-    Link {
+    Interface {
         ifindex: u32,
         name: String,
         ethernet: bool,
@@ -56,33 +56,35 @@ impl Tracker {
     /// Takes in an event; says whether the view differs from before.
     pub fn take(&mut self, event: Event) -> bool {
         match event {
-            Event::Link { ifindex, name, ethernet } => self.link(ifindex, name, ethernet),
+            Event::Interface { ifindex, name, ethernet } => self.interface(ifindex, name, ethernet),
             Event::Gone { ifindex } => self.view.remove(&ifindex).is_some(),
-            Event::Address { ifindex, address } => {
-                self.view.get_mut(&ifindex).is_some_and(|link| link.addresses.insert(address))
-            }
-            Event::AddressGone { ifindex, address } => {
-                self.view.get_mut(&ifindex).is_some_and(|link| link.addresses.remove(&address))
-            }
+            Event::Address { ifindex, address } => self
+                .view
+                .get_mut(&ifindex)
+                .is_some_and(|interface| interface.addresses.insert(address)),
+            Event::AddressGone { ifindex, address } => self
+                .view
+                .get_mut(&ifindex)
+                .is_some_and(|interface| interface.addresses.remove(&address)),
         }
     }
 
-    fn link(&mut self, ifindex: u32, name: String, ethernet: bool) -> bool {
+    fn interface(&mut self, ifindex: u32, name: String, ethernet: bool) -> bool {
         let generations = &mut self.generations;
         let mut changed = false;
-        let link = self.view.entry(ifindex).or_insert_with(|| {
+        let interface = self.view.entry(ifindex).or_insert_with(|| {
             *generations += 1;
             changed = true;
-            Link {
+            Interface {
                 name: name.clone(),
                 generation: *generations,
                 ethernet,
                 addresses: BTreeSet::new(),
             }
         });
-        changed |= link.name != name || link.ethernet != ethernet;
-        link.name = name;
-        link.ethernet = ethernet;
+        changed |= interface.name != name || interface.ethernet != ethernet;
+        interface.name = name;
+        interface.ethernet = ethernet;
         changed
     }
 
@@ -93,9 +95,9 @@ impl Tracker {
         for event in dump {
             self.take(event);
         }
-        for (ifindex, link) in &mut self.view {
+        for (ifindex, interface) in &mut self.view {
             if let Some(before) = old.get(ifindex) {
-                link.generation = before.generation;
+                interface.generation = before.generation;
             }
         }
         self.view != old
@@ -106,8 +108,8 @@ impl Tracker {
 mod tests {
     use super::*;
 
-    fn link(ifindex: u32, name: &str) -> Event {
-        Event::Link { ifindex, name: name.to_owned(), ethernet: true }
+    fn interface(ifindex: u32, name: &str) -> Event {
+        Event::Interface { ifindex, name: name.to_owned(), ethernet: true }
     }
 
     fn address(ifindex: u32, address: &str) -> Event {
@@ -117,14 +119,14 @@ mod tests {
     #[test]
     fn a_rename_keeps_the_interface_and_a_new_one_with_its_number_is_another() {
         let mut tracker = Tracker::default();
-        assert!(tracker.take(link(5, "tap0")));
+        assert!(tracker.take(interface(5, "tap0")));
         assert!(tracker.take(address(5, "10.0.0.1")));
         let first = tracker.view()[&5].clone();
-        assert!(!tracker.take(link(5, "tap0")));
-        assert!(tracker.take(link(5, "tap1")));
-        assert_eq!(tracker.view()[&5], Link { name: "tap1".into(), ..first.clone() });
+        assert!(!tracker.take(interface(5, "tap0")));
+        assert!(tracker.take(interface(5, "tap1")));
+        assert_eq!(tracker.view()[&5], Interface { name: "tap1".into(), ..first.clone() });
         assert!(tracker.take(Event::Gone { ifindex: 5 }));
-        assert!(tracker.take(link(5, "tap0")));
+        assert!(tracker.take(interface(5, "tap0")));
         assert_ne!(tracker.view()[&5].generation, first.generation);
         assert!(tracker.view()[&5].addresses.is_empty());
     }
@@ -132,12 +134,16 @@ mod tests {
     #[test]
     fn a_dump_after_lost_events_keeps_who_is_still_there() {
         let mut tracker = Tracker::default();
-        for event in [link(1, "lo"), link(2, "eth0"), address(2, "10.0.0.2")] {
+        for event in [interface(1, "lo"), interface(2, "eth0"), address(2, "10.0.0.2")] {
             tracker.take(event);
         }
         let generation = tracker.view()[&2].generation;
-        assert!(!tracker.replace([link(1, "lo"), link(2, "eth0"), address(2, "10.0.0.2")]));
-        assert!(tracker.replace([link(2, "eth0"), address(2, "10.0.0.3")]));
+        assert!(!tracker.replace([
+            interface(1, "lo"),
+            interface(2, "eth0"),
+            address(2, "10.0.0.2")
+        ]));
+        assert!(tracker.replace([interface(2, "eth0"), address(2, "10.0.0.3")]));
         assert_eq!(tracker.view().keys().copied().collect::<Vec<_>>(), [2]);
         assert_eq!(tracker.view()[&2].generation, generation);
     }

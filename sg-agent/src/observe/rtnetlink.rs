@@ -236,7 +236,7 @@ fn of_link(link: &LinkMessage) -> Option<Event> {
     // As in the kernel's eth_type_trans: these two alone carry an Ethernet header.
     let ethernet =
         matches!(link.header.link_layer_type, LinkLayerType::Ether | LinkLayerType::Loopback);
-    Some(Event::Link { ifindex: link.header.index, name, ethernet })
+    Some(Event::Interface { ifindex: link.header.index, name, ethernet })
 }
 
 /// On a point-to-point interface IFA_ADDRESS is the other end and IFA_LOCAL our own.
@@ -281,7 +281,7 @@ mod tests {
         let has = |kind| {
             let events =
                 events_of(&RouteNetlinkMessage::NewLink(link(AddressFamily::Unspec, kind)));
-            matches!(events[..], [Event::Link { ethernet: true, .. }])
+            matches!(events[..], [Event::Interface { ethernet: true, .. }])
         };
         assert!(has(LinkLayerType::Ether) && has(LinkLayerType::Loopback));
         for kind in [LinkLayerType::None, LinkLayerType::Tunnel, LinkLayerType::Sit] {

@@ -48,7 +48,7 @@ impl<D: Kernel> Owner<D> {
     }
 
     fn attached_for_now(&self) -> Option<u32> {
-        let is_for_now = |(ifindex, held): (&u32, &super::Filtered)| {
+        let is_for_now = |(ifindex, held): (&u32, &super::InterfaceState)| {
             held.attachment
                 .as_ref()
                 .is_ok_and(|attachment| attachment.is_provisional)

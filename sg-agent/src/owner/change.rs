@@ -8,12 +8,14 @@ use std::{
 use sg_policy::{DesiredState, plan, rules::source::Source};
 use tracing::{error, info, warn};
 
-use super::{Error, Outstanding, Owner, Ruleset, Target, enforce::Cause, load, lockout::Origin};
+use super::{
+    Error, Owner, PendingConfirmation, Ruleset, Target, enforce::Cause, load, lockout::Origin,
+};
 use crate::{
     api::Applied,
     kernel::Kernel,
     observe::ssh_sessions::Located,
-    store::{Change, Document, NewRevision, Pending},
+    store::{self, Change, Document, NewRevision},
     system::clock::unix_now,
 };
 
@@ -57,26 +59,26 @@ impl<D: Kernel> Owner<D> {
             let text = format!("a change can wait 1 to {MAX_CONFIRM} seconds to be confirmed");
             return Err(Error::Request(text));
         }
-        self.refuse_while_outstanding()?;
+        self.refuse_while_pending()?;
         if plan::is_same(self.rules(), proposal.source.state()) {
             return Ok(self.applied(false, since));
         }
-        let outstanding = confirm.map(|seconds| Outstanding {
+        let pending = confirm.map(|seconds| PendingConfirmation {
             previous: self.target.active.clone(),
             deadline: self.ticks().after(seconds),
             until: unix_now() + u64::from(seconds),
         });
-        let pending = outstanding.as_ref().map(|outstanding| Pending {
-            previous: outstanding.previous.revision,
-            deadline: outstanding.deadline,
+        let stored = pending.as_ref().map(|pending| store::PendingConfirmation {
+            previous: pending.previous.revision,
+            deadline: pending.deadline,
             boot_id: self.options.boot_id.clone(),
-            until: outstanding.until,
+            until: pending.until,
         });
         let Proposal { source, origin, .. } = proposal;
         let active = Ruleset::new(self.store.next_revision(), Arc::clone(source));
         let revision = active.revision;
-        let change = Change::Record { revisions: vec![proposal.revision()], pending };
-        self.enforce(Target { active, outstanding }, Cause::Apply, Some(change))?;
+        let change = Change::Record { revisions: vec![proposal.revision()], pending: stored };
+        self.enforce(Target { active, pending }, Cause::Apply, Some(change))?;
         info!(revision, origin, "applied");
         Ok(self.applied(true, since))
     }
@@ -84,10 +86,10 @@ impl<D: Kernel> Owner<D> {
     /// The change that waits stays.
     pub fn confirm(&mut self, since: Instant) -> Result<Applied, Error> {
         self.expire();
-        if self.target.outstanding.is_none() {
+        if self.target.pending.is_none() {
             return Err(Error::Conflict("no change waits to be confirmed".to_owned()));
         }
-        let target = Target { outstanding: None, ..self.target.clone() };
+        let target = Target { pending: None, ..self.target.clone() };
         self.enforce(target, Cause::Confirm, Some(Change::Confirm))?;
         info!(revision = self.target.active.revision, "confirmed");
         Ok(self.applied(false, since))
@@ -105,10 +107,10 @@ impl<D: Kernel> Owner<D> {
         since: Instant,
     ) -> Result<Applied, Error> {
         self.expire();
-        if let Some(outstanding) = &self.target.outstanding {
-            let Ruleset { revision: previous, source, .. } = outstanding.previous.clone();
+        if let Some(pending) = &self.target.pending {
+            let Ruleset { revision: previous, source, .. } = pending.previous.clone();
             if revision.is_some_and(|revision| revision != previous) {
-                self.refuse_while_outstanding()?;
+                self.refuse_while_pending()?;
             }
             self.refuse_lock_out(&source, Origin::Revision(previous), sessions)?;
             self.take_back()?;
@@ -132,8 +134,8 @@ impl<D: Kernel> Owner<D> {
     /// Makes a rollback that the data path has done by itself a fact.
     pub(super) fn expire(&mut self) {
         let ticks = self.ticks();
-        let due = |outstanding: &Outstanding| ticks.has_passed(outstanding.deadline);
-        if !self.target.outstanding.as_ref().is_some_and(due) {
+        let due = |pending: &PendingConfirmation| ticks.has_passed(pending.deadline);
+        if !self.target.pending.as_ref().is_some_and(due) {
             return;
         }
         let revision = self.target.active.revision;
@@ -145,8 +147,8 @@ impl<D: Kernel> Owner<D> {
     }
 
     fn take_back(&mut self) -> Result<(), Error> {
-        let Some(outstanding) = &self.target.outstanding else { return Ok(()) };
-        let target = Target { active: outstanding.previous.clone(), outstanding: None };
+        let Some(pending) = &self.target.pending else { return Ok(()) };
+        let target = Target { active: pending.previous.clone(), pending: None };
         self.enforce(target, Cause::Expiry, Some(Change::RollBack))
     }
 
@@ -169,8 +171,8 @@ impl<D: Kernel> Owner<D> {
     /// How long the owner may sleep.
     pub(super) fn sleep(&self) -> Option<Duration> {
         let retry = (self.unsettled || self.store.is_in_doubt()).then_some(RETRY);
-        let deadline = self.target.outstanding.as_ref().map(|outstanding| {
-            let left = self.ticks().until(outstanding.deadline);
+        let deadline = self.target.pending.as_ref().map(|pending| {
+            let left = self.ticks().until(pending.deadline);
             // Past due: the rollback could not be recorded.
             if left.is_zero() { RETRY } else { left }
         });
@@ -185,16 +187,16 @@ impl<D: Kernel> Owner<D> {
     }
 
     fn settle(&mut self) {
-        if let Err(error) = self.enforce(self.target.clone(), Cause::Links, None) {
+        if let Err(error) = self.enforce(self.target.clone(), Cause::InterfacesChanged, None) {
             error!(%error, "cannot follow the interfaces");
             self.note_unfiltered(&error.to_string());
             self.unsettled = true;
         }
     }
 
-    fn refuse_while_outstanding(&mut self) -> Result<(), Error> {
+    fn refuse_while_pending(&mut self) -> Result<(), Error> {
         self.expire();
-        if self.target.outstanding.is_none() {
+        if self.target.pending.is_none() {
             return Ok(());
         }
         let revision = self.target.active.revision;
@@ -213,7 +215,7 @@ impl<D: Kernel> Owner<D> {
                 .count(),
             took_us: u64::try_from(since.elapsed().as_micros()).unwrap_or(u64::MAX),
             superseded_by: None,
-            confirm_until: self.target.outstanding.as_ref().map(|outstanding| outstanding.until),
+            confirm_until: self.target.pending.as_ref().map(|pending| pending.until),
         }
     }
 }

@@ -11,8 +11,8 @@ use sg_policy::{
 use tracing::{error, info, warn};
 
 use super::{
-    Error, Filtered, Outstanding, Owner, Ruleset, Target, figures::ImageFigures,
-    situation::Situation,
+    Error, InterfaceState, Owner, PendingConfirmation, Ruleset, Target, figures::ImageFigures,
+    interface_plan::InterfacePlan,
 };
 use crate::{
     datapath::{self, AttachMode, Attachment},
@@ -30,7 +30,7 @@ pub(super) enum Cause {
     /// A change that was not confirmed.
     Expiry,
     /// Interfaces or addresses came and went.
-    Links,
+    InterfacesChanged,
     /// The same rules with other times in them.
     Flush,
 }
@@ -78,21 +78,21 @@ impl<D: Kernel> Owner<D> {
     ) -> Result<(), Error> {
         let began = Instant::now();
         self.release_in_time();
-        let situation = self.situation(&target, cause);
-        if cause.is_strict() && !situation.left_out.is_empty() {
+        let plan = self.plan_interfaces(&target, cause);
+        if cause.is_strict() && !plan.left_out.is_empty() {
             return Err(Error::Refused(self.no_slot()));
         }
-        let live = situation.live(&self.view);
-        let live_fallback = situation.live_fallback(&self.view);
-        let publishes = cause != Cause::Links
+        let live = plan.live(&self.view);
+        let live_fallback = plan.live_fallback(&self.view);
+        let publishes = cause != Cause::InterfacesChanged
             || self.is_other_in_force
             || live != self.live
             || live_fallback != self.live_fallback;
         let mut images =
             if publishes { Some(self.compile(&target, &live, &live_fallback)?) } else { None };
-        let newcomers = self.newcomers(&target, &situation, cause);
+        let newcomers = self.newcomers(&target, &plan, cause);
         // Somebody who asked hears that an interface cannot be had before anything has changed.
-        let attempt = if cause.is_strict() { Some(self.attach(&situation, cause)?) } else { None };
+        let attempt = if cause.is_strict() { Some(self.attach(&plan, cause)?) } else { None };
         if let Some(images) = &mut images {
             let cuts = target.active.is_cut();
             let seeded = self.seed(&newcomers, &images.active);
@@ -114,13 +114,13 @@ impl<D: Kernel> Owner<D> {
         }
         let attempt = match attempt {
             Some(attempt) => attempt,
-            None => self.attach(&situation, cause)?,
+            None => self.attach(&plan, cause)?,
         };
         // What opened between the first look and the filter.
         if let Some(images) = &images {
             self.seed(&newcomers, &images.active);
         }
-        self.settled(&situation, attempt);
+        self.settled(&plan, attempt);
         Ok(())
     }
 
@@ -177,9 +177,9 @@ impl<D: Kernel> Owner<D> {
         live_fallback: &[LiveInterface],
     ) -> Result<Images, Error> {
         let active = self.image(&target.active, live, self.dataplane.now())?;
-        let fallback = match &target.outstanding {
+        let fallback = match &target.pending {
             // The fallback's rules count from the moment at which they are in force again.
-            Some(Outstanding { previous, deadline, .. }) => {
+            Some(PendingConfirmation { previous, deadline, .. }) => {
                 Some((self.image(previous, live_fallback, *deadline)?, *deadline))
             }
             None => None,
@@ -209,18 +209,19 @@ impl<D: Kernel> Owner<D> {
     ///
     /// # Errors
     /// With a strict cause, the interface that cannot be attached; nothing is attached then.
-    fn attach(&mut self, situation: &Situation, cause: Cause) -> Result<Attempt, Error> {
+    fn attach(&mut self, plan: &InterfacePlan, cause: Cause) -> Result<Attempt, Error> {
         let mut attempt = Attempt::default();
-        for (&ifindex, wanted) in &situation.wanted {
-            let Some(link) = self.view.get(&ifindex) else { continue };
-            let (name, held) = (link.name.clone(), self.kept(ifindex, link.generation).cloned());
+        for (&ifindex, planned) in &plan.interfaces {
+            let Some(interface) = self.view.get(&ifindex) else { continue };
+            let (name, held) =
+                (interface.name.clone(), self.kept(ifindex, interface.generation).cloned());
             let before = held.as_ref().filter(|held| held.attachment.is_ok());
-            if let Some(before) = before.filter(|before| before.choice == wanted.choice) {
+            if let Some(before) = before.filter(|before| before.choice == planned.choice) {
                 attempt.attachments.insert(ifindex, before.attachment.clone());
                 continue;
             }
             let was_a_problem = held.is_some() && before.is_none();
-            let result = match self.attach_one(ifindex, &name, wanted.choice, held.is_some()) {
+            let result = match self.attach_one(ifindex, &name, planned.choice, held.is_some()) {
                 Ok(attachment) => {
                     info!(interface = %name, hook = ?attachment.hook, "filtered: {}", attachment.reason);
                     attempt.undo.push((ifindex, before.map(|before| before.choice)));
@@ -266,7 +267,8 @@ impl<D: Kernel> Owner<D> {
 
     fn undo(&mut self, attempt: &Attempt) {
         for &(ifindex, choice) in attempt.undo.iter().rev() {
-            let name = self.view.get(&ifindex).map(|link| link.name.clone()).unwrap_or_default();
+            let name =
+                self.view.get(&ifindex).map(|interface| interface.name.clone()).unwrap_or_default();
             let undone = match choice {
                 Some(choice) => {
                     self.dataplane.attach(ifindex, &name, choice, AttachMode::Preferred).map(drop)
@@ -280,19 +282,19 @@ impl<D: Kernel> Owner<D> {
     }
 
     /// Takes in what the flip has made true, and clears away what is not used any more.
-    fn settled(&mut self, situation: &Situation, mut attempt: Attempt) {
+    fn settled(&mut self, plan: &InterfacePlan, mut attempt: Attempt) {
         let mut filtered = BTreeMap::new();
-        for (&ifindex, wanted) in &situation.wanted {
-            let Some(link) = self.view.get(&ifindex) else { continue };
+        for (&ifindex, planned) in &plan.interfaces {
+            let Some(interface) = self.view.get(&ifindex) else { continue };
             let missing = || Err("not attached".to_owned());
-            let held = Filtered {
-                name: link.name.clone(),
-                generation: link.generation,
-                slot: wanted.slot,
-                pickup_until: wanted.pickup_until,
-                choice: wanted.choice,
-                entry: wanted.entry,
-                ethernet: link.ethernet,
+            let held = InterfaceState {
+                name: interface.name.clone(),
+                generation: interface.generation,
+                slot: planned.slot,
+                pickup_until: planned.pickup_until,
+                choice: planned.choice,
+                entry: planned.entry,
+                ethernet: interface.ethernet,
                 attachment: attempt.attachments.remove(&ifindex).unwrap_or_else(missing),
             };
             filtered.insert(ifindex, held);
@@ -301,11 +303,11 @@ impl<D: Kernel> Owner<D> {
         let named = self.filtered.iter().filter(|(_, held)| held.attachment.is_ok());
         let named = named.map(|(&ifindex, held)| (held.slot, ifindex, held.name.as_str()));
         self.options.names.set(named);
-        self.unsettled = !situation.left_out.is_empty()
+        self.unsettled = !plan.left_out.is_empty()
             || self.filtered.values().any(|held| held.attachment.is_err());
         self.detach_unwanted();
         self.give_up(&before);
-        self.note_left_out(situation);
+        self.note_left_out(plan);
     }
 
     fn detach_unwanted(&mut self) {
@@ -313,8 +315,8 @@ impl<D: Kernel> Owner<D> {
             if self.filtered.contains_key(&ifindex) {
                 continue;
             }
-            if let Some(link) = self.view.get(&ifindex) {
-                warn!(interface = %link.name, "no entry matches it any more: it is no longer filtered");
+            if let Some(interface) = self.view.get(&ifindex) {
+                warn!(interface = %interface.name, "no entry matches it any more: it is no longer filtered");
             }
             if let Err(error) = self.dataplane.detach(ifindex) {
                 error!(ifindex, %error, "cannot be detached");
@@ -323,22 +325,24 @@ impl<D: Kernel> Owner<D> {
         }
     }
 
-    fn note_left_out(&mut self, situation: &Situation) {
+    fn note_left_out(&mut self, plan: &InterfacePlan) {
         let reason = self.no_slot();
-        for ifindex in &situation.left_out {
+        for ifindex in &plan.left_out {
             if !self.left_out.contains_key(ifindex)
-                && let Some(link) = self.view.get(ifindex)
+                && let Some(interface) = self.view.get(ifindex)
             {
-                error!(interface = %link.name, "is NOT filtered: {reason}");
+                error!(interface = %interface.name, "is NOT filtered: {reason}");
             }
         }
-        let all = situation.left_out.iter().map(|&ifindex| (ifindex, reason.clone()));
+        let all = plan.left_out.iter().map(|&ifindex| (ifindex, reason.clone()));
         self.left_out = all.collect();
     }
 
     /// `status` shows what has come meanwhile, with the reason.
     pub(super) fn note_unfiltered(&mut self, reason: &str) {
-        for &ifindex in self.situation(&self.target, Cause::Links).wanted.keys() {
+        for &ifindex in
+            self.plan_interfaces(&self.target, Cause::InterfacesChanged).interfaces.keys()
+        {
             if !self.filtered.contains_key(&ifindex) {
                 self.left_out.insert(ifindex, reason.to_owned());
             }

@@ -39,7 +39,7 @@ use crate::{
     kernel::Kernel,
     observe::{
         conntrack::Tracked,
-        interfaces::{Link, View},
+        interfaces::{Interface, View},
         sockets::Sockets,
     },
     store::Store,
@@ -333,18 +333,18 @@ fn read(image: &Image) -> Read {
     Read { text, published }
 }
 
-pub fn link(ifindex: u32, name: &str) -> (u32, Link) {
-    let link = Link {
+pub fn interface(ifindex: u32, name: &str) -> (u32, Interface) {
+    let interface = Interface {
         name: name.to_owned(),
         generation: u64::from(ifindex),
         ethernet: true,
         addresses: BTreeSet::new(),
     };
-    (ifindex, link)
+    (ifindex, interface)
 }
 
-pub fn view<const N: usize>(links: [(u32, Link); N]) -> View {
-    View::from(links)
+pub fn view<const N: usize>(interfaces: [(u32, Interface); N]) -> View {
+    View::from(interfaces)
 }
 
 impl Owner<FakeKernel> {

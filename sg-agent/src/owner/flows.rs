@@ -6,7 +6,7 @@ use ipnet::IpNet;
 use sg_common::flow::{ICMP, ICMPV6, TCP, Timeout, UDP};
 use sg_policy::{describe, model::Tracking};
 
-use super::{Error, Filtered, Owner, enforce::Cause};
+use super::{Error, InterfaceState, Owner, enforce::Cause};
 use crate::{
     api::{Flow, FlushRequest, Flushed},
     datapath::FlowEntry,
@@ -112,7 +112,7 @@ impl<D: Kernel> Owner<D> {
         Ok(Flushed { flows })
     }
 
-    fn by_slot(&self) -> BTreeMap<u16, (&Filtered, &Tracking)> {
+    fn by_slot(&self) -> BTreeMap<u16, (&InterfaceState, &Tracking)> {
         let entries = &self.rules().interfaces;
         let filtered = self.filtered.values();
         filtered
@@ -200,7 +200,12 @@ fn protocol_name(number: u8) -> String {
     }
 }
 
-fn shown(flow: &FlowEntry, held: &Filtered, tracking: &Tracking, ticks: Ticks) -> Option<Flow> {
+fn shown(
+    flow: &FlowEntry,
+    held: &InterfaceState,
+    tracking: &Tracking,
+    ticks: Ticks,
+) -> Option<Flow> {
     let expires_s = left(flow, tracking, ticks)?.as_secs();
     Some(Flow {
         interface: held.name.clone(),

@@ -7,7 +7,8 @@ use sg_common::{Direction, flow::TCP};
 use sg_policy::{compile::Image, model::Role, plan, rules::source::Source};
 
 use super::{
-    Error, Filtered, Owner, Ruleset, Target, enforce::Cause, flows::Filter, situation::Wanted,
+    Error, InterfaceState, Owner, Ruleset, Target, enforce::Cause, flows::Filter,
+    interface_plan::PlannedInterface,
 };
 use crate::{
     api::Session,
@@ -63,16 +64,15 @@ impl<D: Kernel> Owner<D> {
             return Ok(());
         }
         let revision = self.store.next_revision();
-        let target =
-            Target { active: Ruleset::new(revision, Arc::clone(rules)), outstanding: None };
-        let situation = self.situation(&target, Cause::Apply);
-        let live = situation.live(&self.view);
+        let target = Target { active: Ruleset::new(revision, Arc::clone(rules)), pending: None };
+        let plan = self.plan_interfaces(&target, Cause::Apply);
+        let live = plan.live(&self.view);
         let image = self.image(&target.active, &live, self.dataplane.now())?;
         let next = Next { origin, target, image };
         for Located { session, interfaces } in sessions {
             for ifindex in interfaces {
-                if let Some(wanted) = situation.wanted.get(ifindex)
-                    && let Some(what) = self.harm(&next, *ifindex, wanted, session)?
+                if let Some(planned) = plan.interfaces.get(ifindex)
+                    && let Some(what) = self.harm(&next, *ifindex, planned, session)?
                 {
                     return Err(origin.refuse(&what));
                 }
@@ -86,24 +86,24 @@ impl<D: Kernel> Owner<D> {
         &self,
         next: &Next,
         ifindex: u32,
-        wanted: &Wanted,
+        planned: &PlannedInterface,
         session: &Session,
     ) -> Result<Option<String>, Error> {
         let Next { origin, target, image } = next;
-        let (Some(entry), Some(link)) = (wanted.entry, self.view.get(&ifindex)) else {
+        let (Some(entry), Some(interface)) = (planned.entry, self.view.get(&ifindex)) else {
             return Ok(None);
         };
         let entry = &target.active.rules.interfaces[entry];
-        let opening = opening(wanted.slot, entry.role, session);
+        let opening = opening(planned.slot, entry.role, session);
         let spoofed = entry.role == Role::Port
             && entry.source_check
             && !entry.addresses.contains(&session.client.ip());
         let opens = if spoofed { Opens::Denied } else { self.dataplane.judge(image, &opening) };
-        let has_flow = || self.has_flow(wanted.slot, |flow| is_flow_of(flow, session));
-        let kept = self.kept(ifindex, link.generation);
+        let has_flow = || self.has_flow(planned.slot, |flow| is_flow_of(flow, session));
+        let kept = self.kept(ifindex, interface.generation);
         let cuts = target.active.is_cut();
         let Session { client, server } = session;
-        let (client_ip, port, name) = (client.ip(), server.port(), &link.name);
+        let (client_ip, port, name) = (client.ip(), server.port(), &interface.name);
         let rules = origin.rules();
         Ok(match (opens, kept) {
             (Opens::Untracked, _) => None,
@@ -132,7 +132,7 @@ impl<D: Kernel> Owner<D> {
     }
 
     /// Whether the rules in force let a connection pass that has no flow.
-    fn needs_no_flow(&self, held: &Filtered, opening: &Opening) -> Result<bool, Error> {
+    fn needs_no_flow(&self, held: &InterfaceState, opening: &Opening) -> Result<bool, Error> {
         if held.entry.is_none() {
             return Ok(true);
         }
@@ -176,7 +176,7 @@ impl<D: Kernel> Owner<D> {
     }
 
     /// Whether what a flush forgets and the rules allow goes on in mid-stream.
-    fn picks_up(&self, held: &Filtered, filter: &Filter) -> bool {
+    fn picks_up(&self, held: &InterfaceState, filter: &Filter) -> bool {
         let until = held.pickup_until;
         let is_anew = filter.is_everything()
             && held.entry.is_some_and(|entry| self.rules().interfaces[entry].tracking.pickup > 0);

@@ -19,7 +19,7 @@ type Call<D> = Box<dyn FnOnce(&mut Owner<D>) + Send>;
 enum Message<D> {
     Call(Call<D>),
     Apply(Change),
-    Links(View),
+    InterfacesChanged(View),
     Stop(anyhow::Result<()>),
 }
 
@@ -62,8 +62,8 @@ impl<D: Kernel> Mailbox<D> {
         answered.await.map_err(|_| Ending)
     }
 
-    pub fn links(&self, view: View) -> Result<(), Ending> {
-        self.0.send(Message::Links(view)).map_err(|_| Ending)
+    pub fn interfaces_changed(&self, view: View) -> Result<(), Ending> {
+        self.0.send(Message::InterfacesChanged(view)).map_err(|_| Ending)
     }
 
     /// Ends the agent, with an error where something broke that it cannot do without.
@@ -105,7 +105,7 @@ impl<D: Kernel> Inbox<D> {
         let (mut newest, mut changes, mut rest) = (None, Vec::new(), Vec::new());
         for message in std::iter::once(first).chain(self.0.try_iter()) {
             match message {
-                Message::Links(view) => newest = Some(view),
+                Message::InterfacesChanged(view) => newest = Some(view),
                 Message::Apply(change) => changes.push(change),
                 other => rest.push(other),
             }

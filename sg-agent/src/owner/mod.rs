@@ -17,12 +17,12 @@ pub mod fake;
 pub mod figures;
 mod flows;
 mod frame;
+mod interface_plan;
 pub mod lockout;
 pub mod mailbox;
 mod queries;
 pub mod row;
 mod seed;
-mod situation;
 mod slots;
 #[cfg(test)]
 mod tests;
@@ -103,7 +103,7 @@ impl Ruleset {
 
 /// What waits for a confirmation.
 #[derive(Clone, Debug)]
-struct Outstanding {
+struct PendingConfirmation {
     /// In force from the deadline on.
     previous: Ruleset,
     deadline: Tick,
@@ -115,12 +115,12 @@ struct Outstanding {
 #[derive(Clone, Debug)]
 struct Target {
     active: Ruleset,
-    outstanding: Option<Outstanding>,
+    pending: Option<PendingConfirmation>,
 }
 
 /// An interface that is attached, or should be.
 #[derive(Clone, Debug)]
-struct Filtered {
+struct InterfaceState {
     name: String,
     generation: u64,
     slot: u16,
@@ -142,7 +142,7 @@ pub struct Owner<D> {
     compiler: RefCell<Compiler>,
     view: View,
     target: Target,
-    filtered: BTreeMap<u32, Filtered>,
+    filtered: BTreeMap<u32, InterfaceState>,
     /// Interfaces that match an entry and got no slot, with the reason.
     left_out: BTreeMap<u32, String>,
     /// What the image in force was compiled for, and the one to fall back to.
@@ -266,7 +266,7 @@ fn note(recorded: Result<(), store::Error>) {
 fn resume(store: &mut Store, stored: Stored, ticks: Ticks, options: &Options) -> Target {
     let Stored { current, previous } = stored;
     let (Some(previous), Some(pending)) = (previous, store.ledger().pending.clone()) else {
-        return Target { active: current, outstanding: None };
+        return Target { active: current, pending: None };
     };
     let deadline = if pending.boot_id == options.boot_id {
         (!ticks.has_passed(pending.deadline)).then_some(pending.deadline)
@@ -280,12 +280,12 @@ fn resume(store: &mut Store, stored: Stored, ticks: Ticks, options: &Options) ->
             "the change was not confirmed in time and is rolled back"
         );
         note(store.record(Change::RollBack));
-        return Target { active: previous, outstanding: None };
+        return Target { active: previous, pending: None };
     };
     if pending.boot_id != options.boot_id {
         let boot_id = options.boot_id.clone();
         note(store.record(Change::Rearm { deadline, boot_id }));
     }
-    let outstanding = Outstanding { previous, deadline, until: pending.until };
-    Target { active: current, outstanding: Some(outstanding) }
+    let pending = PendingConfirmation { previous, deadline, until: pending.until };
+    Target { active: current, pending: Some(pending) }
 }

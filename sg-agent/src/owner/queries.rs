@@ -63,7 +63,7 @@ impl<D: Kernel> Owner<D> {
             pid: std::process::id(),
             revision: self.target.active.revision,
             kernel: kernel(),
-            confirm_until: self.target.outstanding.as_ref().map(|outstanding| outstanding.until),
+            confirm_until: self.target.pending.as_ref().map(|pending| pending.until),
             rules: count_rules(self.rules()),
             interfaces,
         }
@@ -156,8 +156,8 @@ impl<D: Kernel> Owner<D> {
                     matches: self
                         .view
                         .values()
-                        .filter(|link| rules.entry_for(&link.name) == Some(at))
-                        .map(|link| link.name.clone())
+                        .filter(|interface| rules.entry_for(&interface.name) == Some(at))
+                        .map(|interface| interface.name.clone())
                         .collect(),
                 })
                 .collect(),
@@ -165,11 +165,14 @@ impl<D: Kernel> Owner<D> {
     }
 
     /// The interface of this name, if the rules in force filter it.
-    pub(super) fn filtered_by_name(&self, name: &str) -> Result<(u32, &super::Filtered), Error> {
+    pub(super) fn filtered_by_name(
+        &self,
+        name: &str,
+    ) -> Result<(u32, &super::InterfaceState), Error> {
         let found =
             self.filtered.iter().find(|(_, held)| held.name == name && held.entry.is_some());
         found.map(|(&ifindex, held)| (ifindex, held)).ok_or_else(|| {
-            let there = self.view.values().any(|link| link.name == name);
+            let there = self.view.values().any(|interface| interface.name == name);
             Error::Conflict(match there {
                 true => format!("no entry of the rules matches interface \"{name}\""),
                 false => format!("there is no interface \"{name}\""),

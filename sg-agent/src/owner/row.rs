@@ -83,7 +83,7 @@ impl<D: Kernel> Owner<D> {
         let ruleset = Ruleset::new(self.store.next_revision(), source);
         request.confirm.is_none()
             && request.sessions.is_empty()
-            && self.target.outstanding.is_none()
+            && self.target.pending.is_none()
             && !self.unsettled
             && !ruleset.is_cut()
             && ruleset.rules.interfaces == self.rules().interfaces
@@ -94,7 +94,7 @@ impl<D: Kernel> Owner<D> {
     /// Records all and puts the last in force; `None` where that is not to be done in one go.
     fn apply_together(&mut self, row: &[Change]) -> Option<Vec<Applied>> {
         let [.., before, Change { request: last, .. }] = row else { return None };
-        let is_plain = last.confirm.is_none() && self.target.outstanding.is_none();
+        let is_plain = last.confirm.is_none() && self.target.pending.is_none();
         if !is_plain || plan::is_same(before.request.rules(), last.rules()) {
             return None;
         }
@@ -103,7 +103,7 @@ impl<D: Kernel> Owner<D> {
         let revisions = row.iter().map(|change| change.request.proposal.revision()).collect();
         let revision = first + row.len() as u64 - 1;
         let active = Ruleset::new(revision, Arc::clone(&last.proposal.source));
-        let target = Target { active, outstanding: None };
+        let target = Target { active, pending: None };
         let change = store::Change::Record { revisions, pending: None };
         self.enforce(target, Cause::Apply, Some(change)).ok()?;
         info!(revision, passed_over = row.len() - 1, "applied");

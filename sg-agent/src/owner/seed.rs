@@ -16,7 +16,7 @@ use sg_common::Direction;
 use sg_policy::{compile::Image, model::Role};
 use tracing::{debug, info, warn};
 
-use super::{Owner, Target, enforce::Cause, situation::Situation};
+use super::{Owner, Target, enforce::Cause, interface_plan::InterfacePlan};
 use crate::{
     datapath::{AdoptedConnection, Opening},
     kernel::Kernel,
@@ -41,19 +41,19 @@ impl<D: Kernel> Owner<D> {
     pub(super) fn newcomers(
         &self,
         target: &Target,
-        situation: &Situation,
+        plan: &InterfacePlan,
         cause: Cause,
     ) -> Newcomers {
         let mut newcomers = Newcomers::default();
         if !matches!(cause, Cause::Start | Cause::Apply) {
             return newcomers;
         }
-        let interfaces = situation.wanted.iter().filter_map(|(&ifindex, wanted)| {
-            let entry = &target.active.rules.interfaces[wanted.entry?];
-            Some((ifindex, self.view.get(&ifindex)?, wanted.slot, entry))
+        let interfaces = plan.interfaces.iter().filter_map(|(&ifindex, planned)| {
+            let entry = &target.active.rules.interfaces[planned.entry?];
+            Some((ifindex, self.view.get(&ifindex)?, planned.slot, entry))
         });
-        for (ifindex, link, slot, entry) in interfaces.clone() {
-            if self.kept(ifindex, link.generation).is_some() {
+        for (ifindex, interface, slot, entry) in interfaces.clone() {
+            if self.kept(ifindex, interface.generation).is_some() {
                 continue;
             }
             match entry.role {
@@ -66,12 +66,13 @@ impl<D: Kernel> Owner<D> {
         if newcomers.hosts.is_empty() {
             return newcomers;
         }
-        for (ifindex, link, ..) in interfaces.filter(|(.., entry)| entry.role == Role::Host) {
-            for address in &link.addresses {
+        for (ifindex, interface, ..) in interfaces.filter(|(.., entry)| entry.role == Role::Host) {
+            for address in &interface.addresses {
                 newcomers.homes.entry(*address).or_default().push(ifindex);
             }
         }
-        newcomers.own = self.view.values().flat_map(|link| &link.addresses).copied().collect();
+        newcomers.own =
+            self.view.values().flat_map(|interface| &interface.addresses).copied().collect();
         newcomers
     }
 

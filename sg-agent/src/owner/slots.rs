@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Filtered, Owner};
+use super::{InterfaceState, Owner};
 use crate::kernel::Kernel;
 
 /// To forget flows is a pass over the whole table, 10 ms, for however many slots. So where interfaces come
@@ -27,7 +27,7 @@ impl Used {
 
 impl<D: Kernel> Owner<D> {
     /// Takes in which slots no image in force names any more.
-    pub(super) fn give_up(&mut self, before: &BTreeMap<u32, Filtered>) {
+    pub(super) fn give_up(&mut self, before: &BTreeMap<u32, InterfaceState>) {
         for (&ifindex, held) in before {
             let still = self.filtered.get(&ifindex).is_some_and(|now| now.slot == held.slot);
             if !still && held.slot < self.options.max_interfaces {

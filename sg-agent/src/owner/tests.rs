@@ -5,7 +5,7 @@ use std::time::Instant;
 use sg_common::{Direction, flow::Timeout};
 
 use super::{
-    fake::{Fixture, TOO_LARGE, link, view},
+    fake::{Fixture, TOO_LARGE, interface, view},
     lockout::Origin,
     *,
 };
@@ -14,7 +14,7 @@ use crate::{
     datapath::{FlowEntry, Phase},
     observe::{
         conntrack::Tracked,
-        interfaces::{Link, View},
+        interfaces::{Interface, View},
         sockets::{Socket, Sockets},
         ssh_sessions::Located,
     },
@@ -36,7 +36,8 @@ fn with_cut(rules: &str) -> String {
 
 #[test]
 fn an_apply_attaches_then_flips_then_detaches() {
-    let mut host = Fixture::new(view([link(2, "tap0"), link(3, "tap1"), link(4, "eth0")]));
+    let mut host =
+        Fixture::new(view([interface(2, "tap0"), interface(3, "tap1"), interface(4, "eth0")]));
     let applied = host.apply(&rules(&["tap0"])).unwrap();
     assert_eq!((applied.revision, applied.changed, applied.interfaces), (1, true, 1));
     assert_eq!(host.diary(), ["attach 2 Auto", "publish 1: 2=0"]);
@@ -47,7 +48,7 @@ fn an_apply_attaches_then_flips_then_detaches() {
 
 #[test]
 fn an_apply_that_changes_nothing_does_nothing() {
-    let mut host = Fixture::new(view([link(2, "tap0")]));
+    let mut host = Fixture::new(view([interface(2, "tap0")]));
     host.apply(&rules(&["tap0"])).unwrap();
     host.diary();
     let applied = host.apply(&rules(&["tap0"])).unwrap();
@@ -58,42 +59,43 @@ fn an_apply_that_changes_nothing_does_nothing() {
 
 #[test]
 fn a_new_interface_is_in_force_before_it_is_attached_and_a_lost_one_after() {
-    let mut host = Fixture::new(view([link(2, "tap0")]));
+    let mut host = Fixture::new(view([interface(2, "tap0")]));
     host.apply(&rules(&["tap*"])).unwrap();
     host.diary();
-    host.owner.follow(view([link(2, "tap0"), link(7, "tap1"), link(8, "eth0")]));
+    host.owner.follow(view([interface(2, "tap0"), interface(7, "tap1"), interface(8, "eth0")]));
     assert_eq!(host.diary(), ["publish 1: 2=0 7=1", "attach 7 Auto"]);
-    host.owner.follow(view([link(7, "tap1"), link(8, "eth0")]));
+    host.owner.follow(view([interface(7, "tap1"), interface(8, "eth0")]));
     assert_eq!(host.diary(), ["publish 1: 7=1", "detach 2", "release 0"]);
     // What filters nothing changes nothing.
-    host.owner.follow(view([link(7, "tap1")]));
+    host.owner.follow(view([interface(7, "tap1")]));
     assert_eq!(host.diary(), [""; 0]);
 }
 
 #[test]
 fn a_rename_keeps_the_slot_while_an_entry_matches() {
-    let mut host = Fixture::new(view([link(2, "tap0"), link(3, "tap1")]));
+    let mut host = Fixture::new(view([interface(2, "tap0"), interface(3, "tap1")]));
     host.apply(&rules(&["tap0", "tap1", "tap2"])).unwrap();
     host.diary();
-    host.owner.follow(view([link(2, "tap0"), link(3, "tap2")]));
+    host.owner.follow(view([interface(2, "tap0"), interface(3, "tap2")]));
     assert_eq!(host.diary(), ["publish 1: 2=0 3=1"]);
-    host.owner.follow(view([link(2, "tap0"), link(3, "other")]));
+    host.owner.follow(view([interface(2, "tap0"), interface(3, "other")]));
     assert_eq!(host.diary(), ["publish 1: 2=0", "detach 3", "release 1"]);
 }
 
 #[test]
 fn another_interface_of_the_same_number_starts_afresh() {
-    let mut host = Fixture::new(view([link(2, "tap0")]));
+    let mut host = Fixture::new(view([interface(2, "tap0")]));
     host.apply(&rules(&["tap0"])).unwrap();
     host.diary();
-    let again = Link { generation: 99, ..link(2, "tap0").1 };
+    let again = Interface { generation: 99, ..interface(2, "tap0").1 };
     host.owner.follow(View::from([(2, again)]));
     assert_eq!(host.diary(), ["publish 1: 2=1", "detach 2", "attach 2 Auto", "release 0"]);
 }
 
 #[test]
 fn an_interface_that_cannot_be_attached_leaves_everything_as_it_was() {
-    let mut host = Fixture::new(view([link(2, "tap0"), link(3, "tap1"), link(4, "tap2")]));
+    let mut host =
+        Fixture::new(view([interface(2, "tap0"), interface(3, "tap1"), interface(4, "tap2")]));
     host.apply(&rules(&["tap0"])).unwrap();
     host.diary();
     host.kernel().broken.insert(4);
@@ -107,7 +109,7 @@ fn an_interface_that_cannot_be_attached_leaves_everything_as_it_was() {
 
 #[test]
 fn an_interface_that_is_gone_does_not_stop_an_apply() {
-    let mut host = Fixture::new(view([link(2, "tap0"), link(3, "tap1")]));
+    let mut host = Fixture::new(view([interface(2, "tap0"), interface(3, "tap1")]));
     host.kernel().broken.insert(3);
     host.kernel().gone.insert(3);
     let applied = host.apply(&rules(&["tap*"])).unwrap();
@@ -116,7 +118,7 @@ fn an_interface_that_is_gone_does_not_stop_an_apply() {
 
 #[test]
 fn what_the_kernel_refuses_is_not_stored() {
-    let mut host = Fixture::new(view([link(2, "tap0"), link(3, "tap1")]));
+    let mut host = Fixture::new(view([interface(2, "tap0"), interface(3, "tap1")]));
     host.apply(&rules(&["tap0"])).unwrap();
     host.diary();
     host.kernel().refuses_images = true;
@@ -131,7 +133,7 @@ fn what_the_kernel_refuses_is_not_stored() {
 
 #[test]
 fn rules_that_do_not_fit_touch_nothing() {
-    let mut host = Fixture::new(view([link(2, "tap0")]));
+    let mut host = Fixture::new(view([interface(2, "tap0")]));
     let error = host.apply(&rules(&["tap0", fake::TOO_LARGE])).unwrap_err();
     assert!(matches!(error, Error::Refused(_)), "{error}");
     assert_eq!(host.diary(), [""; 0]);
@@ -141,7 +143,8 @@ fn rules_that_do_not_fit_touch_nothing() {
 /// A host whose disk is a simulated one, with [`with_port`] 1 in force.
 fn host_on(disk: &Simulated) -> Fixture {
     let (directory, on) = (tempfile::tempdir().unwrap(), disk.clone());
-    let mut host = Fixture::on(directory, move || Store::simulated(&on), view([link(2, "tap0")]));
+    let mut host =
+        Fixture::on(directory, move || Store::simulated(&on), view([interface(2, "tap0")]));
     host.apply(&with_port(1)).unwrap();
     host.diary();
     host
@@ -273,7 +276,7 @@ fn rules_that_cannot_be_put_back_are_put_back_later() {
 
 #[test]
 fn an_unconfirmed_change_carries_its_fallback_and_attaches_for_both() {
-    let mut host = Fixture::new(view([link(2, "tap0"), link(3, "tap1")]));
+    let mut host = Fixture::new(view([interface(2, "tap0"), interface(3, "tap1")]));
     host.apply(&rules(&["tap0"])).unwrap();
     host.diary();
     let applied = host.apply_until(&rules(&["tap1"]), 60).unwrap();
@@ -283,7 +286,7 @@ fn an_unconfirmed_change_carries_its_fallback_and_attaches_for_both() {
     assert_eq!(host.owner.status().interfaces.len(), 1);
     let refused = host.apply(&rules(&["tap0", "tap1"])).unwrap_err();
     assert!(matches!(refused, Error::Conflict(_)), "{refused}");
-    host.owner.follow(view([link(2, "tap0"), link(3, "tap1"), link(4, "eth0")]));
+    host.owner.follow(view([interface(2, "tap0"), interface(3, "tap1"), interface(4, "eth0")]));
     assert_eq!(host.diary(), [""; 0]);
     let confirmed = host.owner.confirm(Instant::now()).unwrap();
     assert_eq!((confirmed.revision, confirmed.confirm_until), (2, None));
@@ -293,18 +296,18 @@ fn an_unconfirmed_change_carries_its_fallback_and_attaches_for_both() {
 
 #[test]
 fn interfaces_that_come_while_a_change_waits_are_in_both_images() {
-    let mut host = Fixture::new(view([link(2, "tap0")]));
+    let mut host = Fixture::new(view([interface(2, "tap0")]));
     host.apply(&rules(&["tap*"])).unwrap();
     host.apply_until(&rules(&["tap*", "eth*"]), 60).unwrap();
     host.diary();
-    host.owner.follow(view([link(2, "tap0"), link(3, "tap1"), link(4, "eth0")]));
+    host.owner.follow(view([interface(2, "tap0"), interface(3, "tap1"), interface(4, "eth0")]));
     let published = "publish 2: 2=0 3=1 4=2 until 2200 1: 2=0 3=1";
     assert_eq!(host.diary(), [published, "attach 3 Auto", "attach 4 Auto"]);
 }
 
 #[test]
 fn at_the_deadline_the_previous_rules_are_a_fact() {
-    let mut host = Fixture::new(view([link(2, "tap0"), link(3, "tap1")]));
+    let mut host = Fixture::new(view([interface(2, "tap0"), interface(3, "tap1")]));
     host.apply(&rules(&["tap0"])).unwrap();
     host.apply_until(&rules(&["tap1"]), 60).unwrap();
     host.diary();
@@ -325,7 +328,7 @@ fn at_the_deadline_the_previous_rules_are_a_fact() {
 
 #[test]
 fn a_rollback_is_a_revision_of_its_own() {
-    let mut host = Fixture::new(view([link(2, "tap0"), link(3, "tap1")]));
+    let mut host = Fixture::new(view([interface(2, "tap0"), interface(3, "tap1")]));
     assert!(matches!(host.owner.rollback(None, &[], Instant::now()), Err(Error::Conflict(_))));
     host.apply(&rules(&["tap0"])).unwrap();
     host.apply(&rules(&["tap1"])).unwrap();
@@ -340,7 +343,7 @@ fn a_rollback_is_a_revision_of_its_own() {
 
 #[test]
 fn a_rollback_of_what_waits_takes_it_back() {
-    let mut host = Fixture::new(view([link(2, "tap0")]));
+    let mut host = Fixture::new(view([interface(2, "tap0")]));
     host.apply_until(&rules(&["tap0"]), 60).unwrap();
     host.diary();
     let elsewhere = host.owner.rollback(Some(7), &[], Instant::now()).unwrap_err();
@@ -353,15 +356,15 @@ fn a_rollback_of_what_waits_takes_it_back() {
 
 #[test]
 fn a_restart_keeps_slots_and_publishes_before_it_attaches() {
-    let links = view([link(2, "tap0"), link(3, "tap1")]);
-    let mut host = Fixture::new(links.clone());
+    let interfaces = view([interface(2, "tap0"), interface(3, "tap1")]);
+    let mut host = Fixture::new(interfaces.clone());
     host.apply(&rules(&["tap*"])).unwrap();
     host.apply_until(&rules(&["tap1"]), 60).unwrap();
     host.diary();
     host.kernel().now = 1500;
     // Slots as an earlier agent gave them, and an interface that is gone.
     host.kernel().inherit(2, &[(5, 3, 1600), (4, 2, 0), (9, 77, 0)]);
-    host.restart(links.clone());
+    host.restart(interfaces.clone());
     let published = "publish 2: 3=5 until 2200 1: 2=4 3=5";
     assert_eq!(
         host.diary(),
@@ -370,7 +373,7 @@ fn a_restart_keeps_slots_and_publishes_before_it_attaches() {
     assert_eq!(host.kernel().published[0].pickup, [(3, 1600)]);
     // Past the deadline the same state directory means the rules before.
     host.kernel().now = 2300;
-    host.restart(links);
+    host.restart(interfaces);
     assert_eq!(host.diary()[0], "publish 1: 2=4 3=5");
     assert_eq!(host.stored(), (1, 2));
 }
@@ -378,19 +381,19 @@ fn a_restart_keeps_slots_and_publishes_before_it_attaches() {
 /// Died between the note of an interface's new slot and the release of the one it had before it was gone.
 #[test]
 fn of_two_slots_for_one_interface_the_later_is_kept() {
-    let links = view([link(2, "tap0")]);
-    let mut host = Fixture::new(links.clone());
+    let interfaces = view([interface(2, "tap0")]);
+    let mut host = Fixture::new(interfaces.clone());
     host.apply(&rules(&["tap0"])).unwrap();
     host.diary();
     host.kernel().inherit(1, &[(0, 2, 0), (3, 2, 0)]);
-    host.restart(links);
+    host.restart(interfaces);
     assert_eq!(host.diary(), ["release 0", "publish 1: 2=3", "attach 2 Auto"]);
 }
 
 /// An unconfirmed change to 60 s, then a boot `seconds` after it by the wall clock.
 fn reboot_after(seconds: i64) -> Fixture {
-    let links = view([link(2, "tap0"), link(3, "tap1")]);
-    let mut host = Fixture::new(links.clone());
+    let interfaces = view([interface(2, "tap0"), interface(3, "tap1")]);
+    let mut host = Fixture::new(interfaces.clone());
     host.apply(&rules(&["tap0"])).unwrap();
     host.apply_until(&rules(&["tap1"]), 60).unwrap();
     host.diary();
@@ -399,7 +402,7 @@ fn reboot_after(seconds: i64) -> Fixture {
     host.kernel().attached.clear();
     // Ticks of another boot mean nothing: these are far past the deadline of the one before.
     host.kernel().now = 3_000_000;
-    host.restart(links);
+    host.restart(interfaces);
     host
 }
 
@@ -414,7 +417,7 @@ fn a_reboot_keeps_the_deadline_by_the_wall_clock() {
     assert!((until - 40..=until).contains(&tick), "{diary:?}");
     // Another agent in that boot goes by its ticks, whatever the wall clock says.
     host.wall_clock += 1_000_000;
-    host.restart(view([link(2, "tap0"), link(3, "tap1")]));
+    host.restart(view([interface(2, "tap0"), interface(3, "tap1")]));
     assert!(host.owner.status().confirm_until.is_some());
     host.owner.seconds_pass(41);
     host.owner.wake();
@@ -439,7 +442,7 @@ fn a_failed_attachment_is_shown_and_tried_again() {
     let mut host = Fixture::new(View::new());
     host.apply(&rules(&["tap*"])).unwrap();
     host.kernel().broken.insert(2);
-    host.owner.follow(view([link(2, "tap0")]));
+    host.owner.follow(view([interface(2, "tap0")]));
     let status = host.owner.status();
     assert_eq!(status.interfaces[0].datapath, "none");
     assert_eq!(status.interfaces[0].datapath_reason, "NOT filtered: no");
@@ -460,7 +463,7 @@ fn of_a_crowd_most_are_attached_for_now_and_better_when_it_is_over() {
     let mut host = Fixture::new(View::new());
     host.apply(&rules(&["tap*"])).unwrap();
     host.diary();
-    let crowd = (2..8).map(|ifindex| link(ifindex, &format!("tap{ifindex}")));
+    let crowd = (2..8).map(|ifindex| interface(ifindex, &format!("tap{ifindex}")));
     host.owner.follow(crowd.collect());
     let attached =
         ["2 Auto", "3 Auto", "4 Auto", "5 Auto for now", "6 Auto for now", "7 Auto for now"];
@@ -490,24 +493,25 @@ fn of_a_crowd_most_are_attached_for_now_and_better_when_it_is_over() {
 
 #[test]
 fn slots_are_released_together_and_before_anybody_has_them() {
-    let mut host = Fixture::new(view([link(2, "tap2"), link(3, "tap3"), link(4, "tap4")]));
+    let mut host =
+        Fixture::new(view([interface(2, "tap2"), interface(3, "tap3"), interface(4, "tap4")]));
     host.apply(&rules(&["tap*"])).unwrap();
-    host.owner.follow(view([link(3, "tap3"), link(4, "tap4")]));
+    host.owner.follow(view([interface(3, "tap3"), interface(4, "tap4")]));
     host.diary();
     // The next ones shortly after it wait.
-    host.owner.follow(view([link(4, "tap4")]));
+    host.owner.follow(view([interface(4, "tap4")]));
     assert_eq!(host.diary(), ["publish 1: 4=2", "detach 3"]);
     assert!(host.owner.sleep().is_some());
-    let crowd = [link(4, "tap4"), link(7, "tap7"), link(8, "tap8")];
+    let crowd = [interface(4, "tap4"), interface(7, "tap7"), interface(8, "tap8")];
     host.owner.follow(view(crowd.clone()));
     assert_eq!(host.diary()[0], "publish 1: 4=2 7=0 8=3");
     // An interface of the number that one of them is kept for.
-    let again = Link { generation: 99, ..link(3, "tap3").1 };
+    let again = Interface { generation: 99, ..interface(3, "tap3").1 };
     host.owner.follow(crowd.into_iter().chain([(3, again)]).collect());
     assert_eq!(host.diary()[..2], ["release 1", "publish 1: 3=1 4=2 7=0 8=3"]);
     // No slot but theirs.
     host.owner.options.max_interfaces = 4;
-    host.owner.follow(view([link(4, "tap4"), link(9, "tap9")]));
+    host.owner.follow(view([interface(4, "tap4"), interface(9, "tap9")]));
     let diary = host.diary();
     assert_eq!(diary[diary.len() - 3..], ["release 0", "release 1", "release 3"]);
 }
@@ -534,7 +538,7 @@ fn answers(answers: Vec<Result<api::Applied, Error>>) -> Vec<String> {
 
 #[test]
 fn of_applies_in_a_row_all_are_recorded_and_the_last_is_in_force() {
-    let mut host = Fixture::new(view([link(2, "tap0")]));
+    let mut host = Fixture::new(view([interface(2, "tap0")]));
     host.apply(&with_port(1)).unwrap();
     host.diary();
     let files = [2, 3, 4, 5].map(with_port);
@@ -551,7 +555,7 @@ fn of_applies_in_a_row_all_are_recorded_and_the_last_is_in_force() {
 
 #[test]
 fn in_a_row_each_apply_hears_what_becomes_of_its_own() {
-    let mut host = Fixture::new(view([link(2, "tap0"), link(3, "tap1")]));
+    let mut host = Fixture::new(view([interface(2, "tap0"), interface(3, "tap1")]));
     host.apply(&with_port(1)).unwrap();
     host.diary();
     let [two, three] = [2, 3].map(with_port);
@@ -580,27 +584,27 @@ fn in_a_row_each_apply_hears_what_becomes_of_its_own() {
 
 #[test]
 fn interfaces_beyond_the_limit_are_said_or_refused() {
-    let mut host = Fixture::new(view([link(2, "tap0"), link(3, "tap1")]));
+    let mut host = Fixture::new(view([interface(2, "tap0"), interface(3, "tap1")]));
     host.owner.options.max_interfaces = 1;
     let error = host.apply(&rules(&["tap*"])).unwrap_err();
     assert!(error.to_string().starts_with("no more than 1 interface can"), "{error}");
     host.apply(&rules(&["tap0", "tap9"])).unwrap();
-    host.owner.follow(view([link(2, "tap0"), link(9, "tap9")]));
+    host.owner.follow(view([interface(2, "tap0"), interface(9, "tap9")]));
     let shown: Vec<_> =
         host.owner.status().interfaces.into_iter().map(|it| (it.name, it.datapath)).collect();
     assert_eq!(shown, [("tap0".into(), "tcx".into()), ("tap9".into(), "none".into())]);
-    host.owner.follow(view([link(9, "tap9")]));
+    host.owner.follow(view([interface(9, "tap9")]));
     host.owner.wake();
     assert_eq!(host.owner.status().interfaces[0].datapath, "tcx");
 }
 
 #[test]
 fn pickup_ends_with_the_next_change_and_a_flush_opens_it_anew() {
-    let mut host = Fixture::new(view([link(2, "tap0")]));
+    let mut host = Fixture::new(view([interface(2, "tap0")]));
     host.apply(&rules(&["tap*"])).unwrap();
     // 30 s at 20 ticks a second.
     assert_eq!(host.kernel().last().pickup, [(2, 1600)]);
-    host.owner.follow(view([link(2, "tap0"), link(3, "tap1")]));
+    host.owner.follow(view([interface(2, "tap0"), interface(3, "tap1")]));
     assert_eq!(host.kernel().last().pickup, [(2, 1600), (3, 1600)]);
     host.kernel().now = 1100;
     host.apply(&rules(&["tap*", "eth0"])).unwrap();
@@ -615,7 +619,7 @@ fn pickup_ends_with_the_next_change_and_a_flush_opens_it_anew() {
 
 #[test]
 fn flows_are_rechecked_after_a_cut_and_never_with_keep() {
-    let mut host = Fixture::new(view([link(2, "tap0")]));
+    let mut host = Fixture::new(view([interface(2, "tap0")]));
     host.apply(&rules(&["tap0"])).unwrap();
     assert_eq!(host.kernel().last().recheck_since, None);
     host.apply_until(&with_cut(&rules(&["tap0"])), 60).unwrap();
@@ -631,7 +635,7 @@ fn flows_are_rechecked_after_a_cut_and_never_with_keep() {
 /// What passes by the rules before, until the very flip, is held against the new ones.
 #[test]
 fn flows_are_rechecked_from_the_flip_on_however_long_the_change_takes() {
-    let mut host = Fixture::new(view([link(2, "tap0"), link(3, "tap1")]));
+    let mut host = Fixture::new(view([interface(2, "tap0"), interface(3, "tap1")]));
     host.apply(&with_cut(&rules(&["tap0"]))).unwrap();
     host.kernel().attaching_takes = 500;
     host.apply(&with_cut(&rules(&["tap0", "tap1"]))).unwrap();
@@ -663,7 +667,7 @@ fn flows() -> Vec<FlowEntry> {
 
 #[test]
 fn denied_flows_are_cut_where_they_match() {
-    let mut host = Fixture::new(view([link(2, "tap0")]));
+    let mut host = Fixture::new(view([interface(2, "tap0")]));
     host.apply(&rules(&["tap0"])).unwrap();
     host.kernel().now = 3000;
     host.kernel().flows = flows();
@@ -680,7 +684,7 @@ fn denied_flows_are_cut_where_they_match() {
 
 #[test]
 fn flows_are_shown_until_they_have_idled_out() {
-    let mut host = Fixture::new(view([link(2, "tap0")]));
+    let mut host = Fixture::new(view([interface(2, "tap0")]));
     host.apply(&rules(&["tap0"])).unwrap();
     host.kernel().now = 3000;
     host.kernel().flows = flows();
@@ -692,10 +696,10 @@ fn flows_are_shown_until_they_have_idled_out() {
 
 #[test]
 fn an_interface_that_cannot_be_compiled_for_is_shown() {
-    let mut host = Fixture::new(view([link(2, "tap0")]));
+    let mut host = Fixture::new(view([interface(2, "tap0")]));
     host.apply(&rules(&["tap*"])).unwrap();
     host.kernel().refuses_images = true;
-    host.owner.follow(view([link(2, "tap0"), link(3, "tap1")]));
+    host.owner.follow(view([interface(2, "tap0"), interface(3, "tap1")]));
     let status = host.owner.status();
     let shown = status.interfaces.iter().find(|shown| shown.name == "tap1").unwrap();
     assert!(shown.datapath_reason.contains("NOT filtered: publishing"), "{shown:?}");
@@ -707,9 +711,9 @@ fn address(text: &str) -> std::net::SocketAddr {
 
 /// `eth0` with an address; the kernel has a socket that connected out and one that was accepted.
 fn busy_host() -> Fixture {
-    let mut eth0 = link(2, "eth0");
+    let mut eth0 = interface(2, "eth0");
     eth0.1.addresses.insert("10.0.0.1".parse().unwrap());
-    let host = Fixture::new(view([eth0, link(3, "tap0")]));
+    let host = Fixture::new(view([eth0, interface(3, "tap0")]));
     let socket = |local, remote| Socket {
         protocol: sg_common::flow::TCP,
         local: address(local),
@@ -770,7 +774,7 @@ fn a_failed_change_leaves_no_seeds() {
 
 #[test]
 fn a_first_filter_takes_a_port_s_connections_from_conntrack() {
-    let mut host = Fixture::new(view([link(2, "tap0")]));
+    let mut host = Fixture::new(view([interface(2, "tap0")]));
     let tracked = |original: [&str; 2], reply: [&str; 2]| Tracked {
         protocol: sg_common::flow::TCP,
         original: (address(original[0]), address(original[1])),
@@ -822,7 +826,7 @@ fn flow_of(session: &Located) -> FlowEntry {
 
 #[test]
 fn a_change_says_what_it_would_do_to_a_session() {
-    let mut host = Fixture::new(view([link(2, "eth0"), link(3, "tap0")]));
+    let mut host = Fixture::new(view([interface(2, "eth0"), interface(3, "tap0")]));
     let all = rules(&["eth0"]);
     // An interface that is filtered for the first time.
     assert!(harm(&host, &all, 22).contains("would cut this SSH session (192.0.2.9:50000)"));
@@ -859,7 +863,7 @@ fn a_change_says_what_it_would_do_to_a_session() {
 
 #[test]
 fn a_rollback_says_what_it_would_do_to_a_session() {
-    let mut host = Fixture::new(view([link(2, "eth0"), link(3, "tap0")]));
+    let mut host = Fixture::new(view([interface(2, "eth0"), interface(3, "tap0")]));
     host.apply(&rules(&["eth0"])).unwrap();
     host.apply(&rules(&["tap0"])).unwrap();
     let rollback = |host: &mut Fixture, revision, port| {
@@ -887,7 +891,7 @@ fn a_rollback_says_what_it_would_do_to_a_session() {
 
 #[test]
 fn a_flush_says_what_it_would_do_to_a_session() {
-    let mut host = Fixture::new(view([link(2, "eth0")]));
+    let mut host = Fixture::new(view([interface(2, "eth0")]));
     host.apply(&rules(&["eth0"])).unwrap();
     host.kernel().flows = vec![flow_of(&session(22)), flow_of(&session(443))];
     let flush = |host: &mut Fixture, request: &FlushRequest, port| {
@@ -918,7 +922,7 @@ fn a_flush_says_what_it_would_do_to_a_session() {
 
 #[test]
 fn a_port_s_session_is_one_that_its_instance_opens() {
-    let host = Fixture::new(view([link(2, "tap0")]));
+    let host = Fixture::new(view([interface(2, "tap0")]));
     let port = |address: &str| {
         format!(
             "[[security_group]]\nname = \"web\"\n[[interface]]\nname = \"tap0\"\n\
@@ -933,7 +937,8 @@ fn a_port_s_session_is_one_that_its_instance_opens() {
 
 #[test]
 fn a_scrape_asks_the_kernel_for_what_it_shows() {
-    let mut host = Fixture::new(view([link(2, "tap0"), link(3, "tap1"), link(4, "eth0")]));
+    let mut host =
+        Fixture::new(view([interface(2, "tap0"), interface(3, "tap1"), interface(4, "eth0")]));
     host.apply(&rules(&["tap*"])).unwrap();
     host.kernel().asked.take();
     let figures = host.owner.figures();

@@ -137,7 +137,7 @@ fn append(store: &mut Store, step: &Step) -> Result<Appended, Error> {
     let change = match step {
         Step::Record(texts, deadline) => {
             let documents = documents(texts);
-            let pending = deadline.map(|deadline| Pending {
+            let pending = deadline.map(|deadline| PendingConfirmation {
                 previous: current,
                 deadline,
                 boot_id: "b".to_owned(),

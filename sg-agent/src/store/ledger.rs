@@ -39,14 +39,14 @@ pub struct Ledger {
     /// In force; 0 = nothing was ever applied.
     pub current: u64,
     /// Set while `current` waits for its confirmation.
-    pub pending: Option<Pending>,
+    pub pending: Option<PendingConfirmation>,
     /// By rising number.
     pub revisions: Vec<Entry>,
 }
 
 /// An unconfirmed change.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Pending {
+pub struct PendingConfirmation {
     /// In force again unless the change is confirmed; 0 = nothing.
     pub previous: u64,
     /// The deadline as the data path carries it. It says more than the wall clock, which may be
@@ -94,7 +94,7 @@ impl Ledger {
     }
 
     /// Makes `entry` the revision in force.
-    pub(super) fn record(&mut self, entry: Entry, pending: Option<Pending>) {
+    pub(super) fn record(&mut self, entry: Entry, pending: Option<PendingConfirmation>) {
         self.last = entry.revision;
         self.current = entry.revision;
         self.pending = pending;

@@ -38,7 +38,7 @@ use behind::{Checkpoint, Texts, WriteBehind, clean, file_name};
 use disk::{Disk, OsDisk};
 use format::{FORMAT, Position};
 use journal::{Journal, Replay};
-pub use ledger::{Entry, Ledger, Pending};
+pub use ledger::{Entry, Ledger, PendingConfirmation};
 use ledger::{Format, Journaled};
 use record::{Body, Difference, Recorded};
 use sg_common::flow::Tick;
@@ -111,7 +111,7 @@ pub struct NewRevision<'a> {
 #[derive(Debug)]
 pub enum Change<'a> {
     /// New revisions, the last of them the current one.
-    Record { revisions: Vec<NewRevision<'a>>, pending: Option<Pending> },
+    Record { revisions: Vec<NewRevision<'a>>, pending: Option<PendingConfirmation> },
     /// The current revision needs no confirmation any more.
     Confirm,
     /// The unconfirmed revision is taken back. No change where none is unconfirmed.

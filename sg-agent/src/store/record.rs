@@ -23,7 +23,7 @@ use serde::{Deserialize, Serialize};
 use sg_common::flow::Tick;
 use sha2::{Digest as _, Sha256};
 
-use super::ledger::{Entry, Ledger, Pending};
+use super::ledger::{Entry, Ledger, PendingConfirmation};
 
 pub(super) const SECTOR: usize = 512;
 pub(super) const HEADER: usize = 64;
@@ -36,7 +36,7 @@ pub(super) enum Body {
     /// New revisions, the last of them in force.
     Record {
         revisions: Vec<Recorded>,
-        pending: Option<Pending>,
+        pending: Option<PendingConfirmation>,
     },
     Confirm,
     /// The unconfirmed change goes on waiting, by another boot's ticks.

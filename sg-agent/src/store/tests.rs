@@ -9,7 +9,11 @@ use std::{
 use super::*;
 
 /// Records a revision with this text.
-fn record(store: &mut Store, text: &str, pending: Option<&Pending>) -> Result<u64, Error> {
+fn record(
+    store: &mut Store,
+    text: &str,
+    pending: Option<&PendingConfirmation>,
+) -> Result<u64, Error> {
     let revision = store.next_revision();
     let document = &Document::new(text.into());
     let new = NewRevision { document, origin: "rules.toml", rules: 1, groups: 1 };
@@ -31,8 +35,8 @@ fn segment(directory: &Path) -> PathBuf {
     segment.clone()
 }
 
-fn pending(previous: u64) -> Pending {
-    Pending { previous, deadline: 1000, boot_id: "b".into(), until: 7 }
+fn pending(previous: u64) -> PendingConfirmation {
+    PendingConfirmation { previous, deadline: 1000, boot_id: "b".into(), until: 7 }
 }
 
 fn open(directory: &Path) -> Store {

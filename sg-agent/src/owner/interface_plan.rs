@@ -5,12 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use sg_common::flow::Tick;
 use sg_policy::model::{DatapathChoice, LiveInterface};
 
-use super::{Filtered, Owner, Target, enforce::Cause};
+use super::{InterfaceState, Owner, Target, enforce::Cause};
 use crate::{datapath::InheritedInterface, kernel::Kernel, observe::interfaces::View};
 
 /// An interface that is to be filtered.
 #[derive(Clone, Debug)]
-pub(super) struct Wanted {
+pub(super) struct PlannedInterface {
     pub(super) slot: u16,
     pub(super) pickup_until: Tick,
     pub(super) choice: DatapathChoice,
@@ -19,33 +19,37 @@ pub(super) struct Wanted {
 }
 
 #[derive(Debug, Default)]
-pub(super) struct Situation {
-    pub(super) wanted: BTreeMap<u32, Wanted>,
+pub(super) struct InterfacePlan {
+    pub(super) interfaces: BTreeMap<u32, PlannedInterface>,
     /// Interfaces for which there is no slot.
     pub(super) left_out: BTreeSet<u32>,
 }
 
-impl Situation {
+impl InterfacePlan {
     /// What the image of the active rules is compiled for.
     pub(super) fn live(&self, view: &View) -> Vec<LiveInterface> {
-        self.collect(view, |wanted| wanted.entry)
+        self.collect(view, |planned| planned.entry)
     }
 
     /// What the image to fall back to is compiled for.
     pub(super) fn live_fallback(&self, view: &View) -> Vec<LiveInterface> {
-        self.collect(view, |wanted| wanted.fallback_entry)
+        self.collect(view, |planned| planned.fallback_entry)
     }
 
-    fn collect(&self, view: &View, entry: fn(&Wanted) -> Option<usize>) -> Vec<LiveInterface> {
-        let live = self.wanted.iter().filter_map(|(&ifindex, wanted)| {
-            let link = view.get(&ifindex)?;
+    fn collect(
+        &self,
+        view: &View,
+        entry: fn(&PlannedInterface) -> Option<usize>,
+    ) -> Vec<LiveInterface> {
+        let live = self.interfaces.iter().filter_map(|(&ifindex, planned)| {
+            let interface = view.get(&ifindex)?;
             Some(LiveInterface {
-                slot: wanted.slot,
+                slot: planned.slot,
                 ifindex,
-                entry: entry(wanted)?,
-                addresses: link.addresses.iter().copied().collect(),
-                ethernet: link.ethernet,
-                pickup_until: wanted.pickup_until,
+                entry: entry(planned)?,
+                addresses: interface.addresses.iter().copied().collect(),
+                ethernet: interface.ethernet,
+                pickup_until: planned.pickup_until,
             })
         });
         live.collect()
@@ -55,18 +59,18 @@ impl Situation {
 impl<D: Kernel> Owner<D> {
     /// Interfaces that match an entry of the active rules, or of those to fall back to: these must
     /// be attached already when the data path falls back by itself.
-    pub(super) fn situation(&self, target: &Target, cause: Cause) -> Situation {
-        let mut situation = Situation::default();
+    pub(super) fn plan_interfaces(&self, target: &Target, cause: Cause) -> InterfacePlan {
+        let mut plan = InterfacePlan::default();
         let mut taken: BTreeSet<u16> = self.filtered.values().map(|held| held.slot).collect();
-        for (&ifindex, link) in &self.view {
-            let entry = target.active.rules.entry_for(&link.name);
-            let previous = target.outstanding.as_ref().map(|out| &out.previous.rules);
-            let fallback_entry = previous.and_then(|rules| rules.entry_for(&link.name));
+        for (&ifindex, interface) in &self.view {
+            let entry = target.active.rules.entry_for(&interface.name);
+            let previous = target.pending.as_ref().map(|pending| &pending.previous.rules);
+            let fallback_entry = previous.and_then(|rules| rules.entry_for(&interface.name));
             let rules = entry.map(|at| &target.active.rules.interfaces[at]);
             let Some(rules) = rules.or_else(|| Some(&previous?.interfaces[fallback_entry?])) else {
                 continue;
             };
-            let kept = self.kept(ifindex, link.generation);
+            let kept = self.kept(ifindex, interface.generation);
             let (slot, pickup_until) = match kept {
                 Some(kept) if cause.ends_pickup() => (kept.slot, 0),
                 Some(kept) => (kept.slot, kept.pickup_until),
@@ -74,7 +78,7 @@ impl<D: Kernel> Owner<D> {
                     let is_free = |slot: &u16| !taken.contains(slot) && !self.used.contains(*slot);
                     let free = (0..self.options.max_interfaces).find(is_free);
                     let Some(slot) = free else {
-                        situation.left_out.insert(ifindex);
+                        plan.left_out.insert(ifindex);
                         continue;
                     };
                     taken.insert(slot);
@@ -82,14 +86,15 @@ impl<D: Kernel> Owner<D> {
                 }
             };
             let choice = rules.datapath;
-            situation
-                .wanted
-                .insert(ifindex, Wanted { slot, pickup_until, choice, entry, fallback_entry });
+            plan.interfaces.insert(
+                ifindex,
+                PlannedInterface { slot, pickup_until, choice, entry, fallback_entry },
+            );
         }
-        situation
+        plan
     }
 
-    pub(super) fn kept(&self, ifindex: u32, generation: u64) -> Option<&Filtered> {
+    pub(super) fn kept(&self, ifindex: u32, generation: u64) -> Option<&InterfaceState> {
         self.filtered.get(&ifindex).filter(|held| held.generation == generation)
     }
 
@@ -105,12 +110,12 @@ impl<D: Kernel> Owner<D> {
         let interfaces =
             inherited.map(|inherited| inherited.interfaces.clone()).unwrap_or_default();
         for InheritedInterface { slot, ifindex, pickup_until } in interfaces {
-            let link = self.view.get(&ifindex);
+            let interface = self.view.get(&ifindex);
             let fits = slot < self.options.max_interfaces;
-            let held = Filtered {
-                name: link.map(|link| link.name.clone()).unwrap_or_default(),
+            let held = InterfaceState {
+                name: interface.map(|interface| interface.name.clone()).unwrap_or_default(),
                 // 0 is no interface's generation: this one is not kept.
-                generation: link.filter(|_| fits).map_or(0, |link| link.generation),
+                generation: interface.filter(|_| fits).map_or(0, |interface| interface.generation),
                 slot,
                 pickup_until,
                 choice: DatapathChoice::Auto,
