@@ -79,6 +79,7 @@ fn every_test_that_is_named_exists() {
         "sg-common",
         "sg-agent/src",
         "sg-api/src",
+        "sg-iam/src",
         "sg-datapath/src",
         "sgctl",
         "tests/tests",

@@ -9,7 +9,9 @@ use anyhow::{Context as _, Result, ensure};
 use crate::{build::bpf_cargo, markdown, mutants, prose, run::say, setup, toolchain, workspace};
 
 /// Not for people to read, or not by us.
-const NOT_SPELLED: &[&str] = &[".lock", ".svg", "LICENSE-APACHE", "LICENSE-MIT"];
+const NOT_SPELLED: &[&str] = &[".lock", ".svg", "LICENSE", "LICENSE-APACHE", "LICENSE-MIT"];
+/// Inputs of tests: made up, recorded, or of others.
+const INPUTS: &[&str] = &["fuzz/corpus/", "sg-iam/tests/"];
 /// Private items are documented, too, and may be linked to.
 const RUSTDOC_FLAGS: &str = "--deny warnings --allow rustdoc::private_intra_doc_links";
 const STRICT: &[&str] = &["--", "--deny", "warnings"];
@@ -61,7 +63,8 @@ fn spelling(files: &[String]) -> Result<()> {
         return Ok(());
     }
     let is_text = |file: &&String| {
-        !file.starts_with("fuzz/corpus/") && !NOT_SPELLED.iter().any(|end| file.ends_with(end))
+        !INPUTS.iter().any(|folder| file.starts_with(folder))
+            && !NOT_SPELLED.iter().any(|end| file.ends_with(end))
     };
     eprintln!("+ codespell, on all files of the repository");
     let status = Command::new("codespell")

@@ -21,6 +21,7 @@ const HTTP: &[&str] = &["axum", "http", "hyper"];
 const SERVER: &[&str] = &["axum", "tower"];
 const ASYNC: &[&str] = &["futures-util", "tokio"];
 const FORMATS: &[&str] = &["serde", "toml"];
+const IO: &[&str] = &["libc", "nix", "rustls", "socket2"];
 const RULES: &[&str] = &["sg-policy"];
 const STORES: &[&str] = &["etcd-client", "redb", "sg-store"];
 const AGENT: &[&str] = &["sg-agent", "sg-datapath", "sg-policy"];
@@ -44,6 +45,12 @@ const LAYERS: &[Layer] = &[
         name: "sg-api",
         uses: &[],
         knows_nothing_of: &[AGENT, BPF, NETLINK, SERVER],
+        leaves_to_others: &[],
+    },
+    Layer {
+        name: "sg-iam",
+        uses: &[],
+        knows_nothing_of: &[AGENT, IO, ASYNC, HTTP, STORES],
         leaves_to_others: &[],
     },
     Layer {
