@@ -1,9 +1,10 @@
 //! Ids. Rules, groups and prefix lists of a file get theirs from names, the same on every host and in every
 //! run; those of a control plane come with their ids.
 
-use std::fmt;
+use std::{fmt, marker::PhantomData, str::FromStr};
 
 use ipnet::IpNet;
+use serde::Deserializer;
 use sg_common::Direction;
 use sha2::{Digest, Sha256};
 
@@ -12,43 +13,127 @@ use crate::model::{IcmpMatch, PortRange, Services};
 /// Bits of an id: 17 hex digits.
 const BITS: u32 = 68;
 
-/// A number that is shown as its prefix and 17 hex digits.
-macro_rules! id {
-    ($(#[$doc:meta])* $name:ident, $prefix:literal) => {
-        $(#[$doc])*
-        #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-        pub struct $name(pub u128);
+/// Keeps serde's path in [`hex_id`] the same in every crate.
+#[doc(hidden)]
+pub use serde;
 
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                write!(f, "{}{:017x}", $prefix, self.0 & ((1 << BITS) - 1))
+/// Text that is no id of the kind that was asked for.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{text:?} is no id: expected {expected}")]
+pub struct InvalidId {
+    pub text: String,
+    pub expected: &'static str,
+}
+
+/// Reads 17 lower-case hex digits behind a prefix.
+#[doc(hidden)]
+pub fn parse_hex(text: &str, prefix: &str) -> Option<u128> {
+    let digits = text.strip_prefix(prefix)?;
+    let is_digit = |digit: u8| matches!(digit, b'0'..=b'9' | b'a'..=b'f');
+    let is_whole = digits.len() as u32 * 4 == BITS && digits.bytes().all(is_digit);
+    is_whole.then(|| u128::from_str_radix(digits, 16).ok()).flatten()
+}
+
+#[doc(hidden)]
+pub const MASK: u128 = (1 << BITS) - 1;
+
+/// Reads a value from its text, for serde.
+pub fn deserialize_text<'de, T, D>(deserializer: D) -> Result<T, D::Error>
+where
+    T: FromStr<Err: fmt::Display>,
+    D: Deserializer<'de>,
+{
+    struct Text<T>(PhantomData<T>);
+
+    impl<T: FromStr<Err: fmt::Display>> serde::de::Visitor<'_> for Text<T> {
+        type Value = T;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a text")
+        }
+
+        fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<T, E> {
+            text.parse().map_err(E::custom)
+        }
+    }
+
+    deserializer.deserialize_str(Text(PhantomData))
+}
+
+/// Serde by the type's text: what `Display` writes, `FromStr` reads.
+#[macro_export]
+macro_rules! serde_as_text {
+    ($name:ty) => {
+        impl $crate::id::serde::Serialize for $name {
+            fn serialize<S: $crate::id::serde::Serializer>(
+                &self,
+                serializer: S,
+            ) -> Result<S::Ok, S::Error> {
+                serializer.collect_str(self)
             }
         }
 
-        impl fmt::Debug for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                fmt::Display::fmt(self, f)
+        impl<'de> $crate::id::serde::Deserialize<'de> for $name {
+            fn deserialize<D: $crate::id::serde::Deserializer<'de>>(
+                deserializer: D,
+            ) -> Result<Self, D::Error> {
+                $crate::id::deserialize_text(deserializer)
             }
         }
     };
 }
 
-id!(
+/// A number that is shown as its prefix and 17 hex digits.
+#[macro_export]
+macro_rules! hex_id {
+    ($(#[$doc:meta])* $name:ident, $prefix:literal) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub struct $name(pub u128);
+
+        impl ::std::fmt::Display for $name {
+            fn fmt(&self, f: &mut ::std::fmt::Formatter<'_>) -> ::std::fmt::Result {
+                write!(f, "{}{:017x}", $prefix, self.0 & $crate::id::MASK)
+            }
+        }
+
+        impl ::std::fmt::Debug for $name {
+            fn fmt(&self, f: &mut ::std::fmt::Formatter<'_>) -> ::std::fmt::Result {
+                ::std::fmt::Display::fmt(self, f)
+            }
+        }
+
+        impl ::std::str::FromStr for $name {
+            type Err = $crate::id::InvalidId;
+
+            fn from_str(text: &str) -> Result<Self, Self::Err> {
+                let expected = concat!("`", $prefix, "` and 17 hex digits");
+                $crate::id::parse_hex(text, $prefix)
+                    .map(Self)
+                    .ok_or_else(|| $crate::id::InvalidId { text: text.to_owned(), expected })
+            }
+        }
+
+        $crate::serde_as_text!($name);
+    };
+}
+
+hex_id!(
     /// `sgr-` and 17 hex digits. A file's are derived from the group's name and the rule's identity.
     RuleId,
     "sgr-"
 );
-id!(
+hex_id!(
     /// `sg-` and 17 hex digits. A file's are derived from the group's name.
     GroupId,
     "sg-"
 );
-id!(
+hex_id!(
     /// `pl-` and 17 hex digits. A file's are derived from the list's name.
     PrefixListId,
     "pl-"
 );
-id!(
+hex_id!(
     /// `vpc-` and 17 hex digits.
     VpcId,
     "vpc-"
@@ -69,6 +154,19 @@ impl fmt::Debug for AccountId {
         fmt::Display::fmt(self, f)
     }
 }
+
+impl FromStr for AccountId {
+    type Err = InvalidId;
+
+    fn from_str(text: &str) -> Result<Self, InvalidId> {
+        let is_whole = text.len() == 12 && text.bytes().all(|digit| digit.is_ascii_digit());
+        let number = is_whole.then(|| text.parse().ok()).flatten();
+        let fault = || InvalidId { text: text.to_owned(), expected: "12 digits" };
+        number.map(Self).ok_or_else(fault)
+    }
+}
+
+serde_as_text!(AccountId);
 
 /// Whose a group or prefix list is, and where it belongs: names are unique within a scope.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -230,6 +328,23 @@ mod tests {
         for (group, direction, services, peer, expected) in table {
             let id = RuleIds::new(group, direction).id(services, peer);
             assert_eq!(id.to_string(), expected, "{group} {direction:?} {services:?} {peer:?}");
+        }
+    }
+
+    #[test]
+    fn ids_are_read_from_the_text_that_shows_them() {
+        let group = GroupId(0x123_4567_89ab_cdef);
+        assert_eq!(group.to_string().parse(), Ok(group));
+        assert_eq!("000000000042".parse(), Ok(AccountId(42)));
+        for text in
+            ["", "sg-", "sg-0123456789abcdef", "sg-0123456789abcdef01", "sg-0123456789ABCDEF0"]
+        {
+            assert!(text.parse::<GroupId>().is_err(), "{text}");
+        }
+        assert!("vpc-0123456789abcdef0".parse::<GroupId>().is_err());
+        assert!("sg-+123456789abcdef0".parse::<GroupId>().is_err());
+        for text in ["42", "+00000000042", "0000000000042", "00000000004a"] {
+            assert!(text.parse::<AccountId>().is_err(), "{text}");
         }
     }
 

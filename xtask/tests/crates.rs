@@ -54,6 +54,12 @@ const LAYERS: &[Layer] = &[
         leaves_to_others: &[],
     },
     Layer {
+        name: "sg-store",
+        uses: &["sg-common", "sg-policy"],
+        knows_nothing_of: &[BPF, NETLINK, HTTP],
+        leaves_to_others: &[],
+    },
+    Layer {
         name: "sg-agent",
         uses: &["sg-common", "sg-policy", "sg-datapath", "sg-api"],
         knows_nothing_of: &[],

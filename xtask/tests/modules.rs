@@ -26,8 +26,17 @@ const CIRCLES: &[(&str, &[&str])] = &[
     ("sg-agent", &["owner::*"]),
 ];
 
-const CRATES: [&str; 8] =
-    ["sg-common", "sg-policy", "sg-datapath", "sg-api", "sg-iam", "sg-agent", "sgctl", "sg-ebpf"];
+const CRATES: [&str; 9] = [
+    "sg-common",
+    "sg-policy",
+    "sg-datapath",
+    "sg-api",
+    "sg-iam",
+    "sg-store",
+    "sg-agent",
+    "sgctl",
+    "sg-ebpf",
+];
 
 /// `a::b` is `["a", "b"]`; the root of a crate is empty.
 type Module = Vec<String>;
