@@ -16,8 +16,8 @@ use http_body_util::BodyExt as _;
 use libfuzzer_sys::fuzz_target;
 use serde_json::{Value, json};
 use sg_agent::{observe::interfaces::View, owner::{
-        fake::{FakeKernel, Fixture, interface},
-        mailbox::{Mailbox, mailbox},
+        fake::{Clock, Fixture, interface},
+        mailbox::{Mailbox, Request as Question, mailbox},
     }, sources::unix_socket::routes};
 use sg_api::Failure;
 use tokio::runtime::{Builder, Runtime};
@@ -31,11 +31,14 @@ thread_local! {
 
 fuzz_target!(|text: &str| {
     let requests: Vec<_> = text.split("\n---\n").take(REQUESTS).collect();
-    let (agent, inbox) = mailbox::<FakeKernel>();
+    let (agent, inbox) = mailbox();
+    let clock = Clock::default();
+    let owners = clock.clone();
     thread::scope(|scope| {
         // The owner has a thread of its own, as in the agent.
         scope.spawn(move || {
             let mut host = Fixture::new(interfaces("tap0 tap1 eth0"));
+            host.kernel().clock = owners;
             inbox.run(&mut host.owner).expect("nobody stops it");
             restarted(&mut host);
         });
@@ -47,12 +50,12 @@ fuzz_target!(|text: &str| {
                     .build()
                     .expect("a runtime")
             });
-            runtime.block_on(talk(agent, &requests));
+            runtime.block_on(talk(agent, &clock, &requests));
         });
     });
 });
 
-async fn talk(agent: Mailbox<FakeKernel>, requests: &[&str]) {
+async fn talk(agent: Mailbox, clock: &Clock, requests: &[&str]) {
     let mut router = routes(agent.clone());
     for request in requests {
         let (line, body) = request.split_once('\n').unwrap_or((request, ""));
@@ -63,7 +66,9 @@ async fn talk(agent: Mailbox<FakeKernel>, requests: &[&str]) {
             }
             Some(("PASS", seconds)) => {
                 let seconds = seconds.parse::<u16>().unwrap_or_default();
-                let _ = agent.ask(move |owner| owner.seconds_pass(seconds.into())).await;
+                clock.seconds_pass(seconds.into());
+                // The owner looks at the time when it has been asked something.
+                let _ = agent.ask(Question::Ping).await;
             }
             _ => {
                 if let Some(request) = http(line, body) {

@@ -60,18 +60,18 @@ pub fn run(
         first: first_receiver(stored.rules(), watch.view()),
         loaded: allocator::give_back,
     };
-    let dataplane = Datapath::open(&options, loader)?;
-    let reader = dataplane.flow_log_reader()?;
+    let kernel = Datapath::open(&options, loader)?;
+    let reader = kernel.flow_log_reader()?;
     let names = Names::default();
     let options = owner::Options {
-        max_interfaces: config.max_interfaces.min(dataplane.max_interfaces()),
+        max_interfaces: config.max_interfaces.min(kernel.max_interfaces()),
         bpffs: config.bpffs.clone(),
         boot_id: clock::boot_id().context("cannot read the boot id")?,
         started_at: clock::unix_now(),
         compile: Compiler::compile,
         names: names.clone(),
     };
-    let mut owner = Owner::start(dataplane, store, stored, watch.view().clone(), options)?;
+    let mut owner = Owner::start(kernel, store, stored, watch.view().clone(), options)?;
     let (agent, inbox) = mailbox();
     runtime.spawn(follow(watch, agent.clone()));
     runtime.spawn(stop_on_signal(agent.clone())?);
@@ -156,7 +156,7 @@ fn runtime() -> anyhow::Result<Runtime> {
         .context("cannot start the runtime")
 }
 
-async fn follow(mut watch: Watch, agent: Mailbox<Datapath>) {
+async fn follow(mut watch: Watch, agent: Mailbox) {
     loop {
         let view = match watch.changed().await {
             Ok(view) => view.clone(),
@@ -169,9 +169,7 @@ async fn follow(mut watch: Watch, agent: Mailbox<Datapath>) {
     }
 }
 
-fn stop_on_signal(
-    agent: Mailbox<Datapath>,
-) -> anyhow::Result<impl Future<Output = ()> + Send + 'static> {
+fn stop_on_signal(agent: Mailbox) -> anyhow::Result<impl Future<Output = ()> + Send + 'static> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     Ok(async move {

@@ -4,7 +4,7 @@
 use std::{fmt, marker::PhantomData, str::FromStr};
 
 use ipnet::IpNet;
-use serde::Deserializer;
+use serde::{Deserialize, Deserializer, Serialize};
 use sg_common::Direction;
 use sha2::{Digest, Sha256};
 
@@ -169,7 +169,7 @@ impl FromStr for AccountId {
 serde_as_text!(AccountId);
 
 /// Whose a group or prefix list is, and where it belongs: names are unique within a scope.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Scope {
     pub account: AccountId,
     pub vpc: VpcId,

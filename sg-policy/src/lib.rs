@@ -16,6 +16,7 @@ pub mod plan;
 #[cfg(any(test, feature = "reference"))]
 pub mod reference;
 pub mod rules;
+mod serial;
 pub mod shared;
 mod warnings;
 

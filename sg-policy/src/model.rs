@@ -3,6 +3,8 @@
 //! Only the front end builds it, so everything that takes a [`DesiredState`] may rely on what
 //! semantics.md demands: names are unique ignoring case and refer to something, prefixes have their
 //! host bits zeroed and fit their rule's family, no rule stands twice in a group, quotas hold.
+//!
+//! A state directory may hold a state as JSON. A field that comes later needs a default for such a file.
 
 use std::{
     hash::{Hash, Hasher},
@@ -12,6 +14,7 @@ use std::{
 
 use foldhash::{HashMap, HashMapExt as _};
 use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
 use sg_common::{Direction, Family};
 
 pub use crate::id::{GroupId, PrefixListId, RuleId};
@@ -21,7 +24,7 @@ use crate::{
 };
 
 /// Everything that `sgctl apply` sets.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DesiredState {
     pub settings: Settings,
     pub prefix_lists: Vec<PrefixList>,
@@ -30,7 +33,7 @@ pub struct DesiredState {
     pub interfaces: SharedVec<Interface>,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Settings {
     pub related_icmp: bool,
     pub on_revoke: OnRevoke,
@@ -52,7 +55,7 @@ impl Default for Settings {
 }
 
 /// What happens to a tracked flow whose opening packet is no longer allowed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum OnRevoke {
     /// It goes on until it idles out, as in EC2.
     Keep,
@@ -61,7 +64,7 @@ pub enum OnRevoke {
 }
 
 /// Idle timeouts in seconds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tracking {
     pub tcp_established: u32,
     pub udp: u32,
@@ -76,7 +79,7 @@ impl Default for Tracking {
     }
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Quotas {
     pub rules_per_group: u32,
     pub groups_per_interface: u32,
@@ -89,7 +92,7 @@ impl Default for Quotas {
     }
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PrefixList {
     pub id: PrefixListId,
     pub scope: Scope,
@@ -98,6 +101,7 @@ pub struct PrefixList {
     /// What the list weighs in quotas.
     pub max_entries: u32,
     /// `None` for a list without entries.
+    #[serde(with = "crate::serial::family")]
     pub family: Option<Family>,
     /// Shared by the states that have the same ones.
     pub entries: Arc<Vec<PrefixEntry>>,
@@ -118,13 +122,13 @@ impl PrefixList {
     }
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PrefixEntry {
     pub cidr: IpNet,
     pub description: String,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SecurityGroup {
     pub id: GroupId,
     pub scope: Scope,
@@ -160,7 +164,7 @@ impl SecurityGroup {
 }
 
 /// One rule: direction (by where it stands), services, exactly one peer.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Rule {
     pub id: RuleId,
     pub services: Services,
@@ -170,7 +174,7 @@ pub struct Rule {
 }
 
 /// Which traffic a rule is about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Services {
     /// Every protocol, every port.
     All,
@@ -185,7 +189,7 @@ pub enum Services {
 }
 
 /// Inclusive.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct PortRange {
     pub from: u16,
     pub to: u16,
@@ -196,14 +200,14 @@ impl PortRange {
 }
 
 /// `None` = any; a code without a type does not occur.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct IcmpMatch {
     pub kind: Option<u8>,
     pub code: Option<u8>,
 }
 
 /// Whom a rule is about: the source of ingress, the destination of egress.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Peer {
     Cidr(IpNet),
     Group(GroupId),
@@ -228,7 +232,7 @@ impl Hash for Peer {
     }
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Interface {
     /// Exact name, or a glob (`*`, `?`, `[...]`).
     pub name: String,
@@ -250,7 +254,7 @@ impl Interface {
     }
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Role {
     /// The instance sits behind the interface (tap, veth, bridge port).
     Port,
@@ -258,7 +262,7 @@ pub enum Role {
     Host,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum DatapathChoice {
     Auto,
     Xdp,

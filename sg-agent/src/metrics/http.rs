@@ -22,7 +22,7 @@ use tokio::{
 };
 
 use super::{families, text::Format};
-use crate::{kernel::Kernel, owner::mailbox::Mailbox};
+use crate::owner::mailbox::{self, Mailbox};
 
 /// Connections at a time; others wait in the listener's queue.
 const MAX_CONNECTIONS: usize = 16;
@@ -41,9 +41,9 @@ const PAUSE: Duration = Duration::from_millis(100);
 ///
 /// # Errors
 /// The address cannot be had.
-pub async fn start<D: Kernel>(
+pub async fn start(
     address: Option<SocketAddr>,
-    agent: Mailbox<D>,
+    agent: Mailbox,
 ) -> anyhow::Result<Option<JoinHandle<()>>> {
     let Some(address) = address else { return Ok(None) };
     let listener = TcpListener::bind(address)
@@ -53,7 +53,7 @@ pub async fn start<D: Kernel>(
 }
 
 /// Serves `GET /metrics` until the process ends.
-pub async fn serve<D: Kernel>(listener: TcpListener, agent: Mailbox<D>) {
+pub async fn serve(listener: TcpListener, agent: Mailbox) {
     let scraper = Arc::new(Scraper { agent, last: Mutex::new(None) });
     let connections = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     loop {
@@ -75,10 +75,7 @@ pub async fn serve<D: Kernel>(listener: TcpListener, agent: Mailbox<D>) {
     }
 }
 
-async fn answer<D: Kernel>(
-    stream: TcpStream,
-    scraper: Arc<Scraper<D>>,
-) -> Result<(), hyper::Error> {
+async fn answer(stream: TcpStream, scraper: Arc<Scraper>) -> Result<(), hyper::Error> {
     let service = service_fn(move |request| {
         let scraper = Arc::clone(&scraper);
         async move { Ok::<_, Infallible>(scraper.respond(&request).await) }
@@ -92,13 +89,13 @@ async fn answer<D: Kernel>(
         .await
 }
 
-struct Scraper<D> {
-    agent: Mailbox<D>,
+struct Scraper {
+    agent: Mailbox,
     /// The last figures, as OpenMetrics. Held while they are read, so that they are read once.
     last: Mutex<Option<(Instant, Arc<str>)>>,
 }
 
-impl<D: Kernel> Scraper<D> {
+impl Scraper {
     async fn respond(&self, request: &Request<Incoming>) -> Response<Full<Bytes>> {
         if request.uri().path() != "/metrics" {
             return plain(StatusCode::NOT_FOUND, "the metrics are at /metrics\n");
@@ -121,7 +118,7 @@ impl<D: Kernel> Scraper<D> {
         {
             return Some(Arc::clone(figures));
         }
-        let figures = self.agent.ask(|owner| owner.figures()).await.ok()?;
+        let figures = self.agent.ask(mailbox::Request::Figures).await.ok()?;
         let text: Arc<str> = families::text(&figures).into();
         *last = Some((Instant::now(), Arc::clone(&text)));
         Some(text)

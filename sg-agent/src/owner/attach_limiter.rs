@@ -67,12 +67,11 @@ impl<D: Kernel> Owner<D> {
         };
         let mode = self.attach_limiter.take(now);
         let Some(held) = self.filtered.get_mut(&ifindex) else { return };
-        match self.dataplane.attach(ifindex, &held.name, held.choice, mode) {
+        match self.kernel.attach(ifindex, &held.name, held.choice, mode) {
             Ok(attachment) => held.attachment = Ok(attachment),
             Err(error) => {
                 tracing::warn!(interface = %held.name, %error, "keeps the hook that it has");
-                let kept =
-                    self.dataplane.attach(ifindex, &held.name, held.choice, AttachMode::Fast);
+                let kept = self.kernel.attach(ifindex, &held.name, held.choice, AttachMode::Fast);
                 let kept = kept.map_err(|error| error.to_string());
                 self.unsettled |= kept.is_err();
                 held.attachment =

@@ -11,7 +11,7 @@ use sg_policy::{
 use tracing::{error, info, warn};
 
 use super::{
-    Error, InterfaceState, Owner, PendingConfirmation, Ruleset, Target, figures::ImageFigures,
+    Error, InterfaceState, Owner, PendingConfirmation, Revision, Target,
     interface_plan::InterfacePlan,
 };
 use crate::{
@@ -47,6 +47,18 @@ impl Cause {
     }
 }
 
+/// A target with its images. Nothing of it is in force yet.
+pub(super) struct Prepared {
+    pub(super) target: Target,
+    pub(super) plan: InterfacePlan,
+    /// `None`: the image in force is right for the target.
+    pub(super) images: Option<Images>,
+    cause: Cause,
+    live: Vec<LiveInterface>,
+    live_fallback: Vec<LiveInterface>,
+    began: Instant,
+}
+
 /// How interfaces are attached after the attempt, and how to take it back.
 #[derive(Debug, Default)]
 struct Attempt {
@@ -56,26 +68,19 @@ struct Attempt {
 }
 
 impl<D: Kernel> Owner<D> {
-    /// Makes `target` so, durably where there is a `change` to store. On error everything is as it was.
-    pub(super) fn enforce(
-        &mut self,
-        target: Target,
-        cause: Cause,
-        change: Option<Change<'_>>,
-    ) -> Result<(), Error> {
-        let done = self.put_in_force(target, cause, change);
-        if done.is_err() {
+    /// Compiles `target` for the interfaces that are there. Nothing is changed yet.
+    ///
+    /// # Errors
+    /// It does not fit, or, with a strict cause, an interface that it filters gets no slot.
+    pub(super) fn prepare(&mut self, target: Target, cause: Cause) -> Result<Prepared, Error> {
+        let prepared = self.compile_for(target, cause);
+        if prepared.is_err() {
             self.publishing.failures.inc();
         }
-        done
+        prepared
     }
 
-    fn put_in_force(
-        &mut self,
-        target: Target,
-        cause: Cause,
-        change: Option<Change<'_>>,
-    ) -> Result<(), Error> {
+    fn compile_for(&mut self, target: Target, cause: Cause) -> Result<Prepared, Error> {
         let began = Instant::now();
         self.release_in_time();
         let plan = self.plan_interfaces(&target, cause);
@@ -88,15 +93,39 @@ impl<D: Kernel> Owner<D> {
             || self.is_other_in_force
             || live != self.live
             || live_fallback != self.live_fallback;
-        let mut images =
+        let images =
             if publishes { Some(self.compile(&target, &live, &live_fallback)?) } else { None };
+        Ok(Prepared { target, cause, plan, live, live_fallback, images, began })
+    }
+
+    /// Puts in force what is prepared, durably where there is a `change` to store. On error everything is
+    /// as it was.
+    pub(super) fn enforce(
+        &mut self,
+        prepared: Prepared,
+        change: Option<Change<'_>>,
+    ) -> Result<(), Error> {
+        let done = self.put_in_force(prepared, change);
+        if done.is_err() {
+            self.publishing.failures.inc();
+        }
+        done
+    }
+
+    fn put_in_force(
+        &mut self,
+        prepared: Prepared,
+        change: Option<Change<'_>>,
+    ) -> Result<(), Error> {
+        let Prepared { target, cause, plan, live, live_fallback, images, began } = prepared;
+        let publishes = images.is_some();
         let newcomers = self.newcomers(&target, &plan, cause);
         // Somebody who asked hears that an interface cannot be had before anything has changed.
         let attempt = if cause.is_strict() { Some(self.attach(&plan, cause)?) } else { None };
-        if let Some(images) = &mut images {
+        if let Some(mut images) = images {
             let cuts = target.active.is_cut();
             let seeded = self.seed(&newcomers, &images.active);
-            if let Err(error) = self.commit(change, images, cuts) {
+            if let Err(error) = self.commit(change, &mut images, cuts) {
                 if seeded > 0 {
                     self.forget(&newcomers);
                 }
@@ -107,7 +136,7 @@ impl<D: Kernel> Owner<D> {
             }
             self.publishing.done(began);
             self.is_other_in_force = false;
-            self.image = ImageFigures::of(&images.active);
+            self.image_in_force = images.active;
             self.target = target;
             self.live = live;
             self.live_fallback = live_fallback;
@@ -116,9 +145,9 @@ impl<D: Kernel> Owner<D> {
             Some(attempt) => attempt,
             None => self.attach(&plan, cause)?,
         };
-        // What opened between the first look and the filter.
-        if let Some(images) = &images {
-            self.seed(&newcomers, &images.active);
+        if publishes {
+            // Connections that opened between the first look and the filter.
+            self.seed(&newcomers, &self.image_in_force);
         }
         self.settled(&plan, attempt);
         Ok(())
@@ -138,9 +167,9 @@ impl<D: Kernel> Owner<D> {
     ) -> Result<(), Error> {
         let appended = change.map(|change| self.store.append(change)).transpose()?;
         if cuts {
-            images.active.recheck_since(self.dataplane.now().wrapping_add(1));
+            images.active.recheck_since(self.kernel.now().wrapping_add(1));
         }
-        if let Err(error) = publish(&mut self.dataplane, images) {
+        if let Err(error) = publish(&mut self.kernel, images) {
             if let Some(appended) = appended {
                 self.store.abandon(appended)?;
             }
@@ -158,9 +187,9 @@ impl<D: Kernel> Owner<D> {
         let images = self.compile(&self.target, &self.live, &self.live_fallback);
         let flipped = images.and_then(|mut images| {
             if self.target.active.is_cut() {
-                images.active.recheck_since(self.dataplane.now().wrapping_add(1));
+                images.active.recheck_since(self.kernel.now().wrapping_add(1));
             }
-            publish(&mut self.dataplane, &images).map_err(Error::Datapath)
+            publish(&mut self.kernel, &images).map_err(Error::Datapath)
         });
         let Err(also) = flipped else { return error.into() };
         self.is_other_in_force = true;
@@ -176,7 +205,7 @@ impl<D: Kernel> Owner<D> {
         live: &[LiveInterface],
         live_fallback: &[LiveInterface],
     ) -> Result<Images, Error> {
-        let active = self.image(&target.active, live, self.dataplane.now())?;
+        let active = self.image(&target.active, live, self.kernel.now())?;
         let fallback = match &target.pending {
             // The fallback's rules count from the moment at which they are in force again.
             Some(PendingConfirmation { previous, deadline, .. }) => {
@@ -190,17 +219,17 @@ impl<D: Kernel> Owner<D> {
     /// Where the rules cut, what was there at `since` is held against them.
     pub(super) fn image(
         &self,
-        ruleset: &Ruleset,
+        revision: &Revision,
         live: &[LiveInterface],
         since: Tick,
     ) -> Result<Image, Error> {
         let parameters = Parameters {
-            ticks_per_1000s: self.dataplane.ticks_per_1000s(),
-            revision: ruleset.revision,
-            recheck_since: ruleset.is_cut().then_some(since),
+            ticks_per_1000s: self.kernel.ticks_per_1000s(),
+            revision: revision.number,
+            recheck_since: revision.is_cut().then_some(since),
         };
         let compiler = &mut self.compiler.borrow_mut();
-        (self.options.compile)(compiler, &ruleset.rules, live, &parameters)
+        (self.options.compile)(compiler, &revision.state, live, &parameters)
             .map_err(|error| Error::Refused(error.to_string()))
     }
 
@@ -227,7 +256,7 @@ impl<D: Kernel> Owner<D> {
                     attempt.undo.push((ifindex, before.map(|before| before.choice)));
                     Ok(attachment)
                 }
-                Err(error) if !self.dataplane.exists(ifindex) => {
+                Err(error) if !self.kernel.exists(ifindex) => {
                     warn!(interface = %name, "gone before it could be filtered");
                     Err(error.to_string())
                 }
@@ -259,10 +288,10 @@ impl<D: Kernel> Owner<D> {
     ) -> Result<Attachment, datapath::Error> {
         if !is_kept && self.filtered.contains_key(&ifindex) {
             // Links of an earlier interface of this number would pass for this one's.
-            self.dataplane.detach(ifindex)?;
+            self.kernel.detach(ifindex)?;
         }
         let mode = self.attach_limiter.take(Instant::now());
-        self.dataplane.attach(ifindex, name, choice, mode)
+        self.kernel.attach(ifindex, name, choice, mode)
     }
 
     fn undo(&mut self, attempt: &Attempt) {
@@ -271,9 +300,9 @@ impl<D: Kernel> Owner<D> {
                 self.view.get(&ifindex).map(|interface| interface.name.clone()).unwrap_or_default();
             let undone = match choice {
                 Some(choice) => {
-                    self.dataplane.attach(ifindex, &name, choice, AttachMode::Preferred).map(drop)
+                    self.kernel.attach(ifindex, &name, choice, AttachMode::Preferred).map(drop)
                 }
-                None => self.dataplane.detach(ifindex),
+                None => self.kernel.detach(ifindex),
             };
             if let Err(error) = undone {
                 error!(interface = %name, %error, "cannot be put back as it was attached");
@@ -311,14 +340,14 @@ impl<D: Kernel> Owner<D> {
     }
 
     fn detach_unwanted(&mut self) {
-        for ifindex in self.dataplane.attached() {
+        for ifindex in self.kernel.attached() {
             if self.filtered.contains_key(&ifindex) {
                 continue;
             }
             if let Some(interface) = self.view.get(&ifindex) {
                 warn!(interface = %interface.name, "no entry matches it any more: it is no longer filtered");
             }
-            if let Err(error) = self.dataplane.detach(ifindex) {
+            if let Err(error) = self.kernel.detach(ifindex) {
                 error!(ifindex, %error, "cannot be detached");
                 self.unsettled = true;
             }
@@ -356,22 +385,22 @@ impl<D: Kernel> Owner<D> {
     }
 }
 
-struct Images {
-    active: Image,
+pub(super) struct Images {
+    pub(super) active: Image,
     fallback: Option<(Image, Tick)>,
 }
 
-fn publish(dataplane: &mut impl Kernel, images: &Images) -> Result<(), datapath::Error> {
+fn publish(kernel: &mut impl Kernel, images: &Images) -> Result<(), datapath::Error> {
     match &images.fallback {
-        Some((fallback, deadline)) => dataplane.publish_until(&images.active, fallback, *deadline),
-        None => dataplane.publish(&images.active),
+        Some((fallback, deadline)) => kernel.publish_until(&images.active, fallback, *deadline),
+        None => kernel.publish(&images.active),
     }
 }
 
-impl Ruleset {
+impl Revision {
     /// With "cut", every image has the flows that were there before it held against its rules. That
     /// costs each of them one more look at the rules, and no source of change can be forgotten.
     pub(super) fn is_cut(&self) -> bool {
-        self.rules.settings.on_revoke == OnRevoke::Cut
+        self.state.settings.on_revoke == OnRevoke::Cut
     }
 }

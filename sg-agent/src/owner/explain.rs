@@ -44,7 +44,7 @@ impl<D: Kernel> Owner<D> {
             packet.ethernet = Some(own.unwrap_or(SOME_MAC));
         }
         let frame = frame::build(&packet).map_err(|error| Error::Request(error.to_string()))?;
-        let answer = self.dataplane.probe(ifindex, packet.direction, &frame)?;
+        let answer = self.kernel.probe(ifindex, packet.direction, &frame)?;
         let Some(reason) = answer.reason else {
             let text = format!("\"{}\" is not filtered at the moment", request.interface);
             return Err(Error::Conflict(text));

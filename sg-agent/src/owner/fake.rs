@@ -1,12 +1,15 @@
 //! A data path that keeps a diary of what is done to it, and an owner over it. For tests and fuzzing.
 
 use std::{
-    cell::{RefCell, RefMut},
+    cell::{Cell, RefCell, RefMut},
     collections::{BTreeMap, BTreeSet},
     io,
     path::Path,
     rc::Rc,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
     time::Instant,
 };
 
@@ -24,11 +27,13 @@ use sg_policy::{
     rules::source::Source,
 };
 use tempfile::TempDir;
+use tokio::sync::oneshot;
 
 use super::{
     Error, Options, Owner, Stored,
-    change::Proposal,
-    row::{Change, Request},
+    batch::Submission,
+    command::{Actor, Change, Command, Replacement},
+    mailbox::Reply,
 };
 use crate::{
     api::Applied,
@@ -60,6 +65,8 @@ pub struct Published {
 #[derive(Debug, Default)]
 pub struct FakeState {
     pub now: Tick,
+    /// Time that has passed besides.
+    pub clock: Clock,
     pub diary: Vec<String>,
     pub published: Vec<Published>,
     pub attached: BTreeSet<u32>,
@@ -102,9 +109,21 @@ impl FakeState {
 
 #[derive(Debug)]
 pub struct FakeKernel {
-    kernel: Rc<RefCell<FakeState>>,
+    state: Rc<RefCell<FakeState>>,
     inherited: Option<Inherited>,
 }
+
+/// Time that passes by itself, told by another thread.
+#[derive(Clone, Debug, Default)]
+pub struct Clock(Arc<AtomicU32>);
+
+impl Clock {
+    pub fn seconds_pass(&self, seconds: u32) {
+        self.0.fetch_add(seconds * (TICKS_PER_1000S / 1000), Ordering::Relaxed);
+    }
+}
+
+const TICKS_PER_1000S: u32 = 20_000;
 
 fn no() -> datapath::Error {
     datapath::Error::Other("no".to_owned())
@@ -112,11 +131,11 @@ fn no() -> datapath::Error {
 
 impl FakeKernel {
     fn note(&self, question: &'static str) {
-        *self.kernel.borrow().asked.borrow_mut().entry(question).or_default() += 1;
+        *self.state.borrow().asked.borrow_mut().entry(question).or_default() += 1;
     }
 
     fn published(&self, what: String, published: Published) -> Result<(), datapath::Error> {
-        let mut kernel = self.kernel.borrow_mut();
+        let mut kernel = self.state.borrow_mut();
         kernel.diary.push(what);
         if let Some(left) = kernel.takes_images {
             kernel.takes_images = left.checked_sub(1);
@@ -133,11 +152,12 @@ impl FakeKernel {
 
 impl Kernel for FakeKernel {
     fn now(&self) -> Tick {
-        self.kernel.borrow().now
+        let kernel = self.state.borrow();
+        kernel.now.wrapping_add(kernel.clock.0.load(Ordering::Relaxed))
     }
 
     fn ticks_per_1000s(&self) -> u32 {
-        20_000
+        TICKS_PER_1000S
     }
 
     fn inherited(&self) -> Option<&Inherited> {
@@ -168,7 +188,7 @@ impl Kernel for FakeKernel {
         choice: DatapathChoice,
         mode: AttachMode,
     ) -> Result<Attachment, datapath::Error> {
-        let mut kernel = self.kernel.borrow_mut();
+        let mut kernel = self.state.borrow_mut();
         let is_provisional = mode == AttachMode::Fast;
         let said = if is_provisional { " for now" } else { "" };
         kernel.diary.push(format!("attach {ifindex} {choice:?}{said}"));
@@ -182,7 +202,7 @@ impl Kernel for FakeKernel {
     }
 
     fn detach(&mut self, ifindex: u32) -> Result<(), datapath::Error> {
-        let mut kernel = self.kernel.borrow_mut();
+        let mut kernel = self.state.borrow_mut();
         kernel.diary.push(format!("detach {ifindex}"));
         kernel.attached.remove(&ifindex);
         Ok(())
@@ -190,7 +210,7 @@ impl Kernel for FakeKernel {
 
     fn attached(&self) -> Vec<u32> {
         self.note("attached");
-        self.kernel.borrow().attached.iter().copied().collect()
+        self.state.borrow().attached.iter().copied().collect()
     }
 
     fn foreign_programs(&self) -> BTreeMap<u32, Vec<String>> {
@@ -204,18 +224,18 @@ impl Kernel for FakeKernel {
     }
 
     fn release(&mut self, slots: &[u16]) {
-        let diary = &mut self.kernel.borrow_mut().diary;
+        let diary = &mut self.state.borrow_mut().diary;
         diary.extend(slots.iter().map(|slot| format!("release {slot}")));
     }
 
     fn for_each_flow(&self, each: &mut dyn FnMut(&FlowEntry)) {
         self.note("for_each_flow");
-        self.kernel.borrow().flows.iter().for_each(each);
+        self.state.borrow().flows.iter().for_each(each);
     }
 
     fn flush(&self, which: &mut dyn FnMut(&FlowEntry) -> bool) -> u64 {
-        let count = self.kernel.borrow().flows.iter().filter(|flow| which(flow)).count();
-        self.kernel.borrow_mut().diary.push("flush".to_owned());
+        let count = self.state.borrow().flows.iter().filter(|flow| which(flow)).count();
+        self.state.borrow_mut().diary.push("flush".to_owned());
         count as u64
     }
 
@@ -225,7 +245,7 @@ impl Kernel for FakeKernel {
         _: &Image,
         which: &mut dyn FnMut(&FlowEntry) -> bool,
     ) -> Result<u64, datapath::Error> {
-        let kernel = self.kernel.borrow();
+        let kernel = self.state.borrow();
         let denied = kernel.flows.iter().filter(|flow| flow.dport != 443);
         Ok(denied.filter(|flow| which(flow)).count() as u64)
     }
@@ -242,7 +262,7 @@ impl Kernel for FakeKernel {
             Direction::Ingress => opening.local.port(),
             Direction::Egress => opening.remote.port(),
         };
-        let is_open = self.kernel.borrow().open_to_all == Some(image.words[REVISION]);
+        let is_open = self.state.borrow().open_to_all == Some(image.words[REVISION]);
         match port {
             443 if is_open => Opens::Untracked,
             443 => Opens::Tracked,
@@ -252,7 +272,7 @@ impl Kernel for FakeKernel {
     }
 
     fn adopt(&self, _: &Image, connections: &[AdoptedConnection]) -> Result<u64, datapath::Error> {
-        let mut kernel = self.kernel.borrow_mut();
+        let mut kernel = self.state.borrow_mut();
         let before = kernel.adopted.len();
         for connection in connections {
             if !kernel.adopted.contains(connection) {
@@ -264,36 +284,45 @@ impl Kernel for FakeKernel {
 
     fn sockets(&self) -> io::Result<Sockets> {
         self.note("sockets");
-        Ok(self.kernel.borrow().sockets.clone())
+        Ok(self.state.borrow().sockets.clone())
     }
 
     fn tracked(&self) -> io::Result<Vec<Tracked>> {
         self.note("tracked");
-        Ok(self.kernel.borrow().tracked.clone())
+        Ok(self.state.borrow().tracked.clone())
     }
 
     fn probe(&self, ifindex: u32, _: Direction, _: &[u8]) -> Result<ProbeAnswer, datapath::Error> {
         self.note("probe");
-        let kernel = self.kernel.borrow();
+        let kernel = self.state.borrow();
         let filtered = kernel.attached.contains(&ifindex);
         let flow = kernel.flows.first().cloned();
         Ok(ProbeAnswer { reason: filtered.then_some(Reason::Flow), flow })
     }
 
     fn remove(&mut self, _bpffs: &Path) -> Result<(), datapath::Error> {
-        self.kernel.borrow_mut().diary.push("remove".to_owned());
+        self.state.borrow_mut().diary.push("remove".to_owned());
         Ok(())
     }
 
     fn exists(&self, ifindex: u32) -> bool {
         self.note("exists");
-        !self.kernel.borrow().gone.contains(&ifindex)
+        !self.state.borrow().gone.contains(&ifindex)
     }
 }
 
 const REVISION: usize = header::REVISION as usize;
 const SETTINGS: usize = header::SETTINGS as usize;
 const CUT_SINCE: usize = header::CUT_SINCE as usize;
+
+thread_local! {
+    static COMPILED: Cell<u32> = const { Cell::new(0) };
+}
+
+/// How many images this thread's owners have had compiled since the last look.
+pub fn compiled() -> u32 {
+    COMPILED.take()
+}
 
 /// What the real compiler takes, written down: revision, recheck, then ifindex, slot and pickup of each.
 fn compile(
@@ -302,6 +331,7 @@ fn compile(
     live: &[LiveInterface],
     parameters: &Parameters,
 ) -> Result<Image, CompileError> {
+    COMPILED.set(COMPILED.get() + 1);
     if state.interfaces.iter().any(|entry| entry.name == TOO_LARGE) {
         return Err(CompileError::TooLarge { needed: 2, limit: 1 });
     }
@@ -349,8 +379,8 @@ pub fn view<const N: usize>(interfaces: [(u32, Interface); N]) -> View {
 
 impl Owner<FakeKernel> {
     pub fn seconds_pass(&mut self, seconds: u32) {
-        let ticks = seconds * (self.dataplane.ticks_per_1000s() / 1000);
-        let mut kernel = self.dataplane.kernel.borrow_mut();
+        let ticks = seconds * (self.kernel.ticks_per_1000s() / 1000);
+        let mut kernel = self.kernel.state.borrow_mut();
         kernel.now = kernel.now.wrapping_add(ticks);
     }
 }
@@ -406,25 +436,24 @@ impl Fixture {
     }
 
     pub fn apply(&mut self, text: &str) -> Result<Applied, Error> {
-        self.owner.apply(&proposal(text), None, Instant::now())
+        self.owner.execute(command(text, None), Instant::now())
     }
 
     pub fn apply_until(&mut self, text: &str, seconds: u32) -> Result<Applied, Error> {
-        self.owner.apply(&proposal(text), Some(seconds), Instant::now())
+        self.owner.execute(command(text, Some(seconds)), Instant::now())
     }
 
     /// All at once, each with the seconds in which it is to be confirmed.
     pub fn apply_all(&mut self, files: &[(&str, Option<u32>)]) -> Vec<Result<Applied, Error>> {
-        let (sender, answers) = std::sync::mpsc::channel();
-        let change = |&(text, confirm): &(&str, _)| {
-            let (proposal, sender) = (proposal(text), sender.clone());
-            let request =
-                Request { proposal, confirm, sessions: Vec::new(), since: Instant::now() };
-            let answer = Box::new(move |answer| sender.send(answer).expect("a receiver"));
-            Change { request, answer }
+        let submit = |&(text, confirm): &(&str, _)| {
+            let (answer, answered) = oneshot::channel();
+            let (command, answer) = (command(text, confirm), Reply(answer));
+            (Submission { command, since: Instant::now(), answer }, answered)
         };
-        self.owner.apply_all(files.iter().map(change).collect());
-        answers.try_iter().collect()
+        let (submissions, answers): (Vec<_>, Vec<_>) = files.iter().map(submit).unzip();
+        self.owner.execute_all(submissions);
+        let answer = |mut answered: oneshot::Receiver<_>| answered.try_recv().expect("an answer");
+        answers.into_iter().map(answer).collect()
     }
 
     /// Current revision and highest number, as a restart would read them.
@@ -434,9 +463,12 @@ impl Fixture {
     }
 }
 
-fn proposal(text: &str) -> Proposal {
+/// To put a rules file in force.
+pub fn command(text: &str, confirm: Option<u32>) -> Command {
     let source = Source::read("rules.toml", text).expect("valid rules");
-    Proposal::new(Arc::new(source), "rules.toml".to_owned())
+    let actor = Actor { name: "rules.toml".to_owned(), sessions: Vec::new() };
+    let change = Change::Replace(Replacement::file(Arc::new(source)));
+    Command { actor, change, confirm, expected_revision: None }
 }
 
 fn start(
@@ -447,7 +479,7 @@ fn start(
     view: View,
 ) -> Owner<FakeKernel> {
     let inherited = kernel.borrow().inherited.clone();
-    let fake = FakeKernel { kernel: kernel.clone(), inherited };
+    let fake = FakeKernel { state: kernel.clone(), inherited };
     let stored = Stored::load(&store).expect("whole rules");
     store.prepare().expect("a disk that can be written to");
     let options = Options {

@@ -66,9 +66,9 @@ impl<D: Kernel> Owner<D> {
         Figures {
             // Metrics do not show them, and to find them takes a look at each interface.
             status: self.status_beside(BTreeMap::new()),
-            image: self.image,
+            image: ImageFigures::of(&self.image_in_force),
             publishing: self.publishing.clone(),
-            capacity: self.dataplane.capacity(),
+            capacity: self.kernel.capacity(),
         }
     }
 }

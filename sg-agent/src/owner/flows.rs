@@ -25,7 +25,7 @@ impl<D: Kernel> Owner<D> {
         let by_slot = self.by_slot();
         let ticks = self.ticks();
         let mut flows = Vec::new();
-        self.dataplane.for_each_flow(&mut |flow| {
+        self.kernel.for_each_flow(&mut |flow| {
             if only.is_some_and(|slot| slot != flow.slot) {
                 return;
             }
@@ -49,7 +49,7 @@ impl<D: Kernel> Owner<D> {
         let by_slot = self.by_slot();
         let ticks = self.ticks();
         let mut used = BTreeMap::new();
-        self.dataplane.for_each_flow(&mut |flow| {
+        self.kernel.for_each_flow(&mut |flow| {
             if let Some(&(_, tracking)) = by_slot.get(&flow.slot)
                 && left(flow, tracking, ticks).is_some()
             {
@@ -64,7 +64,7 @@ impl<D: Kernel> Owner<D> {
         let by_slot = self.by_slot();
         let Some(&(_, tracking)) = by_slot.get(&slot) else { return false };
         let (ticks, mut found) = (self.ticks(), false);
-        self.dataplane.for_each_flow(&mut |flow| {
+        self.kernel.for_each_flow(&mut |flow| {
             found |= flow.slot == slot && is(flow) && left(flow, tracking, ticks).is_some();
         });
         found
@@ -100,15 +100,16 @@ impl<D: Kernel> Owner<D> {
                     held.pickup_until = until;
                 }
             }
-            self.enforce(self.target.clone(), Cause::Flush, None)?;
+            let prepared = self.prepare(self.target.clone(), Cause::Flush)?;
+            self.enforce(prepared, None)?;
         }
-        let flows = self.dataplane.flush(&mut |flow| filter.matches(flow));
+        let flows = self.kernel.flush(&mut |flow| filter.matches(flow));
         Ok(Flushed { flows })
     }
 
     fn flush_denied(&self, filter: &Filter) -> Result<Flushed, Error> {
-        let image = self.image(&self.target.active, &self.live, self.dataplane.now())?;
-        let flows = self.dataplane.cut_denied(&image, &mut |flow| filter.matches(flow))?;
+        let image = &self.image_in_force;
+        let flows = self.kernel.cut_denied(image, &mut |flow| filter.matches(flow))?;
         Ok(Flushed { flows })
     }
 

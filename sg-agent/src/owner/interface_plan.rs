@@ -63,10 +63,10 @@ impl<D: Kernel> Owner<D> {
         let mut plan = InterfacePlan::default();
         let mut taken: BTreeSet<u16> = self.filtered.values().map(|held| held.slot).collect();
         for (&ifindex, interface) in &self.view {
-            let entry = target.active.rules.entry_for(&interface.name);
-            let previous = target.pending.as_ref().map(|pending| &pending.previous.rules);
+            let entry = target.active.state.entry_for(&interface.name);
+            let previous = target.pending.as_ref().map(|pending| &pending.previous.state);
             let fallback_entry = previous.and_then(|rules| rules.entry_for(&interface.name));
-            let rules = entry.map(|at| &target.active.rules.interfaces[at]);
+            let rules = entry.map(|at| &target.active.state.interfaces[at]);
             let Some(rules) = rules.or_else(|| Some(&previous?.interfaces[fallback_entry?])) else {
                 continue;
             };
@@ -106,7 +106,7 @@ impl<D: Kernel> Owner<D> {
     /// Gives interfaces that an earlier agent filtered the slots they had. Those that are gone, or
     /// beyond the limit now, are given up with the first publish.
     pub(super) fn take_over(&mut self) {
-        let inherited = self.dataplane.inherited();
+        let inherited = self.kernel.inherited();
         let interfaces =
             inherited.map(|inherited| inherited.interfaces.clone()).unwrap_or_default();
         for InheritedInterface { slot, ifindex, pickup_until } in interfaces {
@@ -125,7 +125,7 @@ impl<D: Kernel> Owner<D> {
             };
             // One agent died while it gave an interface that came again its new slot.
             if let Some(earlier) = self.filtered.insert(ifindex, held) {
-                self.dataplane.release(&[earlier.slot]);
+                self.kernel.release(&[earlier.slot]);
             }
         }
     }

@@ -1,13 +1,13 @@
 //! A change that would cut the SSH session of whoever makes it, or leave no way back in, is refused
 //! unless it goes back by itself or is forced; so is a flush that would cut it.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::net::SocketAddr;
 
 use sg_common::{Direction, flow::TCP};
-use sg_policy::{compile::Image, model::Role, plan, rules::source::Source};
+use sg_policy::{compile::Image, model::Role};
 
 use super::{
-    Error, InterfaceState, Owner, Ruleset, Target, enforce::Cause, flows::Filter,
+    Error, InterfaceState, Owner, Target, enforce::Prepared, flows::Filter,
     interface_plan::PlannedInterface,
 };
 use crate::{
@@ -20,7 +20,7 @@ use crate::{
 /// Where rules come from that are to be in force.
 #[derive(Clone, Copy, Debug)]
 pub enum Origin {
-    File,
+    Command,
     /// An earlier revision.
     Revision(u64),
 }
@@ -28,14 +28,14 @@ pub enum Origin {
 impl Origin {
     fn rules(self) -> String {
         match self {
-            Self::File => "the new rules".to_owned(),
+            Self::Command => "the new rules".to_owned(),
             Self::Revision(revision) => format!("the rules of revision {revision}"),
         }
     }
 
     fn refuse(self, what: &str) -> Error {
         let by_itself = match self {
-            Self::File => "`--confirm SECONDS` goes back by itself, ",
+            Self::Command => "`--confirm SECONDS` goes back by itself, ",
             Self::Revision(_) => "",
         };
         Error::Conflict(format!("{what}; nothing was changed. {by_itself}{FORCE}"))
@@ -44,35 +44,26 @@ impl Origin {
 
 const FORCE: &str = "`--force` does it all the same";
 
-/// Rules that are to be in force, and what they compile to.
-struct Next {
-    origin: Origin,
-    target: Target,
-    image: Image,
-}
-
 impl<D: Kernel> Owner<D> {
     /// # Errors
-    /// What `rules` would do to a session; nothing is changed.
-    pub fn refuse_lock_out(
+    /// What the next rules would do to a session; nothing is changed.
+    pub(super) fn refuse_lock_out(
         &self,
-        rules: &Arc<Source>,
+        next: &Prepared,
         origin: Origin,
         sessions: &[Located],
     ) -> Result<(), Error> {
-        if sessions.is_empty() || plan::is_same(self.rules(), rules.state()) {
-            return Ok(());
-        }
-        let revision = self.store.next_revision();
-        let target = Target { active: Ruleset::new(revision, Arc::clone(rules)), pending: None };
-        let plan = self.plan_interfaces(&target, Cause::Apply);
-        let live = plan.live(&self.view);
-        let image = self.image(&target.active, &live, self.dataplane.now())?;
-        let next = Next { origin, target, image };
+        let Some(images) = &next.images else { return Ok(()) };
         for Located { session, interfaces } in sessions {
             for ifindex in interfaces {
-                if let Some(planned) = plan.interfaces.get(ifindex)
-                    && let Some(what) = self.harm(&next, *ifindex, planned, session)?
+                if let Some(planned) = next.plan.interfaces.get(ifindex)
+                    && let Some(what) = self.harm(
+                        &next.target,
+                        &images.active,
+                        (*ifindex, planned),
+                        origin,
+                        session,
+                    )
                 {
                     return Err(origin.refuse(&what));
                 }
@@ -84,34 +75,32 @@ impl<D: Kernel> Owner<D> {
     /// What a session suffers at an interface, if anything.
     fn harm(
         &self,
-        next: &Next,
-        ifindex: u32,
-        planned: &PlannedInterface,
+        target: &Target,
+        image: &Image,
+        (ifindex, planned): (u32, &PlannedInterface),
+        origin: Origin,
         session: &Session,
-    ) -> Result<Option<String>, Error> {
-        let Next { origin, target, image } = next;
-        let (Some(entry), Some(interface)) = (planned.entry, self.view.get(&ifindex)) else {
-            return Ok(None);
-        };
-        let entry = &target.active.rules.interfaces[entry];
+    ) -> Option<String> {
+        let interface = self.view.get(&ifindex)?;
+        let entry = &target.active.state.interfaces[planned.entry?];
         let opening = opening(planned.slot, entry.role, session);
         let spoofed = entry.role == Role::Port
             && entry.source_check
             && !entry.addresses.contains(&session.client.ip());
-        let opens = if spoofed { Opens::Denied } else { self.dataplane.judge(image, &opening) };
+        let opens = if spoofed { Opens::Denied } else { self.kernel.judge(image, &opening) };
         let has_flow = || self.has_flow(planned.slot, |flow| is_flow_of(flow, session));
         let kept = self.kept(ifindex, interface.generation);
         let cuts = target.active.is_cut();
         let Session { client, server } = session;
         let (client_ip, port, name) = (client.ip(), server.port(), &interface.name);
         let rules = origin.rules();
-        Ok(match (opens, kept) {
+        match (opens, kept) {
             (Opens::Untracked, _) => None,
             // It gets its flow as the connections do that are older than the filter.
             (Opens::Tracked, None) => None,
             // Without a flow it can only go on where it needs none; else it has been cut already.
             (Opens::Tracked, Some(kept)) => {
-                let is_harm = !has_flow() && self.needs_no_flow(kept, &opening)?;
+                let is_harm = !has_flow() && self.needs_no_flow(kept, &opening);
                 is_harm.then(|| {
                     format!(
                         "{rules} would cut this SSH session ({client}): TCP port {port} on {name} \
@@ -128,16 +117,12 @@ impl<D: Kernel> Owner<D> {
                 "{rules} would cut this SSH session ({client}): none allows {client_ip} TCP port \
                  {port} on {name}"
             )),
-        })
+        }
     }
 
     /// Whether the rules in force let a connection pass that has no flow.
-    fn needs_no_flow(&self, held: &InterfaceState, opening: &Opening) -> Result<bool, Error> {
-        if held.entry.is_none() {
-            return Ok(true);
-        }
-        let image = self.image(&self.target.active, &self.live, self.dataplane.now())?;
-        Ok(self.dataplane.judge(&image, opening) == Opens::Untracked)
+    fn needs_no_flow(&self, held: &InterfaceState, opening: &Opening) -> bool {
+        held.entry.is_none() || self.kernel.judge(&self.image_in_force, opening) == Opens::Untracked
     }
 
     /// # Errors
@@ -151,13 +136,12 @@ impl<D: Kernel> Owner<D> {
         if sessions.is_empty() {
             return Ok(());
         }
-        let image = self.image(&self.target.active, &self.live, self.dataplane.now())?;
         for Located { session, interfaces } in sessions {
             for held in interfaces.iter().filter_map(|ifindex| self.filtered.get(ifindex)) {
                 let ends = |flow: &FlowEntry| {
                     is_flow_of(flow, session)
                         && filter.matches(flow)
-                        && match self.dataplane.judge(&image, &flow.opening()) {
+                        && match self.kernel.judge(&self.image_in_force, &flow.opening()) {
                             Opens::Denied => true,
                             Opens::Tracked => !denied && !self.picks_up(held, filter),
                             Opens::Untracked => false,

@@ -1,5 +1,6 @@
-//! The one owner of the desired state. Everything that changes what is in force is a call that
-//! runs here, one after the other: [`mailbox::Mailbox`] brings them from other tasks.
+//! The one owner of the desired state. Everything that gives the host other rules is a
+//! [`command::Command`]. The owner executes commands one after the other. [`mailbox::Mailbox`] brings
+//! them from other tasks.
 //!
 //! Every change, whatever its source, goes the same way ([`enforce`]): which interfaces are to be
 //! filtered -> compile -> write to the journal -> publish -> wait for the disk -> attach new ones ->
@@ -9,7 +10,8 @@
 //! be had leaves everything as it was, and the flip starts to filter all of them at one instant.
 
 mod attach_limiter;
-pub mod change;
+pub mod batch;
+pub mod command;
 mod enforce;
 mod explain;
 #[cfg(any(test, feature = "fake"))]
@@ -21,25 +23,27 @@ mod interface_plan;
 pub mod lockout;
 pub mod mailbox;
 mod queries;
-pub mod row;
+pub mod revision;
 mod seed;
 mod slots;
 #[cfg(test)]
 mod tests;
+mod upkeep;
 
-use std::{cell::RefCell, collections::BTreeMap, path::PathBuf, sync::Arc};
+use std::{cell::RefCell, collections::BTreeMap, path::PathBuf};
 
 use sg_common::flow::Tick;
 use sg_policy::{
     DesiredState,
     compile::{CompileError, Compiler, Image, Parameters},
     model::{DatapathChoice, LiveInterface},
-    rules::source::Source,
 };
 
+pub use self::revision::Stored;
 use self::{
     attach_limiter::AttachLimiter,
-    figures::{ImageFigures, Publishing},
+    figures::Publishing,
+    revision::{PendingConfirmation, Revision, Target, load, resume},
     slots::Used,
 };
 use crate::{
@@ -47,7 +51,7 @@ use crate::{
     flow_log::names::Names,
     kernel::Kernel,
     observe::interfaces::View,
-    store::{self, Change, Store},
+    store::{self, Store},
     system::clock::Ticks,
 };
 
@@ -85,39 +89,6 @@ pub struct Options {
     pub names: Names,
 }
 
-/// A revision of the rules.
-#[derive(Clone, Debug)]
-pub struct Ruleset {
-    /// 0 = nothing was ever applied.
-    pub revision: u64,
-    pub rules: Arc<DesiredState>,
-    /// The file that says so; the next one is read by what has changed.
-    pub source: Arc<Source>,
-}
-
-impl Ruleset {
-    pub fn new(revision: u64, source: Arc<Source>) -> Self {
-        Self { revision, rules: Arc::clone(source.state()), source }
-    }
-}
-
-/// What waits for a confirmation.
-#[derive(Clone, Debug)]
-struct PendingConfirmation {
-    /// In force from the deadline on.
-    previous: Ruleset,
-    deadline: Tick,
-    /// The deadline for people, Unix time in seconds.
-    until: u64,
-}
-
-/// What is to be in force.
-#[derive(Clone, Debug)]
-struct Target {
-    active: Ruleset,
-    pending: Option<PendingConfirmation>,
-}
-
 /// An interface that is attached, or should be.
 #[derive(Clone, Debug)]
 struct InterfaceState {
@@ -135,7 +106,7 @@ struct InterfaceState {
 
 #[derive(Debug)]
 pub struct Owner<D> {
-    dataplane: D,
+    kernel: D,
     store: Store,
     options: Options,
     /// What it remembers makes it faster, and changes no meaning of an image.
@@ -155,39 +126,8 @@ pub struct Owner<D> {
     attach_limiter: AttachLimiter,
     used: Used,
     stopping: bool,
-    image: ImageFigures,
+    image_in_force: Image,
     publishing: Publishing,
-}
-
-/// The rules that the state directory holds, read and parsed before the kernel is touched.
-#[derive(Debug)]
-pub struct Stored {
-    current: Ruleset,
-    previous: Option<Ruleset>,
-}
-
-impl Stored {
-    /// # Errors
-    /// A file cannot be read, is not what was written, or is not taken by this version.
-    pub fn load(store: &Store) -> anyhow::Result<Self> {
-        let ledger = store.ledger();
-        let previous = ledger.pending.as_ref().map(|pending| load(store, pending.previous));
-        Ok(Self { current: load(store, ledger.current)?, previous: previous.transpose()? })
-    }
-
-    pub fn rules(&self) -> &DesiredState {
-        &self.current.rules
-    }
-}
-
-fn load(store: &Store, revision: u64) -> anyhow::Result<Ruleset> {
-    if revision == 0 {
-        return Ok(Ruleset::new(0, Arc::default()));
-    }
-    let text = store.text(revision)?;
-    let source = Source::read(&format!("revision {revision}"), text)
-        .map_err(|faults| anyhow::anyhow!("the stored rules are not valid:\n{faults}"))?;
-    Ok(Ruleset::new(revision, Arc::new(source)))
 }
 
 impl<D: Kernel> Owner<D> {
@@ -197,19 +137,19 @@ impl<D: Kernel> Owner<D> {
     /// # Errors
     /// The rules cannot be compiled or published; what was in force before stays so.
     pub fn start(
-        dataplane: D,
+        kernel: D,
         mut store: Store,
         stored: Stored,
         view: View,
         options: Options,
     ) -> Result<Self, Error> {
-        if let Some(inherited) = dataplane.inherited() {
+        if let Some(inherited) = kernel.inherited() {
             store.rise_above(inherited.revision);
         }
-        let ticks = ticks(&dataplane);
+        let ticks = ticks(&kernel);
         let target = resume(&mut store, stored, ticks, &options);
         let mut owner = Self {
-            dataplane,
+            kernel,
             store,
             options,
             compiler: RefCell::default(),
@@ -224,68 +164,32 @@ impl<D: Kernel> Owner<D> {
             attach_limiter: AttachLimiter::new(),
             used: Used::default(),
             stopping: false,
-            image: ImageFigures::default(),
+            image_in_force: Image { words: Vec::new() },
             publishing: Publishing::default(),
         };
         owner.take_over();
-        owner.enforce(target, enforce::Cause::Start, None)?;
+        let prepared = owner.prepare(target, enforce::Cause::Start)?;
+        owner.enforce(prepared, None)?;
         Ok(owner)
     }
 
     fn ticks(&self) -> Ticks {
-        ticks(&self.dataplane)
+        ticks(&self.kernel)
     }
 
     fn rules(&self) -> &DesiredState {
-        &self.target.active.rules
+        &self.target.active.state
     }
 
     /// Removes the filter altogether; the agent ends after this.
     pub fn detach(&mut self) -> Result<(), Error> {
-        self.dataplane.remove(&self.options.bpffs)?;
+        self.kernel.remove(&self.options.bpffs)?;
         tracing::warn!("detached: nothing is filtered any more");
         self.stopping = true;
         Ok(())
     }
 }
 
-fn ticks(dataplane: &impl Kernel) -> Ticks {
-    Ticks { now: dataplane.now(), per_1000s: dataplane.ticks_per_1000s() }
-}
-
-/// A full or read-only disk is no reason to filter nothing: the next start reads the same and does the
-/// same.
-fn note(recorded: Result<(), store::Error>) {
-    if let Err(error) = recorded {
-        tracing::error!(%error, "what became of the unconfirmed change is not recorded");
-    }
-}
-
-/// An unconfirmed change goes on waiting until its deadline. That counts in the ticks of the boot that
-/// it was made in; in another boot the wall clock says what is left.
-fn resume(store: &mut Store, stored: Stored, ticks: Ticks, options: &Options) -> Target {
-    let Stored { current, previous } = stored;
-    let (Some(previous), Some(pending)) = (previous, store.ledger().pending.clone()) else {
-        return Target { active: current, pending: None };
-    };
-    let deadline = if pending.boot_id == options.boot_id {
-        (!ticks.has_passed(pending.deadline)).then_some(pending.deadline)
-    } else {
-        store.ledger().seconds_left(options.started_at).map(|left| ticks.after(left))
-    };
-    let Some(deadline) = deadline else {
-        tracing::warn!(
-            revision = current.revision,
-            back_to = previous.revision,
-            "the change was not confirmed in time and is rolled back"
-        );
-        note(store.record(Change::RollBack));
-        return Target { active: previous, pending: None };
-    };
-    if pending.boot_id != options.boot_id {
-        let boot_id = options.boot_id.clone();
-        note(store.record(Change::Rearm { deadline, boot_id }));
-    }
-    let pending = PendingConfirmation { previous, deadline, until: pending.until };
-    Target { active: current, pending: Some(pending) }
+fn ticks(kernel: &impl Kernel) -> Ticks {
+    Ticks { now: kernel.now(), per_1000s: kernel.ticks_per_1000s() }
 }

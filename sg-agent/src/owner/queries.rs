@@ -1,22 +1,21 @@
 //! What is in force, as people and scripts want to see it.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::collections::BTreeMap;
 
 use sg_common::{
     Direction, Reason,
     counter::{self, Counter, CounterRow},
 };
 use sg_policy::{
-    DesiredState, describe,
+    describe,
     model::{DatapathChoice, Interface, Members, Names, Role, Rule},
-    rules::source::Source,
 };
 
-use super::{Error, Owner, change::count_rules};
+use super::{Error, Owner, Revision, command::count_rules};
 use crate::{
     api::{
-        self, Counters, FlowUse, InterfaceStatus, Revision, Shown, ShownEntry, ShownGroup,
-        ShownInterface, ShownPrefixList, ShownRule, Status,
+        self, Counters, FlowUse, InterfaceStatus, Shown, ShownEntry, ShownGroup, ShownInterface,
+        ShownPrefixList, ShownRule, Status,
     },
     datapath::Hook,
     kernel::Kernel,
@@ -24,17 +23,17 @@ use crate::{
 
 impl<D: Kernel> Owner<D> {
     pub fn status(&self) -> Status {
-        self.status_beside(self.dataplane.foreign_programs())
+        self.status_beside(self.kernel.foreign_programs())
     }
 
     /// With the programs of others, by ifindex.
     pub(super) fn status_beside(&self, mut foreign_programs: BTreeMap<u32, Vec<String>>) -> Status {
         let used = self.live_flows();
-        let capacity = self.dataplane.capacity();
+        let capacity = self.kernel.capacity();
         let names = self.rules().names();
         let filtered = self.filtered.iter().filter_map(|(&ifindex, held)| {
             let entry = &self.rules().interfaces[held.entry?];
-            let row = self.dataplane.counters(held.slot);
+            let row = self.kernel.counters(held.slot);
             let (datapath, datapath_reason) = match &held.attachment {
                 Ok(attachment) => (hook(attachment.hook), attachment.reason.clone()),
                 Err(reason) => ("none", format!("NOT filtered: {reason}")),
@@ -61,7 +60,7 @@ impl<D: Kernel> Owner<D> {
         Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             pid: std::process::id(),
-            revision: self.target.active.revision,
+            revision: self.target.active.number,
             kernel: kernel(),
             confirm_until: self.target.pending.as_ref().map(|pending| pending.until),
             rules: count_rules(self.rules()),
@@ -69,17 +68,11 @@ impl<D: Kernel> Owner<D> {
         }
     }
 
-    /// The present rules, for `export`, which needs no owner to work on them.
-    pub fn present(&self) -> Arc<DesiredState> {
-        Arc::clone(&self.target.active.rules)
+    pub fn present(&self) -> &Revision {
+        &self.target.active
     }
 
-    /// The present rules file, by which the next one is read.
-    pub fn source(&self) -> Arc<Source> {
-        Arc::clone(&self.target.active.source)
-    }
-
-    pub fn history(&self) -> Vec<Revision> {
+    pub fn history(&self) -> Vec<api::Revision> {
         let ledger = self.store.ledger();
         let state = |entry: &crate::store::Entry| match entry {
             entry if entry.rolled_back => "rolled_back",
@@ -87,7 +80,7 @@ impl<D: Kernel> Owner<D> {
             _ if ledger.pending.is_some() => "unconfirmed",
             _ => "current",
         };
-        let revisions = ledger.revisions.iter().map(|entry| Revision {
+        let revisions = ledger.revisions.iter().map(|entry| api::Revision {
             revision: entry.revision,
             applied_at: entry.applied_at,
             state: state(entry).to_owned(),

@@ -49,7 +49,7 @@ impl<D: Kernel> Owner<D> {
             return newcomers;
         }
         let interfaces = plan.interfaces.iter().filter_map(|(&ifindex, planned)| {
-            let entry = &target.active.rules.interfaces[planned.entry?];
+            let entry = &target.active.state.interfaces[planned.entry?];
             Some((ifindex, self.view.get(&ifindex)?, planned.slot, entry))
         });
         for (ifindex, interface, slot, entry) in interfaces.clone() {
@@ -80,13 +80,13 @@ impl<D: Kernel> Owner<D> {
     pub(super) fn seed(&self, newcomers: &Newcomers, image: &Image) -> u64 {
         let mut seeds = Vec::new();
         if !newcomers.hosts.is_empty() {
-            match self.dataplane.sockets() {
+            match self.kernel.sockets() {
                 Ok(sockets) => newcomers.take_sockets(&sockets, &mut seeds),
                 Err(error) => warn!(%error, "sockets cannot be read: {PICKUP}"),
             }
         }
         if !newcomers.ports.is_empty() {
-            match self.dataplane.tracked() {
+            match self.kernel.tracked() {
                 Ok(tracked) => newcomers.take_tracked(&tracked, &mut seeds),
                 Err(error) if error.kind() == io::ErrorKind::TimedOut => {
                     warn!(%error, "the kernel's conntrack cannot be read: {PICKUP}");
@@ -97,7 +97,7 @@ impl<D: Kernel> Owner<D> {
         if seeds.is_empty() {
             return 0;
         }
-        let seeded = self.dataplane.adopt(image, &seeds).unwrap_or_else(|error| {
+        let seeded = self.kernel.adopt(image, &seeds).unwrap_or_else(|error| {
             warn!(%error, "the flow table takes no older connections: {PICKUP}");
             0
         });
@@ -109,7 +109,7 @@ impl<D: Kernel> Owner<D> {
 
     /// Takes seeds back that did not come to anything.
     pub(super) fn forget(&mut self, newcomers: &Newcomers) {
-        self.dataplane.release(&newcomers.slots());
+        self.kernel.release(&newcomers.slots());
     }
 }
 

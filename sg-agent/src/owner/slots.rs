@@ -57,7 +57,7 @@ impl<D: Kernel> Owner<D> {
     pub(super) fn release_in_time(&mut self) {
         if self.until_release().is_some_and(|left| left.is_zero()) {
             let slots: Vec<u16> = std::mem::take(&mut self.used.slots).into_keys().collect();
-            self.dataplane.release(&slots);
+            self.kernel.release(&slots);
             self.used.released = Some(Instant::now());
         }
     }

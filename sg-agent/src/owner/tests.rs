@@ -3,8 +3,14 @@
 use std::time::Instant;
 
 use sg_common::{Direction, flow::Timeout};
+use sg_policy::{
+    edit::Edit,
+    id::{AccountId, GroupId, RuleId, Scope, VpcId},
+    model::{self, Peer, PortRange, Rule, SecurityGroup, Services},
+};
 
 use super::{
+    command::{Actor, Change, Command, Replacement},
     fake::{Fixture, TOO_LARGE, interface, view},
     lockout::Origin,
     *,
@@ -329,15 +335,15 @@ fn at_the_deadline_the_previous_rules_are_a_fact() {
 #[test]
 fn a_rollback_is_a_revision_of_its_own() {
     let mut host = Fixture::new(view([interface(2, "tap0"), interface(3, "tap1")]));
-    assert!(matches!(host.owner.rollback(None, &[], Instant::now()), Err(Error::Conflict(_))));
+    assert!(matches!(host.owner.roll_back(None, &[], Instant::now()), Err(Error::Conflict(_))));
     host.apply(&rules(&["tap0"])).unwrap();
     host.apply(&rules(&["tap1"])).unwrap();
     host.diary();
-    let applied = host.owner.rollback(None, &[], Instant::now()).unwrap();
+    let applied = host.owner.roll_back(None, &[], Instant::now()).unwrap();
     assert_eq!((applied.revision, applied.changed), (3, true));
     assert_eq!(host.diary(), ["attach 2 Auto", "publish 3: 2=0", "detach 3", "release 1"]);
     assert_eq!(host.owner.history()[2].origin, "rollback to 1");
-    let missing = host.owner.rollback(Some(9), &[], Instant::now()).unwrap_err();
+    let missing = host.owner.roll_back(Some(9), &[], Instant::now()).unwrap_err();
     assert_eq!(missing.to_string(), "there is no revision 9");
 }
 
@@ -346,9 +352,9 @@ fn a_rollback_of_what_waits_takes_it_back() {
     let mut host = Fixture::new(view([interface(2, "tap0")]));
     host.apply_until(&rules(&["tap0"]), 60).unwrap();
     host.diary();
-    let elsewhere = host.owner.rollback(Some(7), &[], Instant::now()).unwrap_err();
+    let elsewhere = host.owner.roll_back(Some(7), &[], Instant::now()).unwrap_err();
     assert!(matches!(elsewhere, Error::Conflict(_)));
-    let applied = host.owner.rollback(None, &[], Instant::now()).unwrap();
+    let applied = host.owner.roll_back(None, &[], Instant::now()).unwrap();
     assert_eq!((applied.revision, applied.confirm_until), (0, None));
     assert_eq!(host.diary(), ["publish 0:", "detach 2", "release 0"]);
     assert_eq!(host.stored(), (0, 1));
@@ -537,7 +543,7 @@ fn answers(answers: Vec<Result<api::Applied, Error>>) -> Vec<String> {
 }
 
 #[test]
-fn of_applies_in_a_row_all_are_recorded_and_the_last_is_in_force() {
+fn of_commands_in_a_batch_all_are_recorded_and_the_last_is_in_force() {
     let mut host = Fixture::new(view([interface(2, "tap0")]));
     host.apply(&with_port(1)).unwrap();
     host.diary();
@@ -550,11 +556,11 @@ fn of_applies_in_a_row_all_are_recorded_and_the_last_is_in_force() {
     for revision in 2..=5 {
         assert_eq!(host.owner.store.text(revision).unwrap(), files[revision as usize - 2]);
     }
-    assert_eq!(host.owner.rollback(Some(3), &[], Instant::now()).unwrap().revision, 6);
+    assert_eq!(host.owner.roll_back(Some(3), &[], Instant::now()).unwrap().revision, 6);
 }
 
 #[test]
-fn in_a_row_each_apply_hears_what_becomes_of_its_own() {
+fn in_a_batch_each_command_hears_what_becomes_of_its_own() {
     let mut host = Fixture::new(view([interface(2, "tap0"), interface(3, "tap1")]));
     host.apply(&with_port(1)).unwrap();
     host.diary();
@@ -802,9 +808,15 @@ fn session(port: u16) -> Located {
 
 /// What is said of a session to this port if these rules came next; "" if nothing.
 #[track_caller]
-fn harm(host: &Fixture, text: &str, port: u16) -> String {
-    let rules = Arc::new(Source::read("rules.toml", text).unwrap());
-    said(host.owner.refuse_lock_out(&rules, Origin::File, &[session(port)]))
+fn harm(host: &mut Fixture, text: &str, port: u16) -> String {
+    let state = sg_policy::parse("rules.toml", text.as_bytes()).unwrap();
+    if sg_policy::plan::is_same(host.owner.rules(), &state) {
+        return String::new();
+    }
+    let number = host.owner.store.next_revision();
+    let active = Revision { number, state: state.into(), source: None };
+    let next = host.owner.prepare(Target { active, pending: None }, enforce::Cause::Apply).unwrap();
+    said(host.owner.refuse_lock_out(&next, Origin::Command, &[session(port)]))
 }
 
 #[track_caller]
@@ -829,34 +841,34 @@ fn a_change_says_what_it_would_do_to_a_session() {
     let mut host = Fixture::new(view([interface(2, "eth0"), interface(3, "tap0")]));
     let all = rules(&["eth0"]);
     // An interface that is filtered for the first time.
-    assert!(harm(&host, &all, 22).contains("would cut this SSH session (192.0.2.9:50000)"));
-    assert!(harm(&host, &all, 22).contains("none allows 192.0.2.9 TCP port 22 on eth0"));
-    assert_eq!(harm(&host, &all, 443), "");
-    assert_eq!(harm(&host, &rules(&["tap0"]), 22), "");
+    assert!(harm(&mut host, &all, 22).contains("would cut this SSH session (192.0.2.9:50000)"));
+    assert!(harm(&mut host, &all, 22).contains("none allows 192.0.2.9 TCP port 22 on eth0"));
+    assert_eq!(harm(&mut host, &all, 443), "");
+    assert_eq!(harm(&mut host, &rules(&["tap0"]), 22), "");
 
     host.apply(&all).unwrap();
     let other = rules(&["eth0", "tap0"]);
-    assert_eq!(harm(&host, &all, 22), "", "it changes nothing");
-    assert_eq!(harm(&host, &other, 80), "");
+    assert_eq!(harm(&mut host, &all, 22), "", "it changes nothing");
+    assert_eq!(harm(&mut host, &other, 80), "");
     host.kernel().open_to_all = Some(1);
-    assert!(harm(&host, &other, 443).contains("its connections have no flows"));
-    assert!(harm(&host, &other, 443).contains("--confirm"));
+    assert!(harm(&mut host, &other, 443).contains("its connections have no flows"));
+    assert!(harm(&mut host, &other, 443).contains("--confirm"));
     // By rules that track it, it would have a flow if it went on.
     host.kernel().open_to_all = None;
-    assert_eq!(harm(&host, &other, 443), "");
-    assert!(harm(&host, &other, 22).contains("would cut"));
+    assert_eq!(harm(&mut host, &other, 443), "");
+    assert!(harm(&mut host, &other, 22).contains("would cut"));
     let flow = |port| flow_of(&session(port));
     host.kernel().flows = vec![flow(22), flow(443)];
     host.kernel().open_to_all = Some(1);
-    assert_eq!(harm(&host, &other, 443), "");
-    assert!(harm(&host, &other, 22).contains("would go on"));
-    assert!(harm(&host, &with_cut(&other), 22).contains("would cut"));
+    assert_eq!(harm(&mut host, &other, 443), "");
+    assert!(harm(&mut host, &other, 22).contains("would go on"));
+    assert!(harm(&mut host, &with_cut(&other), 22).contains("would cut"));
     host.kernel().open_to_all = None;
     let cut = |port| FlowEntry { state: "cut", ..flow(port) };
     host.kernel().flows = vec![cut(22), cut(443)];
-    assert!(harm(&host, &other, 22).contains("would cut"));
+    assert!(harm(&mut host, &other, 22).contains("would cut"));
     // The way back in.
-    assert_eq!(harm(&host, &other, 443), "");
+    assert_eq!(harm(&mut host, &other, 443), "");
     // The agent's own interfaces are as they were.
     assert_eq!(host.stored(), (1, 1));
 }
@@ -867,7 +879,7 @@ fn a_rollback_says_what_it_would_do_to_a_session() {
     host.apply(&rules(&["eth0"])).unwrap();
     host.apply(&rules(&["tap0"])).unwrap();
     let rollback = |host: &mut Fixture, revision, port| {
-        said(host.owner.rollback(revision, &[session(port)], Instant::now()))
+        said(host.owner.roll_back(revision, &[session(port)], Instant::now()))
     };
     let refused = rollback(&mut host, None, 22);
     assert!(refused.starts_with("the rules of revision 1 would cut this SSH session"), "{refused}");
@@ -922,17 +934,17 @@ fn a_flush_says_what_it_would_do_to_a_session() {
 
 #[test]
 fn a_port_s_session_is_one_that_its_instance_opens() {
-    let host = Fixture::new(view([interface(2, "tap0")]));
+    let mut host = Fixture::new(view([interface(2, "tap0")]));
     let port = |address: &str| {
         format!(
             "[[security_group]]\nname = \"web\"\n[[interface]]\nname = \"tap0\"\n\
              role = \"port\"\naddresses = [\"{address}\"]\ngroups = [\"web\"]\n"
         )
     };
-    assert_eq!(harm(&host, &port("192.0.2.9"), 443), "");
-    assert!(harm(&host, &port("192.0.2.9"), 22).contains("would cut"));
+    assert_eq!(harm(&mut host, &port("192.0.2.9"), 443), "");
+    assert!(harm(&mut host, &port("192.0.2.9"), 22).contains("would cut"));
     // The source check drops what comes from an address that is not the instance's.
-    assert!(harm(&host, &port("192.0.2.8"), 443).contains("would cut"));
+    assert!(harm(&mut host, &port("192.0.2.8"), 443).contains("would cut"));
 }
 
 #[test]
@@ -948,4 +960,113 @@ fn a_scrape_asks_the_kernel_for_what_it_shows() {
     // They are for `status` to show.
     host.owner.status();
     assert_eq!(host.kernel().asked.take()["foreign_programs"], 1);
+}
+
+/// The image that the lock-out check asks is the one that comes into force.
+#[test]
+fn a_change_is_compiled_once() {
+    let mut host = Fixture::new(view([interface(2, "eth0")]));
+    host.apply(&with_port(443)).unwrap();
+    fake::compiled();
+    let mut command = fake::command(&with_port(444).replace("tap0", "eth0"), None);
+    command.actor.sessions = vec![session(443)];
+    host.owner.execute(command, Instant::now()).unwrap();
+    assert_eq!(fake::compiled(), 1);
+    // A session that has no flow, by rules that are to track it: the image in force says that it needs none.
+    host.kernel().open_to_all = Some(2);
+    let mut command = fake::command(&with_port(445).replace("tap0", "eth0"), None);
+    command.actor.sessions = vec![session(443)];
+    let refused = said(host.owner.execute(command, Instant::now()));
+    assert!(refused.contains("its connections have no flows"), "{refused}");
+    assert_eq!(fake::compiled(), 1);
+    // And what a flush would end.
+    host.kernel().flows = vec![flow_of(&session(22))];
+    let denied = FlushRequest { denied: true, ..FlushRequest::default() };
+    assert!(!said(host.owner.flush(&denied, &[session(22)])).is_empty());
+    host.owner.flush(&denied, &[]).unwrap();
+    assert_eq!(fake::compiled(), 0);
+    // Of three together, each once.
+    let files = [1, 2, 3].map(with_port);
+    host.apply_all(&files.each_ref().map(|text| (text.as_str(), None)));
+    assert_eq!(fake::compiled(), 3);
+}
+
+fn edits(edits: Vec<Edit>, expected_revision: Option<u64>) -> Command {
+    let actor = Actor { name: "test".to_owned(), sessions: Vec::new() };
+    Command { actor, change: Change::Edit(edits), confirm: None, expected_revision }
+}
+
+#[test]
+fn edits_are_a_revision_that_a_restart_reads() {
+    let interfaces = view([interface(2, "tap0"), interface(3, "tap1")]);
+    let mut host = Fixture::new(interfaces.clone());
+    host.apply(&rules(&["tap0"])).unwrap();
+    host.diary();
+    let entry =
+        model::Interface { name: "tap1".to_owned(), ..host.owner.rules().interfaces[0].clone() };
+    let command = edits(vec![Edit::PutInterface(entry)], Some(1));
+    assert_eq!(command, command.clone());
+    assert!(format!("{command:?}").contains("tap1"));
+    assert_eq!(host.owner.execute(command.clone(), Instant::now()).unwrap().revision, 2);
+    assert_eq!(host.diary(), ["attach 3 Auto", "publish 2: 2=0 3=1"]);
+    // It was made for a state that is not there any more.
+    let stale = said(host.owner.execute(command, Instant::now()));
+    assert_eq!(stale, "revision 2 is in force, not 1");
+    let wrong = edits(vec![Edit::RemoveInterface { name: "tap9".to_owned() }], None);
+    assert_eq!(said(host.owner.execute(wrong, Instant::now())), "there is no interface \"tap9\"");
+    let before = host.owner.present().state.clone();
+    assert_eq!(host.stored(), (2, 2));
+    host.restart(interfaces);
+    assert_eq!(host.owner.present().state, before);
+    assert_eq!(host.owner.history()[1].origin, "test");
+    // A file comes after it as after any other.
+    assert_eq!(host.apply(&rules(&["tap1"])).unwrap().revision, 3);
+    assert_eq!(host.owner.roll_back(None, &[], Instant::now()).unwrap().revision, 4);
+    assert_eq!(host.owner.present().state, before);
+}
+
+/// Ids, account and VPC of a group come from the control plane's store, and two accounts have a group of
+/// one name.
+#[test]
+fn a_state_that_no_file_can_say_is_read_by_a_restart() {
+    let interfaces = view([interface(2, "tap0")]);
+    let mut host = Fixture::new(interfaces.clone());
+    host.apply(&rules(&["tap0"])).unwrap();
+    let group = |account, id| {
+        let peer = Peer::Group(GroupId(7));
+        let services = Services::Tcp(PortRange { from: 22, to: 22 });
+        SecurityGroup {
+            id: GroupId(id),
+            scope: Scope { account: AccountId(account), vpc: VpcId(0x1b) },
+            ingress: vec![Rule { id: RuleId(id), services, peer, description: String::new() }],
+            ..SecurityGroup::named("default")
+        }
+    };
+    let command = edits(
+        vec![
+            Edit::AddGroup(group(111_122_223_333, 7)),
+            Edit::AddGroup(group(444_455_556_666, 8)),
+            Edit::SetGroups { interface: "tap0".to_owned(), groups: vec![GroupId(8)] },
+        ],
+        None,
+    );
+    assert_eq!(host.owner.execute(command, Instant::now()).unwrap().revision, 2);
+    let before = host.owner.present().state.clone();
+    assert_eq!(before.groups.len(), 3);
+    host.diary();
+    host.restart(interfaces.clone());
+    assert_eq!(host.owner.present().state, before);
+    assert_eq!(host.diary(), ["publish 2: 2=0", "attach 2 Auto"]);
+    // As a whole, too, and with a deadline.
+    let replacement = Replacement::state(
+        before.edited(&[Edit::RemoveGroup(GroupId::of_name("web"))]).unwrap().into(),
+    );
+    let change = Change::Replace(replacement);
+    let command = Command { change, confirm: Some(60), ..edits(Vec::new(), Some(2)) };
+    assert_eq!(host.owner.execute(command, Instant::now()).unwrap().revision, 3);
+    host.restart(interfaces);
+    assert_eq!(host.owner.present().state.groups.len(), 2);
+    host.owner.seconds_pass(60);
+    host.owner.wake();
+    assert_eq!((host.owner.present().number, &host.owner.present().state), (2, &before));
 }

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use tokio::task::JoinHandle;
 use tracing::{error, info, warn};
 
-use crate::{config::Config, datapath::Datapath, flow_log::Log, metrics, owner::mailbox::Mailbox};
+use crate::{config::Config, flow_log::Log, metrics, owner::mailbox::Mailbox};
 
 /// The settings that hold, and those who follow them while the agent runs.
 pub(crate) struct Reload<R> {
@@ -13,7 +13,7 @@ pub(crate) struct Reload<R> {
     pub(crate) read: R,
     pub(crate) config: Config,
     pub(crate) log: Log,
-    pub(crate) agent: Mailbox<Datapath>,
+    pub(crate) agent: Mailbox,
     /// Serves metrics, if they are served.
     pub(crate) metrics: Option<JoinHandle<()>>,
 }

@@ -37,12 +37,14 @@ pub(super) struct Checkpoint {
 }
 
 impl Checkpoint {
-    /// Writes rules files, then the ledger, then removes what is not needed any more. Cut short
+    /// Writes documents, then the ledger, then removes what is not needed any more. Cut short
     /// anywhere, the state and the journal together say what they did.
     fn write(&self, disk: &dyn Disk, root: &Path, texts: &Texts) -> Result<(), Error> {
         let revisions = root.join(REVISIONS);
         for (&revision, (_, text)) in texts {
-            replace(disk, &revisions, &file_name(revision), text.as_bytes())?;
+            // One that was dropped meanwhile needs no file.
+            let Some(entry) = self.ledger.entry(revision) else { continue };
+            replace(disk, &revisions, &entry.file_name(), text.as_bytes())?;
         }
         if !texts.is_empty() {
             sync(disk, &revisions)?;
@@ -62,7 +64,8 @@ impl Checkpoint {
         let (revisions, journal) = (root.join(REVISIONS), root.join(JOURNAL));
         let names = disk.list(&revisions).unwrap_or_default();
         let dropped = names.iter().filter(|name| {
-            let revision = name.strip_suffix(".toml").and_then(|name| name.parse().ok());
+            let number = name.strip_suffix(".toml").or_else(|| name.strip_suffix(".json"));
+            let revision = number.and_then(|number| number.parse().ok());
             revision.is_some_and(|revision| self.ledger.entry(revision).is_none())
         });
         let segments = journal::segments(disk, &journal).unwrap_or_default();
@@ -75,11 +78,6 @@ impl Checkpoint {
             }
         }
     }
-}
-
-/// Name of a revision's rules file.
-pub(super) fn file_name(revision: u64) -> String {
-    format!("{revision}.toml")
 }
 
 /// Replaces a file as a whole. Its name is on the disk once the directory is synced.

@@ -26,6 +26,11 @@ impl Random {
     }
 }
 
+/// Documents of both kinds, told apart by their length.
+fn kind_of(text: &str) -> DocumentKind {
+    if text.len() % 2 == 0 { DocumentKind::State } else { DocumentKind::Rules }
+}
+
 /// The state as people see it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct View {
@@ -41,6 +46,7 @@ impl View {
         let ledger = store.ledger();
         let revision = |entry: &Entry| {
             let text = store.text(entry.revision).expect("a text");
+            assert_eq!(entry.document, kind_of(&text));
             (entry.revision, text, entry.rolled_back)
         };
         Self {
@@ -131,7 +137,8 @@ fn open(disk: &Simulated) -> Result<Store, Error> {
 
 fn append(store: &mut Store, step: &Step) -> Result<Appended, Error> {
     let documents = |texts: &[String]| -> Vec<_> {
-        texts.iter().map(|text| Document::new(text.as_str().into())).collect()
+        let document = |text: &String| Document::new(kind_of(text), text.as_str().into());
+        texts.iter().map(document).collect()
     };
     let current = store.ledger().current;
     let change = match step {

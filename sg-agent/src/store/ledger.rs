@@ -65,10 +65,40 @@ pub struct Entry {
     pub rules: usize,
     pub groups: usize,
     pub origin: String,
-    /// Of the rules file, in hex.
+    /// Of the document, in hex.
     pub sha256: String,
+    #[serde(default, skip_serializing_if = "DocumentKind::is_rules")]
+    pub document: DocumentKind,
     #[serde(default)]
     pub rolled_back: bool,
+}
+
+/// What a revision's document is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DocumentKind {
+    /// A rules file.
+    #[default]
+    Rules,
+    /// The state itself as JSON.
+    State,
+}
+
+impl DocumentKind {
+    fn is_rules(&self) -> bool {
+        *self == Self::Rules
+    }
+}
+
+impl Entry {
+    /// Name of the document's file.
+    pub(super) fn file_name(&self) -> String {
+        let extension = match self.document {
+            DocumentKind::Rules => "toml",
+            DocumentKind::State => "json",
+        };
+        format!("{}.{extension}", self.revision)
+    }
 }
 
 impl Ledger {

@@ -4,7 +4,8 @@
 //! journal/N            what has changed since state.json was written (see [`journal`])
 //! state.json           the ledger, and the place in the journal that it was written at
 //! revisions/N.toml     the rules file of revision N as it was applied
-//! .state.json.new, revisions/.N.toml.new  files on their way
+//! revisions/N.json     the state of revision N, where no file says it
+//! .state.json.new, revisions/.N.toml.new, revisions/.N.json.new  files on their way
 //! ```
 //!
 //! A change is one record in the journal and one fdatasync. Whole files are written behind it
@@ -34,11 +35,11 @@ use std::{
     sync::Arc,
 };
 
-use behind::{Checkpoint, Texts, WriteBehind, clean, file_name};
+use behind::{Checkpoint, Texts, WriteBehind, clean};
 use disk::{Disk, OsDisk};
 use format::{FORMAT, Position};
 use journal::{Journal, Replay};
-pub use ledger::{Entry, Ledger, PendingConfirmation};
+pub use ledger::{DocumentKind, Entry, Ledger, PendingConfirmation};
 use ledger::{Format, Journaled};
 use record::{Body, Difference, Recorded};
 use sg_common::flow::Tick;
@@ -84,16 +85,25 @@ pub enum Error {
     NoSuchRevision(u64),
 }
 
-/// A rules file, with the SHA-256 that takes as long as a small change.
-#[derive(Clone, Debug)]
+/// What a revision is kept as, with the SHA-256 that takes as long as a small change.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Document {
+    kind: DocumentKind,
     text: Arc<str>,
     sha256: String,
 }
 
 impl Document {
-    pub fn new(text: Arc<str>) -> Self {
-        Self { sha256: sha256(text.as_bytes()), text }
+    pub fn new(kind: DocumentKind, text: Arc<str>) -> Self {
+        Self { kind, sha256: sha256(text.as_bytes()), text }
+    }
+
+    pub fn kind(&self) -> DocumentKind {
+        self.kind
+    }
+
+    pub fn text(&self) -> &Arc<str> {
+        &self.text
     }
 }
 
@@ -241,7 +251,15 @@ impl Store {
         self.ledger.last = self.ledger.last.max(revision);
     }
 
-    /// The rules file of a revision.
+    /// The document of a revision.
+    pub fn document(&self, revision: u64) -> Result<Document, Error> {
+        let Entry { document, sha256, .. } =
+            self.ledger.entry(revision).ok_or(Error::NoSuchRevision(revision))?;
+        let text = self.text_of(revision)?;
+        Ok(Document { kind: *document, text, sha256: sha256.clone() })
+    }
+
+    #[cfg(test)]
     pub fn text(&self, revision: u64) -> Result<String, Error> {
         self.text_of(revision).map(|text| text.as_ref().to_owned())
     }
@@ -251,7 +269,7 @@ impl Store {
         if let Some(text) = self.behind.text(revision) {
             return Ok(text);
         }
-        let path = self.directory.join(REVISIONS).join(file_name(revision));
+        let path = self.directory.join(REVISIONS).join(entry.file_name());
         let text = match self.disk.read(&path) {
             Ok(text) => text,
             Err(source) => return Err(Error::Read { path, source }),
@@ -368,7 +386,7 @@ impl Store {
         let mut base = self.base();
         let (mut recorded, mut bytes, mut texts) = (Vec::new(), Vec::new(), Vec::new());
         for (revision, new) in (self.next_revision()..).zip(revisions) {
-            let Document { text, sha256 } = new.document.clone();
+            let Document { kind, text, sha256 } = new.document.clone();
             let (difference, between) = Difference::between(base.0, &base.1, &text);
             let entry = Entry {
                 revision,
@@ -377,6 +395,7 @@ impl Store {
                 groups: new.groups,
                 origin: new.origin.to_owned(),
                 sha256,
+                document: kind,
                 rolled_back: false,
             };
             recorded.push(Recorded { entry, text: difference });

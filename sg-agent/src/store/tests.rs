@@ -15,7 +15,7 @@ fn record(
     pending: Option<&PendingConfirmation>,
 ) -> Result<u64, Error> {
     let revision = store.next_revision();
-    let document = &Document::new(text.into());
+    let document = &Document::new(DocumentKind::Rules, text.into());
     let new = NewRevision { document, origin: "rules.toml", rules: 1, groups: 1 };
     let change = Change::Record { revisions: vec![new], pending: pending.cloned() };
     store.record(change).map(|()| revision)
@@ -79,7 +79,7 @@ fn numbers_rise_past_a_change_that_was_undone() {
     let mut store = open(directory.path());
     record(&mut store, "one", None).unwrap();
     let before = store.ledger().clone();
-    let document = &Document::new("two".into());
+    let document = &Document::new(DocumentKind::Rules, "two".into());
     let new = NewRevision { document, origin: "rules.toml", rules: 1, groups: 1 };
     let appended = store.append(Change::Record { revisions: vec![new], pending: None }).unwrap();
     store.abandon(appended).unwrap();

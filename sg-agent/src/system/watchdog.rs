@@ -3,11 +3,11 @@
 
 use std::time::Duration;
 
-use crate::{kernel::Kernel, owner::mailbox::Mailbox};
+use crate::owner::mailbox::{Mailbox, Request};
 
 /// Calls `sign` at least twice within each `limit` in which the owner answers; ends with the owner.
-pub async fn watch_over<D: Kernel>(agent: Mailbox<D>, limit: Duration, sign: impl Fn()) {
-    while agent.ask(|_| ()).await.is_ok() {
+pub async fn watch_over(agent: Mailbox, limit: Duration, sign: impl Fn()) {
+    while agent.ask(Request::Ping).await.is_ok() {
         sign();
         tokio::time::sleep(limit / 3).await;
     }

@@ -12,6 +12,7 @@ use serde::de::DeserializeOwned;
 use crate::{
     api::Failure,
     owner::{Error, mailbox::Ending},
+    sources::rules_file,
 };
 
 /// What did not work, with its status.
@@ -30,6 +31,20 @@ impl From<Error> for Refusal {
             Error::Request(_) => StatusCode::BAD_REQUEST,
             Error::Conflict(_) | Error::Refused(_) => StatusCode::CONFLICT,
             Error::Store(_) | Error::Datapath(_) => StatusCode::INTERNAL_SERVER_ERROR,
+        };
+        Self(status, error.to_string())
+    }
+}
+
+impl From<rules_file::Error> for Refusal {
+    fn from(error: rules_file::Error) -> Self {
+        use rules_file::Error;
+        let status = match error {
+            Error::Owner(error) => return error.into(),
+            Error::Ending(ending) => return ending.into(),
+            Error::TooLong { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+            Error::Faults(_) => StatusCode::UNPROCESSABLE_ENTITY,
+            Error::Failed(_) => StatusCode::INTERNAL_SERVER_ERROR,
         };
         Self(status, error.to_string())
     }

@@ -9,9 +9,8 @@ use serde::Deserialize;
 use super::answer::{Answer, Input};
 use crate::{
     api::{Flow, FlushRequest, Flushed},
-    kernel::Kernel,
     observe::ssh_sessions,
-    owner::mailbox::Mailbox,
+    owner::mailbox::{Mailbox, Request},
 };
 
 #[derive(Debug, Deserialize)]
@@ -19,17 +18,17 @@ pub(super) struct Which {
     interface: Option<String>,
 }
 
-pub(super) async fn list<D: Kernel>(
-    State(agent): State<Mailbox<D>>,
+pub(super) async fn list(
+    State(agent): State<Mailbox>,
     Query(which): Query<Which>,
 ) -> Answer<Vec<Flow>> {
-    Ok(Json(agent.ask(move |owner| owner.flows(which.interface.as_deref())).await??))
+    Ok(Json(agent.ask(|reply| Request::Flows(which.interface, reply)).await??))
 }
 
-pub(super) async fn flush<D: Kernel>(
-    State(agent): State<Mailbox<D>>,
+pub(super) async fn flush(
+    State(agent): State<Mailbox>,
     Input(request): Input<FlushRequest>,
 ) -> Answer<Flushed> {
     let sessions = ssh_sessions::locate(request.sessions.clone()).await;
-    Ok(Json(agent.ask(move |owner| owner.flush(&request, &sessions)).await??))
+    Ok(Json(agent.ask(|reply| Request::Flush(request, sessions, reply)).await??))
 }

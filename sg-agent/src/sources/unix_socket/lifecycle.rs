@@ -4,13 +4,10 @@ use axum::{Json, extract::State};
 use serde_json::{Value, json};
 
 use super::answer::Answer;
-use crate::{
-    kernel::Kernel,
-    owner::{Owner, mailbox::Mailbox},
-};
+use crate::owner::mailbox::{Mailbox, Request};
 
 /// The agent ends once this is answered.
-pub(super) async fn detach<D: Kernel>(State(agent): State<Mailbox<D>>) -> Answer<Value> {
-    agent.ask(Owner::detach).await??;
+pub(super) async fn detach(State(agent): State<Mailbox>) -> Answer<Value> {
+    agent.ask(Request::Detach).await??;
     Ok(Json(json!({})))
 }

@@ -26,7 +26,6 @@ use axum::{
 use crate::{
     api::{MAX_FILE, SOCKET},
     flow_log::Log,
-    kernel::Kernel,
     owner::mailbox::Mailbox,
 };
 
@@ -68,9 +67,9 @@ pub fn unbind(runtime_dir: &Path) {
 }
 
 /// Serves until `shutdown` is done and the answers under way are out.
-pub async fn serve<D: Kernel>(
+pub async fn serve(
     listener: UnixListener,
-    agent: Mailbox<D>,
+    agent: Mailbox,
     log: Log,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> anyhow::Result<()> {
@@ -80,25 +79,25 @@ pub async fn serve<D: Kernel>(
     Ok(())
 }
 
-fn router<D: Kernel>(agent: Mailbox<D>, log: Log) -> Router {
+fn router(agent: Mailbox, log: Log) -> Router {
     routes(agent).merge(flow_log::routes(log)).layer(from_fn(peer::admit))
 }
 
 /// All requests, whoever makes them.
-pub fn routes<D: Kernel>(agent: Mailbox<D>) -> Router {
+pub fn routes(agent: Mailbox) -> Router {
     Router::new()
-        .route("/v1/status", get(queries::status::<D>))
-        .route("/v1/show", get(queries::show::<D>))
-        .route("/v1/explain", post(queries::explain::<D>))
-        .route("/v1/plan", post(rules::plan::<D>))
-        .route("/v1/apply", post(rules::apply::<D>))
-        .route("/v1/confirm", post(rules::confirm::<D>))
-        .route("/v1/rollback", post(rules::rollback::<D>))
-        .route("/v1/history", get(rules::history::<D>))
-        .route("/v1/export", get(rules::export::<D>))
-        .route("/v1/flows", get(flows::list::<D>))
-        .route("/v1/flows/flush", post(flows::flush::<D>))
-        .route("/v1/detach", post(lifecycle::detach::<D>))
+        .route("/v1/status", get(queries::status))
+        .route("/v1/show", get(queries::show))
+        .route("/v1/explain", post(queries::explain))
+        .route("/v1/plan", post(rules::plan))
+        .route("/v1/apply", post(rules::apply))
+        .route("/v1/confirm", post(rules::confirm))
+        .route("/v1/rollback", post(rules::rollback))
+        .route("/v1/history", get(rules::history))
+        .route("/v1/export", get(rules::export))
+        .route("/v1/flows", get(flows::list))
+        .route("/v1/flows/flush", post(flows::flush))
+        .route("/v1/detach", post(lifecycle::detach))
         .fallback(answer::no_such_request)
         .method_not_allowed_fallback(answer::no_such_request)
         .layer(DefaultBodyLimit::max(MAX_BODY))

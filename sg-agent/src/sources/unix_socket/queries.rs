@@ -5,21 +5,20 @@ use axum::{Json, extract::State};
 use super::answer::{Answer, Input};
 use crate::{
     api::{ExplainRequest, Explanation, Shown, Status},
-    kernel::Kernel,
-    owner::mailbox::Mailbox,
+    owner::mailbox::{Mailbox, Request},
 };
 
-pub(super) async fn status<D: Kernel>(State(agent): State<Mailbox<D>>) -> Answer<Status> {
-    Ok(Json(agent.ask(|owner| owner.status()).await?))
+pub(super) async fn status(State(agent): State<Mailbox>) -> Answer<Status> {
+    Ok(Json(agent.ask(Request::Status).await?))
 }
 
-pub(super) async fn show<D: Kernel>(State(agent): State<Mailbox<D>>) -> Answer<Shown> {
-    Ok(Json(agent.ask(|owner| owner.show()).await?))
+pub(super) async fn show(State(agent): State<Mailbox>) -> Answer<Shown> {
+    Ok(Json(agent.ask(Request::Show).await?))
 }
 
-pub(super) async fn explain<D: Kernel>(
-    State(agent): State<Mailbox<D>>,
+pub(super) async fn explain(
+    State(agent): State<Mailbox>,
     Input(request): Input<ExplainRequest>,
 ) -> Answer<Explanation> {
-    Ok(Json(agent.ask(move |owner| owner.explain(&request)).await??))
+    Ok(Json(agent.ask(|reply| Request::Explain(request, reply)).await??))
 }

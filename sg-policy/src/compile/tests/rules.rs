@@ -336,6 +336,8 @@ fn prefix_lists() {
     );
 }
 
+const NONE: [Vec<u16>; 2] = [Vec::new(), Vec::new()];
+
 /// Ports of 0..=9, 79..=81 and the last that are untracked: `(ingress side, egress side)`.
 fn untracked(record: Record<'_>, family: Family, protocol: u8) -> [Vec<u16>; 2] {
     Direction::BOTH.map(|side| {
@@ -355,9 +357,9 @@ fn untracked_services_need_both_directions_open() {
     ask(&group(open), |record| {
         assert_eq!(untracked(record, Family::V4, TCP), [vec![2, 3, 80], vec![]]);
         assert_eq!(untracked(record, Family::V6, TCP), [vec![2, 3, 80], vec![]]);
-        assert_eq!(untracked(record, Family::V4, UDP), [vec![], vec![]]);
+        assert_eq!(untracked(record, Family::V4, UDP), NONE);
         assert_eq!(untracked(record, Family::V6, UDP), [vec![5], vec![]]);
-        assert_eq!(untracked(record, Family::V6, 132), [vec![], vec![]]);
+        assert_eq!(untracked(record, Family::V6, 132), NONE);
     });
     // The way back: all ports of TCP, and of UDP all but one.
     let back = r#"
@@ -367,15 +369,15 @@ fn untracked_services_need_both_directions_open() {
         ]"#;
     ask(&group(&format!("{open}{back}")), |record| {
         assert_eq!(untracked(record, Family::V4, TCP), [vec![2, 3, 80], vec![]]);
-        assert_eq!(untracked(record, Family::V6, TCP), [vec![], vec![]]);
-        assert_eq!(untracked(record, Family::V6, UDP), [vec![], vec![]]);
+        assert_eq!(untracked(record, Family::V6, TCP), NONE);
+        assert_eq!(untracked(record, Family::V6, UDP), NONE);
     });
     let both = r#"ingress = [{ protocol = "all", cidrs = ["0.0.0.0/0"] }]"#;
     ask(&group(both), |record| {
         let all: Vec<u16> = (0..10).chain(79..=81).chain([u16::MAX]).collect();
         for protocol in [TCP, UDP] {
             assert_eq!(untracked(record, Family::V4, protocol), [all.clone(), all.clone()]);
-            assert_eq!(untracked(record, Family::V6, protocol), [vec![], vec![]]);
+            assert_eq!(untracked(record, Family::V6, protocol), NONE);
         }
         assert!(!record.untracked(IN, Family::V4, ICMP, 0x0800));
         assert!(!record.untracked(IN, Family::V4, 47, 0));

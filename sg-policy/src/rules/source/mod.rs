@@ -21,7 +21,7 @@ use super::{Faults, read};
 use crate::model::DesiredState;
 
 /// A valid rules file and what it says.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Source {
     text: Arc<str>,
     state: Arc<DesiredState>,

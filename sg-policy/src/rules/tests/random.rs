@@ -9,7 +9,7 @@ use sg_common::Direction;
 
 use super::*;
 use crate::{
-    id::{NamedPeer, RuleIds},
+    id::{AccountId, NamedPeer, RuleIds, Scope, VpcId},
     model::{
         DatapathChoice, Interface, OnRevoke, PrefixEntry, PrefixList, PrefixListId, Quotas, Rule,
         SecurityGroup, Settings, Tracking,
@@ -55,6 +55,21 @@ proptest! {
     fn export_reads_back(state in state()) {
         let text = to_toml(&state);
         prop_assert_eq!(valid(&text), state, "{}", text);
+    }
+
+    /// Also one of a control plane, whose ids and scopes no file says.
+    #[test]
+    fn a_state_reads_back_as_data(state in state(), account in 0..1_000_000_000_000_u64, vpc in any::<u64>()) {
+        let mut state = state;
+        for list in &mut state.prefix_lists {
+            list.scope = Scope { account: AccountId(account), vpc: VpcId(vpc.into()) };
+        }
+        for group in &mut state.groups {
+            group.scope = Scope { account: AccountId(account), vpc: VpcId(vpc.into()) };
+        }
+        let text = serde_json::to_string(&state).unwrap();
+        let read: DesiredState = serde_json::from_str(&text).unwrap();
+        prop_assert_eq!(read, state, "{}", text);
     }
 
     /// Against the export, which says all that a state holds: nothing changes by itself, and what

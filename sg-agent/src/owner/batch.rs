@@ -1,0 +1,117 @@
+//! Commands that came together. Each is a revision with an answer of its own. But where one differs from what
+//! is in force in rules alone, and another follows it already, it is recorded and superseded: what is in
+//! force is the last of a batch, and the journal has one record of all. One by one, each waits for the disk.
+
+use std::time::Instant;
+
+use sg_policy::plan;
+use tracing::info;
+
+use super::{
+    Error, Owner, Target,
+    command::{Change, Command, Replacement},
+    enforce::Cause,
+    lockout::Origin,
+    mailbox::Reply,
+};
+use crate::{api::Applied, kernel::Kernel, store};
+
+/// As many take up one record of the journal. The ledger keeps more.
+const MOST: usize = 50;
+
+/// A command, and who waits for what comes of it.
+#[derive(Debug)]
+pub struct Submission {
+    pub command: Command,
+    /// When it was given.
+    pub since: Instant,
+    pub answer: Reply<Result<Applied, Error>>,
+}
+
+impl Submission {
+    /// The state that it is to bring, where that depends on no other one, nor on a revision.
+    fn replacement(&self) -> Option<&Replacement> {
+        match &self.command.change {
+            Change::Replace(next) if self.command.expected_revision.is_none() => Some(next),
+            Change::Replace(_) | Change::Edit(_) => None,
+        }
+    }
+}
+
+impl<D: Kernel> Owner<D> {
+    /// In this order.
+    pub fn execute_all(&mut self, submissions: Vec<Submission>) {
+        let mut batch = Vec::new();
+        let mut submissions = submissions.into_iter().peekable();
+        while let Some(submission) = submissions.next() {
+            let is_followed = submissions.peek().is_some() && batch.len() + 1 < MOST;
+            let goes_on = is_followed && self.can_supersede(batch.last(), &submission);
+            batch.push(submission);
+            if !goes_on {
+                self.execute_batch(std::mem::take(&mut batch));
+            }
+        }
+    }
+
+    fn execute_batch(&mut self, batch: Vec<Submission>) {
+        match self.execute_together(&batch) {
+            Some(applied) => {
+                batch
+                    .into_iter()
+                    .zip(applied)
+                    .for_each(|(one, applied)| one.answer.send(Ok(applied)));
+            }
+            // Each hears what is wrong with its own.
+            None => batch.into_iter().for_each(|Submission { command, since, answer }| {
+                answer.send(self.execute(command, since));
+            }),
+        }
+    }
+
+    /// Returns true if skipping this command is unobservable: it would be executed, no interface would be
+    /// filtered otherwise, and no flow would end.
+    fn can_supersede(&self, before: Option<&Submission>, submission: &Submission) -> bool {
+        let Some(next) = submission.replacement() else { return false };
+        let present = match before.map(Submission::replacement) {
+            Some(Some(before)) => &before.state,
+            Some(None) => return false,
+            None => &self.target.active.state,
+        };
+        let revision = next.revision(self.store.next_revision());
+        let Command { actor, confirm, .. } = &submission.command;
+        confirm.is_none()
+            && actor.sessions.is_empty()
+            && self.target.pending.is_none()
+            && !self.unsettled
+            && !revision.is_cut()
+            && revision.state.interfaces == self.rules().interfaces
+            && !plan::is_same(present, &revision.state)
+            && self.image(&revision, &self.live, self.kernel.now()).is_ok()
+    }
+
+    /// Records all and puts the last in force; `None` where that is not to be done in one go.
+    fn execute_together(&mut self, batch: &[Submission]) -> Option<Vec<Applied>> {
+        let [.., before, last] = batch else { return None };
+        let all: Vec<_> = batch.iter().map(Submission::replacement).collect::<Option<_>>()?;
+        let next = last.replacement()?;
+        let is_plain = last.command.confirm.is_none() && self.target.pending.is_none();
+        if !is_plain || plan::is_same(&before.replacement()?.state, &next.state) {
+            return None;
+        }
+        let first = self.store.next_revision();
+        let revision = first + batch.len() as u64 - 1;
+        let target = Target { active: next.revision(revision), pending: None };
+        let prepared = self.prepare(target, Cause::Apply).ok()?;
+        self.refuse_lock_out(&prepared, Origin::Command, &last.command.actor.sessions).ok()?;
+        let revisions =
+            all.into_iter().zip(batch).map(|(next, one)| next.stored(&one.command.actor)).collect();
+        self.enforce(prepared, Some(store::Change::Record { revisions, pending: None })).ok()?;
+        info!(revision, superseded = batch.len() - 1, "applied");
+        let applied = (first..=revision).zip(batch).map(|(own, one)| Applied {
+            revision: own,
+            superseded_by: (own != revision).then_some(revision),
+            ..self.applied(true, one.since)
+        });
+        Some(applied.collect())
+    }
+}

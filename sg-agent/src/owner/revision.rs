@@ -1,0 +1,124 @@
+//! Revisions: numbered states, the one in force and the one that waits behind it.
+
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use sg_common::flow::Tick;
+use sg_policy::{DesiredState, rules::source::Source};
+
+use super::Options;
+use crate::{
+    store::{self, Change, DocumentKind, Store},
+    system::clock::Ticks,
+};
+
+/// A state with its number.
+#[derive(Clone, Debug)]
+pub struct Revision {
+    /// 0 = nothing was ever applied.
+    pub number: u64,
+    pub state: Arc<DesiredState>,
+    /// The rules file, if the state comes from one. The next file is read by its difference.
+    pub source: Option<Arc<Source>>,
+}
+
+impl Revision {
+    fn of_file(number: u64, source: Arc<Source>) -> Self {
+        Self { number, state: Arc::clone(source.state()), source: Some(source) }
+    }
+}
+
+/// A change that waits for its confirmation.
+#[derive(Clone, Debug)]
+pub(super) struct PendingConfirmation {
+    /// In force from the deadline on.
+    pub(super) previous: Revision,
+    pub(super) deadline: Tick,
+    /// The deadline for people, Unix time in seconds.
+    pub(super) until: u64,
+}
+
+/// What is to be in force.
+#[derive(Clone, Debug)]
+pub(super) struct Target {
+    pub(super) active: Revision,
+    pub(super) pending: Option<PendingConfirmation>,
+}
+
+/// The rules that the state directory holds, read and parsed before the kernel is touched.
+#[derive(Debug)]
+pub struct Stored {
+    current: Revision,
+    previous: Option<Revision>,
+}
+
+impl Stored {
+    /// # Errors
+    /// A file cannot be read, is not what was written, or is not taken by this version.
+    pub fn load(store: &Store) -> anyhow::Result<Self> {
+        let ledger = store.ledger();
+        let previous = ledger.pending.as_ref().map(|pending| load(store, pending.previous));
+        Ok(Self { current: load(store, ledger.current)?, previous: previous.transpose()? })
+    }
+
+    pub fn rules(&self) -> &DesiredState {
+        &self.current.state
+    }
+}
+
+pub(super) fn load(store: &Store, number: u64) -> anyhow::Result<Revision> {
+    if number == 0 {
+        return Ok(Revision::of_file(0, Arc::default()));
+    }
+    let document = store.document(number)?;
+    match document.kind() {
+        DocumentKind::Rules => {
+            let name = format!("revision {number}");
+            let source = Source::read(&name, Arc::clone(document.text()))
+                .map_err(|faults| anyhow::anyhow!("the stored rules are not valid:\n{faults}"))?;
+            Ok(Revision::of_file(number, Arc::new(source)))
+        }
+        DocumentKind::State => {
+            let state = serde_json::from_str(document.text())
+                .with_context(|| format!("the stored state of revision {number} is not valid"))?;
+            Ok(Revision { number, state: Arc::new(state), source: None })
+        }
+    }
+}
+
+/// An unconfirmed change goes on waiting until its deadline. That counts in the ticks of the boot that
+/// it was made in; in another boot the wall clock says what is left.
+pub(super) fn resume(store: &mut Store, stored: Stored, ticks: Ticks, options: &Options) -> Target {
+    let Stored { current, previous } = stored;
+    let (Some(previous), Some(pending)) = (previous, store.ledger().pending.clone()) else {
+        return Target { active: current, pending: None };
+    };
+    let deadline = if pending.boot_id == options.boot_id {
+        (!ticks.has_passed(pending.deadline)).then_some(pending.deadline)
+    } else {
+        store.ledger().seconds_left(options.started_at).map(|left| ticks.after(left))
+    };
+    let Some(deadline) = deadline else {
+        tracing::warn!(
+            revision = current.number,
+            back_to = previous.number,
+            "the change was not confirmed in time and is rolled back"
+        );
+        note(store.record(Change::RollBack));
+        return Target { active: previous, pending: None };
+    };
+    if pending.boot_id != options.boot_id {
+        let boot_id = options.boot_id.clone();
+        note(store.record(Change::Rearm { deadline, boot_id }));
+    }
+    let pending = PendingConfirmation { previous, deadline, until: pending.until };
+    Target { active: current, pending: Some(pending) }
+}
+
+/// A full or read-only disk is no reason to filter nothing: the next start reads the same and does the
+/// same.
+fn note(recorded: Result<(), store::Error>) {
+    if let Err(error) = recorded {
+        tracing::error!(%error, "what became of the unconfirmed change is not recorded");
+    }
+}

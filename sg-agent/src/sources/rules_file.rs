@@ -1,0 +1,97 @@
+//! Rules files as a source: read, compared, made a command. Reading takes long where much has changed, so
+//! it keeps neither the owner nor other requests waiting.
+
+use std::{sync::Arc, time::Instant};
+
+use sg_policy::{
+    plan::{self, Change},
+    rules::source::Source,
+};
+
+use crate::{
+    api::{Applied, MAX_FILE, RulesFile, Session},
+    observe::ssh_sessions,
+    owner::{
+        self,
+        command::{self, Actor, Command, Replacement},
+        mailbox::{Ending, Mailbox, Request},
+        revision::Revision,
+    },
+    system::allocator,
+};
+
+/// Why a file is not in force.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("{file} is longer than the {} MiB that are taken", MAX_FILE >> 20)]
+    TooLong { file: String },
+    /// As people are to read them.
+    #[error("{0}")]
+    Faults(String),
+    #[error(transparent)]
+    Ending(#[from] Ending),
+    #[error(transparent)]
+    Owner(#[from] owner::Error),
+    #[error("the request failed: {0}")]
+    Failed(#[from] tokio::task::JoinError),
+}
+
+/// What a file would change, and the interfaces that it would reach.
+#[derive(Debug)]
+pub struct Planned {
+    pub changes: Vec<Change>,
+    pub interfaces: Vec<String>,
+}
+
+/// # Errors
+/// Also all faults of the file.
+pub async fn plan(agent: &Mailbox, file: RulesFile) -> Result<Planned, Error> {
+    let present = agent.ask(Request::Present).await?;
+    tokio::task::spawn_blocking(move || {
+        let (_, next) = read(&present, file)?;
+        let changes = plan::diff(&present.state, next.state());
+        let interfaces = plan::reached(&present.state, next.state(), &changes);
+        Ok(Planned { changes, interfaces })
+    })
+    .await?
+}
+
+/// Has a file put in force, to be confirmed within so many seconds if it is said how many.
+///
+/// # Errors
+/// Also where that would lock one of the sessions out.
+pub async fn apply(
+    agent: &Mailbox,
+    file: RulesFile,
+    confirm: Option<u32>,
+    sessions: Vec<Session>,
+) -> Result<Applied, Error> {
+    let since = Instant::now();
+    let present = agent.ask(Request::Present).await?;
+    let read = tokio::task::spawn_blocking(move || {
+        let (name, next) = read(&present, file)?;
+        Ok::<_, Error>((name, Replacement::file(Arc::new(next))))
+    });
+    let (name, next) = read.await??;
+    let sessions = ssh_sessions::locate(sessions).await;
+    let actor = Actor { name, sessions };
+    let change = command::Change::Replace(next);
+    let command = Command { actor, change, confirm, expected_revision: None };
+    let applied = agent.command(command, since).await??;
+    allocator::give_back_soon();
+    Ok(applied)
+}
+
+/// Reads a file that most likely is much like the one in force; with its name.
+fn read(present: &Revision, file: RulesFile) -> Result<(String, Source), Error> {
+    let RulesFile { file, text } = file;
+    if text.len() as u64 > MAX_FILE {
+        return Err(Error::TooLong { file });
+    }
+    let read = match &present.source {
+        Some(present) => present.read_next(&file, text),
+        None => Source::read(&file, text),
+    };
+    let source = read.map_err(|faults| Error::Faults(faults.render(false)))?;
+    Ok((file, source))
+}
