@@ -20,8 +20,9 @@ use crate::{
     metrics,
     observe::{interfaces::View, rtnetlink::Watch},
     owner::{
-        self, Owner, Stored,
-        mailbox::{Mailbox, mailbox},
+        mailbox::{Mailbox, Request, mailbox},
+        revision::Stored,
+        state::{self, Owner},
     },
     sources::{reload::Reload, unix_socket},
     store::Store,
@@ -63,7 +64,7 @@ pub fn run(
     let kernel = Datapath::open(&options, loader)?;
     let reader = kernel.flow_log_reader()?;
     let names = Names::default();
-    let options = owner::Options {
+    let options = state::Options {
         max_interfaces: config.max_interfaces.min(kernel.max_interfaces()),
         bpffs: config.bpffs.clone(),
         boot_id: clock::boot_id().context("cannot read the boot id")?,
@@ -77,7 +78,12 @@ pub fn run(
     runtime.spawn(stop_on_signal(agent.clone())?);
     let metrics = runtime.block_on(metrics::start(config.metrics, agent.clone()))?;
     if let Some(limit) = sd_notify::watchdog_enabled() {
-        runtime.spawn(watch_over(agent.clone(), limit, || notify(NotifyState::Watchdog)));
+        let asked = agent.clone();
+        let answers = move || {
+            let asked = asked.clone();
+            async move { asked.ask(Request::Ping).await.is_ok() }
+        };
+        runtime.spawn(watch_over(answers, limit, || notify(NotifyState::Watchdog)));
     }
     let flow_log = match &config.flow_log {
         Some(settings) => Some(flow_log::Running::start(reader, names, settings)?),

@@ -22,8 +22,6 @@ const CIRCLES: &[(&str, &[&str])] = &[
     ("sg-policy", &["rules::names", "rules::table"]),
     // The verifier checks trampolines once; each calls a step, and steps call them.
     ("sg-ebpf", &["*"]),
-    // Parts of the owner's work are methods of the owner, each in a file.
-    ("sg-agent", &["owner::*"]),
 ];
 
 const CRATES: [&str; 9] = [

@@ -2,11 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::Owner;
-use crate::{
-    datapath::{AttachMode, Attachment},
-    kernel::Kernel,
-};
+use crate::datapath::AttachMode;
 
 /// As many do not keep the last of them waiting for more than 100 ms.
 const AT_ONCE: u32 = 3;
@@ -36,48 +32,8 @@ impl AttachLimiter {
         mode
     }
 
-    fn until_full(&self, now: Instant) -> Duration {
+    pub(super) fn until_full(&self, now: Instant) -> Duration {
         self.full_at.saturating_duration_since(now)
-    }
-}
-
-impl<D: Kernel> Owner<D> {
-    /// When there is time for the next of [`Self::upgrade_hook`].
-    pub(super) fn next_upgrade_in(&self) -> Option<Duration> {
-        self.attached_for_now().map(|_| self.attach_limiter.until_full(Instant::now()))
-    }
-
-    fn attached_for_now(&self) -> Option<u32> {
-        let is_for_now = |(ifindex, held): (&u32, &super::InterfaceState)| {
-            held.attachment
-                .as_ref()
-                .is_ok_and(|attachment| attachment.is_provisional)
-                .then_some(*ifindex)
-        };
-        self.filtered.iter().find_map(is_for_now)
-    }
-
-    /// Gives one interface that was attached in haste the hook that it should have.
-    pub(super) fn upgrade_hook(&mut self) {
-        let now = Instant::now();
-        let Some(ifindex) =
-            self.attached_for_now().filter(|_| self.attach_limiter.until_full(now).is_zero())
-        else {
-            return;
-        };
-        let mode = self.attach_limiter.take(now);
-        let Some(held) = self.filtered.get_mut(&ifindex) else { return };
-        match self.kernel.attach(ifindex, &held.name, held.choice, mode) {
-            Ok(attachment) => held.attachment = Ok(attachment),
-            Err(error) => {
-                tracing::warn!(interface = %held.name, %error, "keeps the hook that it has");
-                let kept = self.kernel.attach(ifindex, &held.name, held.choice, AttachMode::Fast);
-                let kept = kept.map_err(|error| error.to_string());
-                self.unsettled |= kept.is_err();
-                held.attachment =
-                    kept.map(|attachment| Attachment { is_provisional: false, ..attachment });
-            }
-        }
     }
 }
 

@@ -2,31 +2,21 @@
 //! is in force in rules alone, and another follows it already, it is recorded and superseded: what is in
 //! force is the last of a batch, and the journal has one record of all. One by one, each waits for the disk.
 
-use std::time::Instant;
-
 use sg_policy::plan;
 use tracing::info;
 
 use super::{
-    Error, Owner, Target,
+    cause::Cause,
     command::{Change, Command, Replacement},
-    enforce::Cause,
     lockout::Origin,
-    mailbox::Reply,
+    mailbox::Submission,
+    revision::Target,
+    state::Owner,
 };
 use crate::{api::Applied, kernel::Kernel, store};
 
 /// As many take up one record of the journal. The ledger keeps more.
 const MOST: usize = 50;
-
-/// A command, and who waits for what comes of it.
-#[derive(Debug)]
-pub struct Submission {
-    pub command: Command,
-    /// When it was given.
-    pub since: Instant,
-    pub answer: Reply<Result<Applied, Error>>,
-}
 
 impl Submission {
     /// The state that it is to bring, where that depends on no other one, nor on a revision.

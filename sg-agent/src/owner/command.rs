@@ -6,7 +6,11 @@ use sg_policy::{DesiredState, edit::Edit, plan, rules::source::Source};
 use tracing::info;
 
 use super::{
-    Error, Owner, PendingConfirmation, Revision, Target, enforce::Cause, load, lockout::Origin,
+    cause::Cause,
+    error::Error,
+    lockout::Origin,
+    revision::{PendingConfirmation, Revision, Target, load},
+    state::Owner,
 };
 use crate::{
     api::Applied,

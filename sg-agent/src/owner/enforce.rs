@@ -1,103 +1,24 @@
 //! The one way in which anything comes into force. See [`super`] for the order and why.
 
-use std::{collections::BTreeMap, time::Instant};
+use std::collections::BTreeMap;
 
-use sg_common::flow::Tick;
-use sg_policy::{
-    compile::{Image, Parameters},
-    describe,
-    model::{DatapathChoice, LiveInterface, OnRevoke},
-};
-use tracing::{error, info, warn};
+use tracing::{error, warn};
 
 use super::{
-    Error, InterfaceState, Owner, PendingConfirmation, Revision, Target,
+    attach::Attempt,
+    cause::Cause,
+    error::Error,
     interface_plan::InterfacePlan,
+    prepare::{Images, Prepared},
+    state::{InterfaceState, Owner},
 };
 use crate::{
-    datapath::{self, AttachMode, Attachment},
+    datapath,
     kernel::Kernel,
     store::{self, Change},
 };
 
-/// What something is enforced for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Cause {
-    Start,
-    /// New rules, or earlier ones again, because somebody said so.
-    Apply,
-    Confirm,
-    /// A change that was not confirmed.
-    Expiry,
-    /// Interfaces or addresses came and went.
-    InterfacesChanged,
-    /// The same rules with other times in them.
-    Flush,
-}
-
-impl Cause {
-    /// Whether an interface that cannot be attached is a reason to change nothing at all. Only
-    /// somebody who is told can do better.
-    fn is_strict(self) -> bool {
-        self == Self::Apply
-    }
-
-    pub(super) fn ends_pickup(self) -> bool {
-        matches!(self, Self::Apply | Self::Expiry)
-    }
-}
-
-/// A target with its images. Nothing of it is in force yet.
-pub(super) struct Prepared {
-    pub(super) target: Target,
-    pub(super) plan: InterfacePlan,
-    /// `None`: the image in force is right for the target.
-    pub(super) images: Option<Images>,
-    cause: Cause,
-    live: Vec<LiveInterface>,
-    live_fallback: Vec<LiveInterface>,
-    began: Instant,
-}
-
-/// How interfaces are attached after the attempt, and how to take it back.
-#[derive(Debug, Default)]
-struct Attempt {
-    attachments: BTreeMap<u32, Result<Attachment, String>>,
-    /// Interfaces with the choice that they were attached by before.
-    undo: Vec<(u32, Option<DatapathChoice>)>,
-}
-
 impl<D: Kernel> Owner<D> {
-    /// Compiles `target` for the interfaces that are there. Nothing is changed yet.
-    ///
-    /// # Errors
-    /// It does not fit, or, with a strict cause, an interface that it filters gets no slot.
-    pub(super) fn prepare(&mut self, target: Target, cause: Cause) -> Result<Prepared, Error> {
-        let prepared = self.compile_for(target, cause);
-        if prepared.is_err() {
-            self.publishing.failures.inc();
-        }
-        prepared
-    }
-
-    fn compile_for(&mut self, target: Target, cause: Cause) -> Result<Prepared, Error> {
-        let began = Instant::now();
-        self.release_in_time();
-        let plan = self.plan_interfaces(&target, cause);
-        if cause.is_strict() && !plan.left_out.is_empty() {
-            return Err(Error::Refused(self.no_slot()));
-        }
-        let live = plan.live(&self.view);
-        let live_fallback = plan.live_fallback(&self.view);
-        let publishes = cause != Cause::InterfacesChanged
-            || self.is_other_in_force
-            || live != self.live
-            || live_fallback != self.live_fallback;
-        let images =
-            if publishes { Some(self.compile(&target, &live, &live_fallback)?) } else { None };
-        Ok(Prepared { target, cause, plan, live, live_fallback, images, began })
-    }
-
     /// Puts in force what is prepared, durably where there is a `change` to store. On error everything is
     /// as it was.
     pub(super) fn enforce(
@@ -199,117 +120,6 @@ impl<D: Kernel> Owner<D> {
         ))
     }
 
-    fn compile(
-        &self,
-        target: &Target,
-        live: &[LiveInterface],
-        live_fallback: &[LiveInterface],
-    ) -> Result<Images, Error> {
-        let active = self.image(&target.active, live, self.kernel.now())?;
-        let fallback = match &target.pending {
-            // The fallback's rules count from the moment at which they are in force again.
-            Some(PendingConfirmation { previous, deadline, .. }) => {
-                Some((self.image(previous, live_fallback, *deadline)?, *deadline))
-            }
-            None => None,
-        };
-        Ok(Images { active, fallback })
-    }
-
-    /// Where the rules cut, what was there at `since` is held against them.
-    pub(super) fn image(
-        &self,
-        revision: &Revision,
-        live: &[LiveInterface],
-        since: Tick,
-    ) -> Result<Image, Error> {
-        let parameters = Parameters {
-            ticks_per_1000s: self.kernel.ticks_per_1000s(),
-            revision: revision.number,
-            recheck_since: revision.is_cut().then_some(since),
-        };
-        let compiler = &mut self.compiler.borrow_mut();
-        (self.options.compile)(compiler, &revision.state, live, &parameters)
-            .map_err(|error| Error::Refused(error.to_string()))
-    }
-
-    /// Attaches what is not attached yet as it should be. Where the image in force has no record of
-    /// an interface, that changes nothing for its packets.
-    ///
-    /// # Errors
-    /// With a strict cause, the interface that cannot be attached; nothing is attached then.
-    fn attach(&mut self, plan: &InterfacePlan, cause: Cause) -> Result<Attempt, Error> {
-        let mut attempt = Attempt::default();
-        for (&ifindex, planned) in &plan.interfaces {
-            let Some(interface) = self.view.get(&ifindex) else { continue };
-            let (name, held) =
-                (interface.name.clone(), self.kept(ifindex, interface.generation).cloned());
-            let before = held.as_ref().filter(|held| held.attachment.is_ok());
-            if let Some(before) = before.filter(|before| before.choice == planned.choice) {
-                attempt.attachments.insert(ifindex, before.attachment.clone());
-                continue;
-            }
-            let was_a_problem = held.is_some() && before.is_none();
-            let result = match self.attach_one(ifindex, &name, planned.choice, held.is_some()) {
-                Ok(attachment) => {
-                    info!(interface = %name, hook = ?attachment.hook, "filtered: {}", attachment.reason);
-                    attempt.undo.push((ifindex, before.map(|before| before.choice)));
-                    Ok(attachment)
-                }
-                Err(error) if !self.kernel.exists(ifindex) => {
-                    warn!(interface = %name, "gone before it could be filtered");
-                    Err(error.to_string())
-                }
-                // One that was a problem before the change must not stand in its way.
-                Err(error) if cause.is_strict() && !was_a_problem => {
-                    attempt.undo.push((ifindex, before.map(|before| before.choice)));
-                    self.undo(&attempt);
-                    return Err(Error::Refused(format!("cannot filter {name}: {error}")));
-                }
-                Err(error) => {
-                    let reason = error.to_string();
-                    if held.and_then(|held| held.attachment.err()).as_ref() != Some(&reason) {
-                        error!(interface = %name, "is NOT filtered: {reason}");
-                    }
-                    Err(reason)
-                }
-            };
-            attempt.attachments.insert(ifindex, result);
-        }
-        Ok(attempt)
-    }
-
-    fn attach_one(
-        &mut self,
-        ifindex: u32,
-        name: &str,
-        choice: DatapathChoice,
-        is_kept: bool,
-    ) -> Result<Attachment, datapath::Error> {
-        if !is_kept && self.filtered.contains_key(&ifindex) {
-            // Links of an earlier interface of this number would pass for this one's.
-            self.kernel.detach(ifindex)?;
-        }
-        let mode = self.attach_limiter.take(Instant::now());
-        self.kernel.attach(ifindex, name, choice, mode)
-    }
-
-    fn undo(&mut self, attempt: &Attempt) {
-        for &(ifindex, choice) in attempt.undo.iter().rev() {
-            let name =
-                self.view.get(&ifindex).map(|interface| interface.name.clone()).unwrap_or_default();
-            let undone = match choice {
-                Some(choice) => {
-                    self.kernel.attach(ifindex, &name, choice, AttachMode::Preferred).map(drop)
-                }
-                None => self.kernel.detach(ifindex),
-            };
-            if let Err(error) = undone {
-                error!(interface = %name, %error, "cannot be put back as it was attached");
-            }
-        }
-    }
-
     /// Takes in what the flip has made true, and clears away what is not used any more.
     fn settled(&mut self, plan: &InterfacePlan, mut attempt: Attempt) {
         let mut filtered = BTreeMap::new();
@@ -377,30 +187,11 @@ impl<D: Kernel> Owner<D> {
             }
         }
     }
-
-    fn no_slot(&self) -> String {
-        let interfaces = usize::from(self.options.max_interfaces);
-        let interfaces = describe::count(interfaces, "interface", "interfaces");
-        format!("no more than {interfaces} can be filtered at once (max-interfaces)")
-    }
-}
-
-pub(super) struct Images {
-    pub(super) active: Image,
-    fallback: Option<(Image, Tick)>,
 }
 
 fn publish(kernel: &mut impl Kernel, images: &Images) -> Result<(), datapath::Error> {
     match &images.fallback {
         Some((fallback, deadline)) => kernel.publish_until(&images.active, fallback, *deadline),
         None => kernel.publish(&images.active),
-    }
-}
-
-impl Revision {
-    /// With "cut", every image has the flows that were there before it held against its rules. That
-    /// costs each of them one more look at the rules, and no source of change can be forgotten.
-    pub(super) fn is_cut(&self) -> bool {
-        self.state.settings.on_revoke == OnRevoke::Cut
     }
 }

@@ -12,10 +12,11 @@ use sg_policy::{
 };
 
 use super::{
-    Error, Owner,
+    error::Error,
     flows::protocol_number,
     frame::{self, Packet},
     queries::shown_rule,
+    state::Owner,
 };
 use crate::{
     api::{ExplainRequest, Explanation},

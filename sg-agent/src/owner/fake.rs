@@ -30,10 +30,11 @@ use tempfile::TempDir;
 use tokio::sync::oneshot;
 
 use super::{
-    Error, Options, Owner, Stored,
-    batch::Submission,
     command::{Actor, Change, Command, Replacement},
-    mailbox::Reply,
+    error::Error,
+    mailbox::{Reply, Submission},
+    revision::Stored,
+    state::{Options, Owner},
 };
 use crate::{
     api::Applied,

@@ -1,13 +1,12 @@
 //! What metrics show.
 
-use std::{collections::BTreeMap, time::Instant};
+use std::time::Instant;
 
 use prometheus_client::metrics::{counter::Counter, histogram::Histogram};
 use sg_common::{control::IMAGE_ALIGN, image::header};
 use sg_policy::compile::Image;
 
-use super::Owner;
-use crate::{api::Status, kernel::Kernel};
+use crate::api::Status;
 
 #[derive(Clone, Debug)]
 pub struct Figures {
@@ -58,17 +57,5 @@ impl Default for Publishing {
 impl Publishing {
     pub(super) fn done(&self, began: Instant) {
         self.seconds.observe(began.elapsed().as_secs_f64());
-    }
-}
-
-impl<D: Kernel> Owner<D> {
-    pub fn figures(&self) -> Figures {
-        Figures {
-            // Metrics do not show them, and to find them takes a look at each interface.
-            status: self.status_beside(BTreeMap::new()),
-            image: ImageFigures::of(&self.image_in_force),
-            publishing: self.publishing.clone(),
-            capacity: self.kernel.capacity(),
-        }
     }
 }

@@ -6,7 +6,11 @@ use ipnet::IpNet;
 use sg_common::flow::{ICMP, ICMPV6, TCP, Timeout, UDP};
 use sg_policy::{describe, model::Tracking};
 
-use super::{Error, InterfaceState, Owner, enforce::Cause};
+use super::{
+    cause::Cause,
+    error::Error,
+    state::{InterfaceState, Owner},
+};
 use crate::{
     api::{Flow, FlushRequest, Flushed},
     datapath::FlowEntry,

@@ -5,7 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use sg_common::flow::Tick;
 use sg_policy::model::{DatapathChoice, LiveInterface};
 
-use super::{InterfaceState, Owner, Target, enforce::Cause};
+use super::{
+    cause::Cause,
+    revision::Target,
+    state::{InterfaceState, Owner},
+};
 use crate::{datapath::InheritedInterface, kernel::Kernel, observe::interfaces::View};
 
 /// An interface that is to be filtered.
@@ -75,7 +79,8 @@ impl<D: Kernel> Owner<D> {
                 Some(kept) if cause.ends_pickup() => (kept.slot, 0),
                 Some(kept) => (kept.slot, kept.pickup_until),
                 None => {
-                    let is_free = |slot: &u16| !taken.contains(slot) && !self.used.contains(*slot);
+                    let is_free =
+                        |slot: &u16| !taken.contains(slot) && !self.used_slots.contains(*slot);
                     let free = (0..self.options.max_interfaces).find(is_free);
                     let Some(slot) = free else {
                         plan.left_out.insert(ifindex);

@@ -7,8 +7,12 @@ use sg_common::{Direction, flow::TCP};
 use sg_policy::{compile::Image, model::Role};
 
 use super::{
-    Error, InterfaceState, Owner, Target, enforce::Prepared, flows::Filter,
+    error::Error,
+    flows::Filter,
     interface_plan::PlannedInterface,
+    prepare::Prepared,
+    revision::Target,
+    state::{InterfaceState, Owner},
 };
 use crate::{
     api::Session,

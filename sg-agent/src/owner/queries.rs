@@ -11,7 +11,13 @@ use sg_policy::{
     model::{DatapathChoice, Interface, Members, Names, Role, Rule},
 };
 
-use super::{Error, Owner, Revision, command::count_rules};
+use super::{
+    command::count_rules,
+    error::Error,
+    figures::{Figures, ImageFigures},
+    revision::Revision,
+    state::{InterfaceState, Owner},
+};
 use crate::{
     api::{
         self, Counters, FlowUse, InterfaceStatus, Shown, ShownEntry, ShownGroup, ShownInterface,
@@ -65,6 +71,16 @@ impl<D: Kernel> Owner<D> {
             confirm_until: self.target.pending.as_ref().map(|pending| pending.until),
             rules: count_rules(self.rules()),
             interfaces,
+        }
+    }
+
+    pub fn figures(&self) -> Figures {
+        Figures {
+            // Metrics do not show them, and to find them takes a look at each interface.
+            status: self.status_beside(BTreeMap::new()),
+            image: ImageFigures::of(&self.image_in_force),
+            publishing: self.publishing.clone(),
+            capacity: self.kernel.capacity(),
         }
     }
 
@@ -158,10 +174,7 @@ impl<D: Kernel> Owner<D> {
     }
 
     /// The interface of this name, if the rules in force filter it.
-    pub(super) fn filtered_by_name(
-        &self,
-        name: &str,
-    ) -> Result<(u32, &super::InterfaceState), Error> {
+    pub(super) fn filtered_by_name(&self, name: &str) -> Result<(u32, &InterfaceState), Error> {
         let found =
             self.filtered.iter().find(|(_, held)| held.name == name && held.entry.is_some());
         found.map(|(&ifindex, held)| (ifindex, held)).ok_or_else(|| {

@@ -4,13 +4,9 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use sg_common::flow::Tick;
-use sg_policy::{DesiredState, rules::source::Source};
+use sg_policy::{DesiredState, model::OnRevoke, rules::source::Source};
 
-use super::Options;
-use crate::{
-    store::{self, Change, DocumentKind, Store},
-    system::clock::Ticks,
-};
+use crate::store::{DocumentKind, Store};
 
 /// A state with its number.
 #[derive(Clone, Debug)]
@@ -23,6 +19,12 @@ pub struct Revision {
 }
 
 impl Revision {
+    /// With "cut", every image has the flows that were there before it held against its rules. That
+    /// costs each of them one more look at the rules, and no source of change can be forgotten.
+    pub(super) fn is_cut(&self) -> bool {
+        self.state.settings.on_revoke == OnRevoke::Cut
+    }
+
     fn of_file(number: u64, source: Arc<Source>) -> Self {
         Self { number, state: Arc::clone(source.state()), source: Some(source) }
     }
@@ -48,8 +50,8 @@ pub(super) struct Target {
 /// The rules that the state directory holds, read and parsed before the kernel is touched.
 #[derive(Debug)]
 pub struct Stored {
-    current: Revision,
-    previous: Option<Revision>,
+    pub(super) current: Revision,
+    pub(super) previous: Option<Revision>,
 }
 
 impl Stored {
@@ -83,42 +85,5 @@ pub(super) fn load(store: &Store, number: u64) -> anyhow::Result<Revision> {
                 .with_context(|| format!("the stored state of revision {number} is not valid"))?;
             Ok(Revision { number, state: Arc::new(state), source: None })
         }
-    }
-}
-
-/// An unconfirmed change goes on waiting until its deadline. That counts in the ticks of the boot that
-/// it was made in; in another boot the wall clock says what is left.
-pub(super) fn resume(store: &mut Store, stored: Stored, ticks: Ticks, options: &Options) -> Target {
-    let Stored { current, previous } = stored;
-    let (Some(previous), Some(pending)) = (previous, store.ledger().pending.clone()) else {
-        return Target { active: current, pending: None };
-    };
-    let deadline = if pending.boot_id == options.boot_id {
-        (!ticks.has_passed(pending.deadline)).then_some(pending.deadline)
-    } else {
-        store.ledger().seconds_left(options.started_at).map(|left| ticks.after(left))
-    };
-    let Some(deadline) = deadline else {
-        tracing::warn!(
-            revision = current.number,
-            back_to = previous.number,
-            "the change was not confirmed in time and is rolled back"
-        );
-        note(store.record(Change::RollBack));
-        return Target { active: previous, pending: None };
-    };
-    if pending.boot_id != options.boot_id {
-        let boot_id = options.boot_id.clone();
-        note(store.record(Change::Rearm { deadline, boot_id }));
-    }
-    let pending = PendingConfirmation { previous, deadline, until: pending.until };
-    Target { active: current, pending: Some(pending) }
-}
-
-/// A full or read-only disk is no reason to filter nothing: the next start reads the same and does the
-/// same.
-fn note(recorded: Result<(), store::Error>) {
-    if let Err(error) = recorded {
-        tracing::error!(%error, "what became of the unconfirmed change is not recorded");
     }
 }

@@ -16,7 +16,7 @@ use sg_common::Direction;
 use sg_policy::{compile::Image, model::Role};
 use tracing::{debug, info, warn};
 
-use super::{Owner, Target, enforce::Cause, interface_plan::InterfacePlan};
+use super::{cause::Cause, interface_plan::InterfacePlan, revision::Target, state::Owner};
 use crate::{
     datapath::{AdoptedConnection, Opening},
     kernel::Kernel,

@@ -10,10 +10,13 @@ use sg_policy::{
 };
 
 use super::{
+    attach_limiter::AttachLimiter,
+    cause::Cause,
     command::{Actor, Change, Command, Replacement},
-    fake::{Fixture, TOO_LARGE, interface, view},
+    error::Error,
+    fake::{self, Fixture, TOO_LARGE, interface, view},
     lockout::Origin,
-    *,
+    revision::{Revision, Target},
 };
 use crate::{
     api::{self, FlushRequest, Session},
@@ -24,7 +27,10 @@ use crate::{
         sockets::{Socket, Sockets},
         ssh_sessions::Located,
     },
-    store::simulated::{Fault, Plan, Simulated},
+    store::{
+        Store,
+        simulated::{Fault, Plan, Simulated},
+    },
 };
 
 /// Rules that filter the interfaces named.
@@ -815,7 +821,7 @@ fn harm(host: &mut Fixture, text: &str, port: u16) -> String {
     }
     let number = host.owner.store.next_revision();
     let active = Revision { number, state: state.into(), source: None };
-    let next = host.owner.prepare(Target { active, pending: None }, enforce::Cause::Apply).unwrap();
+    let next = host.owner.prepare(Target { active, pending: None }, Cause::Apply).unwrap();
     said(host.owner.refuse_lock_out(&next, Origin::Command, &[session(port)]))
 }
 

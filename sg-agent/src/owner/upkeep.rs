@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tracing::{error, info, warn};
 
-use super::{Owner, PendingConfirmation, enforce::Cause};
+use super::{cause::Cause, revision::PendingConfirmation, state::Owner};
 use crate::{kernel::Kernel, observe::interfaces::View};
 
 /// What could not be done is tried again after this.

@@ -31,7 +31,7 @@ pub enum Error {
     #[error(transparent)]
     Ending(#[from] Ending),
     #[error(transparent)]
-    Owner(#[from] owner::Error),
+    Owner(#[from] owner::error::Error),
     #[error("the request failed: {0}")]
     Failed(#[from] tokio::task::JoinError),
 }

@@ -28,7 +28,7 @@ impl Random {
 
 /// Documents of both kinds, told apart by their length.
 fn kind_of(text: &str) -> DocumentKind {
-    if text.len() % 2 == 0 { DocumentKind::State } else { DocumentKind::Rules }
+    if text.len().is_multiple_of(2) { DocumentKind::State } else { DocumentKind::Rules }
 }
 
 /// The state as people see it.

@@ -3,11 +3,14 @@
 
 use std::time::Duration;
 
-use crate::owner::mailbox::{Mailbox, Request};
-
-/// Calls `sign` at least twice within each `limit` in which the owner answers; ends with the owner.
-pub async fn watch_over(agent: Mailbox, limit: Duration, sign: impl Fn()) {
-    while agent.ask(Request::Ping).await.is_ok() {
+/// Calls `sign` at least twice within each `limit` in which the owner answers. Ends when `answers` says that
+/// the owner has ended.
+pub async fn watch_over<A: Future<Output = bool>>(
+    answers: impl Fn() -> A,
+    limit: Duration,
+    sign: impl Fn(),
+) {
+    while answers().await {
         sign();
         tokio::time::sleep(limit / 3).await;
     }
@@ -26,7 +29,7 @@ mod tests {
     use super::*;
     use crate::owner::{
         fake::{Fixture, view},
-        mailbox::mailbox,
+        mailbox::{Request, mailbox},
     };
 
     #[test]
@@ -37,7 +40,8 @@ mod tests {
         let (watched, given) = (agent.clone(), Arc::clone(&signs));
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
         let watching = thread::spawn(move || {
-            runtime.block_on(watch_over(watched, LIMIT, || {
+            let answers = async || watched.ask(Request::Ping).await.is_ok();
+            runtime.block_on(watch_over(answers, LIMIT, || {
                 given.fetch_add(1, Ordering::Relaxed);
             }));
         });

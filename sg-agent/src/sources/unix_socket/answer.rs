@@ -11,7 +11,7 @@ use serde::de::DeserializeOwned;
 
 use crate::{
     api::Failure,
-    owner::{Error, mailbox::Ending},
+    owner::{error::Error, mailbox::Ending},
     sources::rules_file,
 };
 
