@@ -7,7 +7,7 @@
 
 use crate::{
     Direction, Family,
-    interval::{self, Ref, Words},
+    interval::{self, Kind, Ref, Words},
 };
 
 /// First word of every image.
@@ -101,7 +101,7 @@ pub const fn hash_ifindex(ifindex: u32, mask: u32) -> u32 {
 #[inline(always)]
 pub fn slot_of<W: Words>(words: &W, ifindex: u32) -> Option<u32> {
     let home = hash_ifindex(ifindex, words.head(header::HASH_MASK));
-    let mut at = header::LEN + home * 2;
+    let mut at = header::LEN.wrapping_add(home.wrapping_mul(2));
     for _ in 0..MAX_PROBES {
         let entry = words.long(at);
         if entry as u32 == ifindex {
@@ -110,7 +110,7 @@ pub fn slot_of<W: Words>(words: &W, ifindex: u32) -> Option<u32> {
         if entry as u32 == 0 {
             return None;
         }
-        at += 2;
+        at = at.wrapping_add(2);
     }
     None
 }
@@ -118,7 +118,7 @@ pub fn slot_of<W: Words>(words: &W, ifindex: u32) -> Option<u32> {
 /// Word offset of a slot's record.
 #[inline(always)]
 pub fn record_of<W: Words>(words: &W, slot: u32) -> u32 {
-    words.head(header::RECORDS) + slot * record::LEN
+    words.head(header::RECORDS).wrapping_add(slot.wrapping_mul(record::LEN))
 }
 
 /// Class of an IPv4 address (host byte order).
@@ -154,8 +154,9 @@ pub const fn row_of(direction: Direction) -> u32 {
 /// the page with a ref for each class.
 #[inline(always)]
 pub fn services<W: Words>(words: &W, row: Ref, class: u32) -> Ref {
+    words.meets(row, Kind::Run);
     let page = words.word(row.offset() + class / PAGE_CLASSES);
-    Ref(words.word(page * interval::UNIT + class % PAGE_CLASSES))
+    Ref(words.word(page.wrapping_mul(interval::UNIT).wrapping_add(class % PAGE_CLASSES)))
 }
 
 /// Key of a service: `protocol << 16 | port`, or `protocol << 16 | type << 8 | code`; protocols

@@ -23,7 +23,7 @@
 //! A table splits its range evenly and its parts are tables or runs, at most [`MAX_TABLES`] deep: a
 //! ruleset of random prefixes takes one table and one run of a cache line, whatever its size.
 
-/// Read access to an image. Offsets are in words from the image's start.
+/// Read access to an image. Offsets are in words from the image's start, and wrap around.
 pub trait Words {
     fn word(&self, offset: u32) -> u32;
     /// Two words from an even offset as one little-endian number.
@@ -38,7 +38,7 @@ pub trait Words {
     /// A word of the interface record at `record`; the field is a constant.
     #[inline(always)]
     fn field(&self, record: u32, field: u32) -> u32 {
-        self.word(record + field)
+        self.word(record.wrapping_add(field))
     }
 
     /// [`rank`] of a 32-bit key. The BPF programs give it a body of its own.
@@ -58,6 +58,11 @@ pub trait Words {
     {
         rank(self, keys, order, key)
     }
+
+    /// A look-up calls this for each ref that it follows. User space finds damaged images by it (see
+    /// [`crate::view`]); the BPF programs do nothing.
+    #[inline(always)]
+    fn meets(&self, _found: Ref, _expected: Kind) {}
 
     /// The highest bit in all bits. The BPF programs keep the compiler from making a branch of it.
     #[inline(always)]
@@ -103,6 +108,15 @@ impl Ref {
     /// `unit` counts 16-byte units from the image's start.
     pub const fn at(kind: Kind, order: u32, unit: u32) -> Self {
         Self((kind as u32) << 30 | (order & 31) << 25 | unit & 0x1ff_ffff)
+    }
+
+    pub const fn kind(self) -> Kind {
+        match self.0 >> 30 {
+            0 => Kind::Leaf,
+            1 => Kind::Run,
+            2 => Kind::Table,
+            _ => Kind::Parity,
+        }
     }
 
     #[inline(always)]
@@ -251,6 +265,7 @@ pub fn find<K: Key, W: Words>(words: &W, root: Ref, key: K) -> Ref {
         if !at.is_table() {
             break;
         }
+        words.meets(at, Kind::Table);
         let table = at.offset();
         let lo = K::load(words, table);
         let last = words.word(table + K::TABLE_HEADER - 2);
@@ -261,15 +276,16 @@ pub fn find<K: Key, W: Words>(words: &W, root: Ref, key: K) -> Ref {
             let bucket = key.bucket(lo, shift);
             if bucket < last { bucket + 1 } else { last }
         };
-        at = Ref(words.word(table + K::TABLE_HEADER + entry));
+        at = Ref(words.word((table + K::TABLE_HEADER).wrapping_add(entry)));
     }
     if at.is_leaf() {
         return at;
     }
+    words.meets(at, Kind::Run);
     let order = at.order();
-    let values = at.offset() + values_offset::<K>(order);
+    let values = at.offset().wrapping_add(values_offset::<K>(order));
     let below = key.rank(words, at.offset(), order);
-    Ref(words.word(values + below))
+    Ref(words.word(values.wrapping_add(below)))
 }
 
 /// Words from a run's start to its values.
@@ -307,6 +323,7 @@ pub fn contains<W: Words>(words: &W, set: Ref, key: u32) -> bool {
     if set.is_leaf() {
         return set.value() != 0;
     }
+    words.meets(set, Kind::Parity);
     key.rank(words, set.offset(), set.order()) & 1 != 0
 }
 
@@ -316,6 +333,7 @@ pub fn contains_all<W: Words>(words: &W, set: Ref, first: u32, last: u32) -> boo
     if set.is_leaf() {
         return set.value() != 0;
     }
+    words.meets(set, Kind::Parity);
     let below = first.rank(words, set.offset(), set.order());
     below & 1 != 0 && last.rank(words, set.offset(), set.order()) == below
 }

@@ -15,8 +15,12 @@ pub mod interval;
 pub mod kernel;
 pub mod probe;
 pub mod reason;
+pub mod view;
+
+use core::net::IpAddr;
 
 pub use reason::Reason;
+pub use view::ImageView;
 
 /// Number of the binary interface between the BPF programs, the pinned maps and user space.
 ///
@@ -56,4 +60,8 @@ pub enum Family {
 
 impl Family {
     pub const BOTH: [Self; 2] = [Self::V4, Self::V6];
+
+    pub const fn of(address: IpAddr) -> Self {
+        if address.is_ipv4() { Self::V4 } else { Self::V6 }
+    }
 }

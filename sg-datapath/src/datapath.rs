@@ -9,7 +9,7 @@ use std::{
 };
 
 use sg_common::{
-    ABI, Direction, Reason,
+    ABI, Direction, ImageView, Reason,
     flow::{Addresses4, Addresses6, LANES, Tick, buckets_in},
     probe::{Answer, MAGIC, MIN_FRAME, Question},
 };
@@ -199,7 +199,7 @@ impl Datapath {
 
     /// What the rules in an image say to an opening packet.
     pub fn judge(&self, image: &[u32], opening: &Opening) -> Opens {
-        judge::judge(image, opening)
+        ImageView::new(image).map_or(Opens::Denied, |image| judge::judge(image, opening))
     }
 
     /// Puts those of the connections into the flow table that the rules in `image` would have let open;

@@ -2,6 +2,8 @@
 
 use std::io;
 
+use sg_common::view::ImageError;
+
 use crate::advice;
 
 #[derive(Debug, thiserror::Error)]
@@ -12,6 +14,8 @@ pub enum Error {
     /// Does not fit into what was allocated; the old state stays in force.
     #[error("{0}")]
     TooLarge(String),
+    #[error(transparent)]
+    Image(#[from] ImageError),
     #[error("{0}")]
     Other(String),
 }

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use sg_common::flow::Tick;
+use sg_common::{ImageView, flow::Tick};
 
 use crate::{
     attach::hook::Receiver,
@@ -41,8 +41,9 @@ impl Datapath {
         image: &[u32],
         fallback: Option<(&[u32], Tick)>,
     ) -> Result<(), Error> {
+        let cuts = revoke::cuts(ImageView::new(image)?);
         self.put_in_force(image, fallback)?;
-        if revoke::cuts(image) {
+        if cuts {
             // Until then, programs that began before may open and keep alive what it denies. What they
             // see from now on they cut by themselves.
             if !self.links.attached().is_empty() {

@@ -17,7 +17,7 @@ use sg_common::{
     Direction, Reason,
     counter::{Counter, CounterRow},
     flow::Tick,
-    image::header,
+    image::{header, settings},
     reason::REASONS,
 };
 use sg_policy::{
@@ -83,7 +83,7 @@ pub struct FakeState {
     pub sockets: Sockets,
     pub tracked: Vec<Tracked>,
     /// By this revision's rules port 443 is open to all.
-    pub open_to_all: Option<u32>,
+    pub open_to_all: Option<u64>,
     /// What was put into the flow table.
     pub adopted: Vec<AdoptedConnection>,
     /// How often it was asked what.
@@ -263,7 +263,7 @@ impl Kernel for FakeKernel {
             Direction::Ingress => opening.local.port(),
             Direction::Egress => opening.remote.port(),
         };
-        let is_open = self.state.borrow().open_to_all == Some(image.words[REVISION]);
+        let is_open = self.state.borrow().open_to_all == Some(image.view().header().revision());
         match port {
             443 if is_open => Opens::Untracked,
             443 => Opens::Tracked,
@@ -312,10 +312,6 @@ impl Kernel for FakeKernel {
     }
 }
 
-const REVISION: usize = header::REVISION as usize;
-const SETTINGS: usize = header::SETTINGS as usize;
-const CUT_SINCE: usize = header::CUT_SINCE as usize;
-
 thread_local! {
     static COMPILED: Cell<u32> = const { Cell::new(0) };
 }
@@ -325,7 +321,7 @@ pub fn compiled() -> u32 {
     COMPILED.take()
 }
 
-/// What the real compiler takes, written down: revision, recheck, then ifindex, slot and pickup of each.
+/// The real compiler, with a name that it has no room for.
 fn compile(
     compiler: &mut Compiler,
     state: &DesiredState,
@@ -336,15 +332,7 @@ fn compile(
     if state.interfaces.iter().any(|entry| entry.name == TOO_LARGE) {
         return Err(CompileError::TooLarge { needed: 2, limit: 1 });
     }
-    compiler.compile(state, live, parameters)?;
-    let mut words = vec![0; header::LEN as usize];
-    words[REVISION] = parameters.revision as u32;
-    words[SETTINGS] = u32::from(parameters.recheck_since.is_some());
-    words[CUT_SINCE] = parameters.recheck_since.unwrap_or(0);
-    for interface in live {
-        words.extend([interface.ifindex, u32::from(interface.slot), interface.pickup_until]);
-    }
-    Ok(Image { words })
+    compiler.compile(state, live, parameters)
 }
 
 struct Read {
@@ -353,13 +341,17 @@ struct Read {
 }
 
 fn read(image: &Image) -> Read {
-    let words = &image.words;
-    let mut text = format!("{}:", words[REVISION]);
-    let recheck_since = (words[SETTINGS] == 1).then_some(words[CUT_SINCE]);
+    let header = image.view().header();
+    let mut text = format!("{}:", header.revision());
+    let rechecks = header.settings() & settings::RECHECK != 0;
+    let recheck_since = rechecks.then_some(image.words[header::CUT_SINCE as usize]);
     let mut published = Published { recheck_since, ..Published::default() };
-    for interface in words[header::LEN as usize..].chunks_exact(3) {
-        text += &format!(" {}={}", interface[0], interface[1]);
-        published.pickup.push((interface[0], interface[2]));
+    let mut interfaces: Vec<_> = image.view().interfaces().collect();
+    interfaces.sort_by_key(|interface| interface.record.ifindex());
+    for interface in interfaces {
+        let (ifindex, slot) = (interface.record.ifindex(), interface.slot());
+        text += &format!(" {ifindex}={slot}");
+        published.pickup.push((ifindex, interface.record.pickup_until()));
     }
     Read { text, published }
 }

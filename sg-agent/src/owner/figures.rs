@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use prometheus_client::metrics::{counter::Counter, histogram::Histogram};
-use sg_common::{control::IMAGE_ALIGN, image::header};
+use sg_common::control::IMAGE_ALIGN;
 use sg_policy::compile::Image;
 
 use crate::api::Status;
@@ -29,11 +29,10 @@ pub struct ImageFigures {
 impl ImageFigures {
     pub(super) fn of(image: &Image) -> Self {
         let bytes = size_of_val(image.words.as_slice());
-        let word = |at: u32| image.words.get(at as usize).copied().unwrap_or_default();
         Self {
             bytes: bytes as u64,
             pages: bytes.div_ceil(IMAGE_ALIGN) as u64,
-            classes: [word(header::CLASS_COUNTS), word(header::CLASS_COUNTS + 1)],
+            classes: image.view().header().class_counts(),
         }
     }
 }

@@ -1,7 +1,10 @@
 //! Flows of connections that are older than the filter: judged by an image as their opening packets
 //! would be, and put into the table as the programs put theirs.
 
-use sg_common::flow::{Addresses4, Addresses6};
+use sg_common::{
+    ImageView,
+    flow::{Addresses4, Addresses6},
+};
 
 use super::{
     entry::{Ends, Opening},
@@ -27,6 +30,7 @@ pub fn adopt(
     present: &Present<'_>,
     connections: &[AdoptedConnection],
 ) -> Result<u64, Error> {
+    let image = ImageView::new(image)?;
     // Mapped whole, since connections hit it everywhere, and only for as long as this takes.
     let v4 = Table::<Addresses4>::map(&maps.flows4)?;
     let v6 = Table::<Addresses6>::map(&maps.flows6)?;

@@ -4,9 +4,10 @@
 //! by one timeout would be live again under a longer one, if its lane was not taken meanwhile.
 
 use sg_common::{
+    ImageView,
     control::Root,
-    flow::{Addresses4, Addresses6, TIMEOUTS, Tick},
-    image::{header, record},
+    flow::{Addresses4, Addresses6, Tick},
+    view::{InterfaceRecord, RecordWords},
 };
 
 use super::{
@@ -15,10 +16,7 @@ use super::{
 };
 use crate::{
     error::Error,
-    maps::{
-        arena::{self, Slice},
-        layout::Maps,
-    },
+    maps::{arena, layout::Maps},
 };
 
 /// Forgets what is over by the image in force, if the one that is to follow has a longer timeout.
@@ -29,7 +27,7 @@ pub fn before_longer_timeouts(
     now: Tick,
 ) -> Result<(), Error> {
     let records = arena::records(&maps.arena, root, now)?;
-    if !has_longer_timeouts(&records, next) {
+    if !has_longer_timeouts(&records, ImageView::new(next)?) {
         return Ok(());
     }
     each_lane(&maps.flows4, |lane: &Lane<Addresses4>| forget_if_over(&records, lane, now))?;
@@ -37,26 +35,17 @@ pub fn before_longer_timeouts(
 }
 
 /// Records of the same slot are of the same interface, or the flows of the slot were forgotten.
-fn has_longer_timeouts(records: &[u32], next: &[u32]) -> bool {
-    let at = next[header::RECORDS as usize] as usize;
-    let slots = next[header::SLOTS as usize] as usize;
-    let timeouts = record::TIMEOUTS as usize..record::TIMEOUTS as usize + TIMEOUTS;
-    records
-        .chunks_exact(record::LEN as usize)
-        .zip(next[at..].chunks_exact(record::LEN as usize).take(slots))
-        .any(|(old, new)| {
-            let mut pairs = old[timeouts.clone()].iter().zip(&new[timeouts.clone()]);
-            pairs.any(|(old, new)| new > old)
-        })
+fn has_longer_timeouts(records: &[RecordWords], next: ImageView<'_>) -> bool {
+    records.iter().zip(next.records()).any(|(old, new)| {
+        let (old, new) = (InterfaceRecord::new(old), InterfaceRecord::new(new));
+        old.zip(new).is_some_and(|(old, new)| new.has_longer_timeouts(old))
+    })
 }
 
-fn forget_if_over<A: Shown>(records: &[u32], lane: &Lane<A>, now: Tick) {
+fn forget_if_over<A: Shown>(records: &[RecordWords], lane: &Lane<A>, now: Tick) {
     let tag = lane.tag();
-    let record = u32::from(tag.slot()) * record::LEN;
-    if tag.state().is_taken()
-        && (record as usize) < records.len()
-        && lane.is_over(tag, &Slice(records), record, now)
-    {
+    let record = records.get(usize::from(tag.slot())).and_then(InterfaceRecord::new);
+    if tag.state().is_taken() && record.is_some_and(|record| lane.is_over(tag, record, now)) {
         lane.forget(tag);
     }
 }

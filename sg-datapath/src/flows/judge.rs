@@ -1,16 +1,16 @@
 //! What the rules of an image say to the packet that opens a flow.
 
 use sg_common::{
-    flow::{Addresses4, Addresses6, TCP, Tag, UDP, opening, ports},
-    image::{self, header, record, service},
-    interval::{self, Ref, Words},
+    Direction, ImageView,
+    flow::{TCP, Tag, UDP, opening, ports},
+    image::service,
+    view::InterfaceView,
 };
 
 use super::{
     entry::{Ends, Opening, Shown},
     phase::Phase,
 };
-use crate::maps::arena::Slice;
 
 /// What rules say to an opening packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,38 +23,32 @@ pub enum Opens {
 }
 
 /// What the rules in `image` say to an opening packet.
-pub fn judge(image: &[u32], opening: &Opening) -> Opens {
-    let words = Slice(image);
-    match opening.ends() {
-        Some(Ends::V4(addresses)) => judge_in(&words, opening, &addresses),
-        Some(Ends::V6(addresses)) => judge_in(&words, opening, &addresses),
-        None => Opens::Denied,
-    }
+pub fn judge(image: ImageView<'_>, opening: &Opening) -> Opens {
+    let opens = match (image.slot(opening.slot.into()), opening.ends()) {
+        (Some(interface), Some(Ends::V4(addresses))) => judge_in(interface, opening, &addresses),
+        (Some(interface), Some(Ends::V6(addresses))) => judge_in(interface, opening, &addresses),
+        _ => None,
+    };
+    opens.unwrap_or(Opens::Denied)
 }
 
-fn judge_in<A: Peer>(words: &Slice<'_>, opening: &Opening, addresses: &A) -> Opens {
-    if u32::from(opening.slot) >= words.word(header::SLOTS) {
-        return Opens::Denied;
+/// `None`: the image is damaged.
+fn judge_in<A: Shown>(
+    interface: InterfaceView<'_>,
+    opening: &Opening,
+    addresses: &A,
+) -> Option<Opens> {
+    if matches!(opening.protocol, TCP | UDP) {
+        let is_open =
+            |side, port| interface.is_untracked(side, A::FAMILY, service(opening.protocol, port));
+        if is_open(Direction::Ingress, opening.local.port())?
+            || is_open(Direction::Egress, opening.remote.port())?
+        {
+            return Some(Opens::Untracked);
+        }
     }
-    let record = image::record_of(words, opening.slot.into());
-    if words.word(record + record::IFINDEX) == 0 {
-        return Opens::Denied;
-    }
-    let is_open = |which, port| {
-        let set = image::family_ref(words, record, A::FAMILY, which);
-        interval::contains(words, set, service(opening.protocol, port))
-    };
-    if matches!(opening.protocol, TCP | UDP)
-        && (is_open(record::UNTRACKED_IN, opening.local.port())
-            || is_open(record::UNTRACKED_OUT, opening.remote.port()))
-    {
-        return Opens::Untracked;
-    }
-    if allows(words, record, tag(opening, Phase::New), addresses) {
-        Opens::Tracked
-    } else {
-        Opens::Denied
-    }
+    let is_allowed = allows(interface, tag(opening, Phase::New), addresses)?;
+    Some(if is_allowed { Opens::Tracked } else { Opens::Denied })
 }
 
 /// The tag of its flow when the connection has come this far.
@@ -67,32 +61,13 @@ pub(crate) fn tag(opening: &Opening, phase: Phase) -> Tag {
     Tag::new(ports, opening.slot, opening.protocol, state)
 }
 
-/// Whether the rules allow the packet that opened the flow.
-pub(crate) fn allows<A: Peer>(words: &Slice<'_>, record: u32, tag: Tag, addresses: &A) -> bool {
+/// Whether the rules allow the packet that opened the flow; `None`: the image is damaged.
+pub(crate) fn allows<A: Shown>(
+    interface: InterfaceView<'_>,
+    tag: Tag,
+    addresses: &A,
+) -> Option<bool> {
     let (direction, service) = opening(tag, A::FAMILY);
-    let row = image::family_ref(words, record, A::FAMILY, image::row_of(direction));
-    let set = if row.is_leaf() {
-        row
-    } else {
-        let map = Ref(words.word(header::CLASSES + A::FAMILY as u32));
-        image::services(words, row, addresses.class(words, map))
-    };
-    interval::contains(words, set, service)
-}
-
-pub(crate) trait Peer: Shown {
-    /// Class of the peer's address.
-    fn class(&self, words: &Slice<'_>, map: Ref) -> u32;
-}
-
-impl Peer for Addresses4 {
-    fn class(&self, words: &Slice<'_>, map: Ref) -> u32 {
-        image::class4(words, map, self[0] as u32)
-    }
-}
-
-impl Peer for Addresses6 {
-    fn class(&self, words: &Slice<'_>, map: Ref) -> u32 {
-        image::class6(words, map, self[2], self[3])
-    }
+    let (_, peer) = addresses.sides();
+    interface.allows(direction, peer, service)
 }

@@ -5,9 +5,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use sg_common::{
     Family,
     flow::{Bucket, LANES, State, Tag, Tick, buckets_in, is_over, marks_size, table_size},
-    image::record,
-    interval::Words,
     probe::{IPV6, NO_FLOW},
+    view::InterfaceRecord,
 };
 
 use super::entry::{FlowEntry, Shown, entry};
@@ -145,9 +144,9 @@ impl<A: Shown> Lane<A> {
     }
 
     /// Whether its flow has idled out by the timeouts of an interface record.
-    pub(crate) fn is_over(&self, tag: Tag, words: &impl Words, record: u32, now: Tick) -> bool {
-        let timeout = record::TIMEOUTS + tag.state().timeout(A::FAMILY, tag.protocol()) as u32;
-        is_over(now, self.seen(), words.word(record + timeout))
+    pub(crate) fn is_over(&self, tag: Tag, record: InterfaceRecord<'_>, now: Tick) -> bool {
+        let timeout = tag.state().timeout(A::FAMILY, tag.protocol());
+        is_over(now, self.seen(), record.timeout(timeout))
     }
 
     /// Whether a flow with this identity and these addresses has it.

@@ -5,24 +5,24 @@
 //! come through if those bring its rule back, or if they are `"keep"`.
 
 use sg_common::{
+    ImageView,
     flow::{Addresses4, Addresses6, Tag, Tick},
-    image::{self, header, record, settings},
-    interval::Words as _,
+    image::settings,
 };
 
 use super::{
-    entry::FlowEntry,
-    judge::{Peer, allows},
+    entry::{FlowEntry, Shown},
+    judge::allows,
     lane::{Lane, each_lane},
 };
 use crate::{
     error::Error,
-    maps::{arena::Slice, layout::Maps, region::Region},
+    maps::{layout::Maps, region::Region},
 };
 
 /// Whether an image is one of rules that cut.
-pub fn cuts(image: &[u32]) -> bool {
-    image[header::SETTINGS as usize] & settings::RECHECK != 0
+pub fn cuts(image: ImageView<'_>) -> bool {
+    image.header().settings() & settings::RECHECK != 0
 }
 
 /// Cuts the flows that `image` does not allow and that `which` says, as the programs would; returns how
@@ -33,21 +33,21 @@ pub fn cut_denied(
     now: Tick,
     which: &mut dyn FnMut(&FlowEntry) -> bool,
 ) -> Result<u64, Error> {
-    let words = Slice(image);
-    let of_v4 = cut_in::<Addresses4>(&maps.flows4, &words, now, which)?;
-    Ok(of_v4 + cut_in::<Addresses6>(&maps.flows6, &words, now, which)?)
+    let image = ImageView::new(image)?;
+    let of_v4 = cut_in::<Addresses4>(&maps.flows4, image, now, which)?;
+    Ok(of_v4 + cut_in::<Addresses6>(&maps.flows6, image, now, which)?)
 }
 
-fn cut_in<A: Peer>(
+fn cut_in<A: Shown>(
     table: &Region,
-    words: &Slice<'_>,
+    image: ImageView<'_>,
     now: Tick,
     which: &mut dyn FnMut(&FlowEntry) -> bool,
 ) -> Result<u64, Error> {
     let mut cut = 0;
     each_lane(table, |lane: &Lane<A>| {
         let tag = lane.tag();
-        if is_denied(words, lane, tag, now)
+        if is_denied(image, lane, tag, now)
             && lane.read().is_some_and(|(_, flow)| which(&flow))
             && lane.exchange(tag, tag.state().cut())
         {
@@ -59,12 +59,10 @@ fn cut_in<A: Peer>(
 }
 
 /// Whether a live flow is in the lane that the rules would not allow to be opened.
-fn is_denied<A: Peer>(words: &Slice<'_>, lane: &Lane<A>, tag: Tag, now: Tick) -> bool {
-    if !tag.state().is_live() || u32::from(tag.slot()) >= words.word(header::SLOTS) {
-        return false;
-    }
-    let record = image::record_of(words, tag.slot().into());
-    words.word(record + record::IFINDEX) != 0
-        && !lane.is_over(tag, words, record, now)
-        && !allows(words, record, tag, &lane.addresses())
+fn is_denied<A: Shown>(image: ImageView<'_>, lane: &Lane<A>, tag: Tag, now: Tick) -> bool {
+    tag.state().is_live()
+        && image.slot(tag.slot().into()).is_some_and(|interface| {
+            !lane.is_over(tag, interface.record, now)
+                && allows(interface, tag, &lane.addresses()) == Some(false)
+        })
 }

@@ -4,22 +4,18 @@ use std::marker::PhantomData;
 
 use sg_common::{
     flow::{Addresses, Bucket, LANES, SEEDS, Tag, Tick, buckets_in, mark, marks_size},
-    image::record,
+    view::{InterfaceRecord, RecordWords},
 };
 
 use super::{
     entry::Shown,
     lane::{Contents, Lane},
 };
-use crate::{
-    bpf::syscall::Mapping,
-    error::Error,
-    maps::{arena::Slice, region::Region},
-};
+use crate::{bpf::syscall::Mapping, error::Error, maps::region::Region};
 
 /// What lanes are judged by: the records of the image in force, and the tables' hash.
 pub struct Present<'a> {
-    pub records: &'a [u32],
+    pub records: &'a [RecordWords],
     pub hash_key: [u32; SEEDS],
     pub now: Tick,
 }
@@ -115,9 +111,8 @@ impl<A: Shown + Addresses + PartialEq> Table<A> {
 
 /// Whether a lane is free, or its flow has idled out by the image in force.
 fn is_free<A: Shown>(present: &Present<'_>, lane: &Lane<A>, tag: Tag) -> bool {
-    let record = usize::from(tag.slot()) * record::LEN as usize;
+    let record = present.records.get(usize::from(tag.slot())).and_then(InterfaceRecord::new);
     tag.0 == 0
         || tag.state().is_taken()
-            && present.records.get(record + record::IFINDEX as usize).is_some_and(|&used| used != 0)
-            && lane.is_over(tag, &Slice(present.records), record as u32, present.now)
+            && record.is_some_and(|record| lane.is_over(tag, record, present.now))
 }

@@ -14,8 +14,8 @@ use std::{
 use sg_common::{
     control::{Control, IMAGE_ALIGN, Root},
     flow::{SEEDS, Tick},
-    image::{self, header, record},
-    interval::Words,
+    image::header,
+    view::{HeaderView, RecordWords},
 };
 
 use super::{handover::Handover, region::Region};
@@ -58,7 +58,9 @@ impl Arena {
         for unit in [root.active(), root.fallback()] {
             if unit != 0 && !arena.live.iter().any(|extent| extent.start == usize::from(unit)) {
                 let words = read_words(region, unit, 0..header::LEN as usize)?;
-                arena.live.push(extent(usize::from(unit), words[header::WORDS as usize] as usize));
+                let header = HeaderView::new(&words)
+                    .map_err(|error| Error::Other(format!("{}: {error}", region.pin.display())))?;
+                arena.live.push(extent(usize::from(unit), header.words() as usize));
             }
         }
         Ok(arena)
@@ -254,35 +256,16 @@ fn read_words(region: &Region, unit: u16, words: Range<usize>) -> Result<Vec<u32
     Ok(first)
 }
 
-/// Interface records of the image in force, [`record::LEN`] words for each slot; none if no image was
-/// ever in force.
-pub fn records(region: &Region, root: Root, now: Tick) -> Result<Vec<u32>, Error> {
+/// Interface records of the image in force, by slot; none if no image was ever in force.
+pub fn records(region: &Region, root: Root, now: Tick) -> Result<Vec<RecordWords>, Error> {
     let unit = root.in_force(now) / IMAGE_ALIGN as u32;
     if unit == 0 {
         return Ok(Vec::new());
     }
     let unit = unit as u16;
     let head = read_words(region, unit, 0..header::LEN as usize)?;
-    if head[header::MAGIC as usize] != image::MAGIC {
-        return Err(Error::Other(format!(
-            "{} holds an image of another version",
-            region.pin.display()
-        )));
-    }
-    let start = head[header::RECORDS as usize] as usize;
-    let slots = head[header::SLOTS as usize] as usize;
-    read_words(region, unit, start..start + slots * record::LEN as usize)
-}
-
-/// An image in our own memory.
-pub(crate) struct Slice<'a>(pub(crate) &'a [u32]);
-
-impl Words for Slice<'_> {
-    fn word(&self, offset: u32) -> u32 {
-        self.0[offset as usize]
-    }
-
-    fn long(&self, offset: u32) -> u64 {
-        u64::from(self.word(offset)) | u64::from(self.word(offset + 1)) << 32
-    }
+    let head = HeaderView::new(&head)
+        .map_err(|error| Error::Other(format!("{}: {error}", region.pin.display())))?;
+    let words = read_words(region, unit, head.records())?;
+    Ok(words.as_chunks().0.to_vec())
 }

@@ -10,9 +10,10 @@ use std::{
 };
 
 use sg_common::{
+    ImageView,
     flow::{SEEDS, Tick},
     handover::{Header, Holder, MAGIC, holder_at},
-    image::{header, record},
+    view::InterfaceRecord,
 };
 
 use super::region::{PredecessorDir, Region};
@@ -107,25 +108,18 @@ impl Handover {
 
     /// Takes in whose the slots of an image are that is to be in force.
     pub fn note(&self, image: &[u32]) -> Result<(), Error> {
-        let word = |at: u32| image[at as usize];
-        let revision =
-            u64::from(word(header::REVISION)) | u64::from(word(header::REVISION + 1)) << 32;
+        let image = ImageView::new(image)?;
         let (_mapping, header) = self.header()?;
         // SAFETY: valid as long as the mapping, and there is one agent.
         unsafe {
             let highest = &raw mut (*header).revision;
-            highest.write_volatile(highest.read_volatile().max(revision));
+            highest.write_volatile(highest.read_volatile().max(image.header().revision()));
         }
         let rows = self.rows()?;
-        for (slot, row) in rows.iter().enumerate().take(word(header::SLOTS) as usize) {
-            let record = word(header::RECORDS) + slot as u32 * record::LEN;
-            let holder = Holder {
-                ifindex: word(record + record::IFINDEX),
-                pickup_until: word(record + record::PICKUP_UNTIL),
-            };
-            if holder.ifindex != 0 {
-                row.store(holder.to_word(), Ordering::Relaxed);
-            }
+        for (record, row) in image.records().iter().zip(rows.iter()) {
+            let Some(record) = InterfaceRecord::new(record) else { continue };
+            let holder = Holder { ifindex: record.ifindex(), pickup_until: record.pickup_until() };
+            row.store(holder.to_word(), Ordering::Relaxed);
         }
         Ok(())
     }

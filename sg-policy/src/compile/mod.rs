@@ -22,7 +22,7 @@ mod tests;
 use std::net::IpAddr;
 
 use sg_common::{
-    Direction, Family,
+    Direction, Family, ImageView,
     control::IMAGE_ALIGN,
     flow::TIMEOUTS,
     image::{self, flags, header, record, settings},
@@ -53,6 +53,14 @@ pub struct Image {
 }
 
 impl Image {
+    /// For questions to the image.
+    ///
+    /// # Panics
+    /// If [`Self::words`] are not those of a compiler.
+    pub fn view(&self) -> ImageView<'_> {
+        ImageView::new(&self.words).expect("a compiler made it")
+    }
+
     /// Changes the tick of [`Parameters::recheck_since`], which is known for certain only when the
     /// image comes into force.
     pub fn recheck_since(&mut self, tick: u32) {

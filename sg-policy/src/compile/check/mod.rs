@@ -1,7 +1,7 @@
 //! An image held against the reference evaluator, question by question. For tests and fuzzing.
 
+pub mod interface;
 pub(crate) mod probes;
-pub mod reader;
 
 use std::net::IpAddr;
 
@@ -10,8 +10,8 @@ use sg_common::flow::{ICMP, ICMPV6, TCP, UDP};
 
 pub use self::probes::Answers;
 use self::{
+    interface::CheckedInterface,
     probes::{Comparison, addresses, services},
-    reader::Reader,
 };
 use super::Image;
 use crate::{
@@ -24,7 +24,7 @@ use crate::{
 pub struct Check<'a> {
     state: &'a DesiredState,
     live: &'a [LiveInterface],
-    image: Reader<'a>,
+    image: &'a Image,
     addresses: Vec<IpAddr>,
     services: Vec<(u8, u16)>,
 }
@@ -32,7 +32,7 @@ pub struct Check<'a> {
 impl<'a> Check<'a> {
     pub fn new(state: &'a DesiredState, live: &'a [LiveInterface], image: &'a Image) -> Self {
         let (addresses, services) = (addresses(state, live), services(state));
-        Self { state, live, image: Reader::of(image), addresses, services }
+        Self { state, live, image, addresses, services }
     }
 
     /// `count` questions of each kind about each interface; panics where the image is wrong.
@@ -54,7 +54,7 @@ impl<'a> Check<'a> {
 
     fn about(&self, live: &LiveInterface) -> Comparison<'_> {
         Comparison {
-            record: self.image.interface(live.ifindex),
+            interface: CheckedInterface::of(self.image, live.ifindex),
             rules: Rules {
                 state: self.state,
                 live: self.live,

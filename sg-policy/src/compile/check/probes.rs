@@ -9,7 +9,7 @@ use sg_common::{
     flow::{ICMP, ICMPV6, TCP, UDP},
 };
 
-use super::reader::{Record, family_of};
+use super::interface::CheckedInterface;
 use crate::{
     model::{DesiredState, Interface, LiveInterface, Peer, Services},
     reference::rules::{PortProtocol, Rules, Service},
@@ -126,17 +126,17 @@ impl Answers {
 
 /// The image and the reference side by side, for one interface.
 pub(crate) struct Comparison<'a> {
-    pub(crate) record: Record<'a>,
+    pub(crate) interface: CheckedInterface<'a>,
     pub(crate) rules: Rules<'a>,
 }
 
 impl Comparison<'_> {
     pub(crate) fn allowed(&self, peer: IpAddr, service: (u8, u16), answers: &mut Answers) {
         for direction in Direction::BOTH {
-            let (named, detail) = named(family_of(peer), service.0, service.1);
+            let (named, detail) = named(Family::of(peer), service.0, service.1);
             let expected = self.rules.allow(direction, peer, named);
-            let found = self.record.allows(direction, peer, service.0, detail);
-            assert_eq!(found, expected, "{direction:?} {peer} {named:?} {:#?}", self.interface());
+            let found = self.interface.allows(direction, peer, service.0, detail);
+            assert_eq!(found, expected, "{direction:?} {peer} {named:?} {:#?}", self.entry());
             answers.allowed[usize::from(found)] += 1;
         }
     }
@@ -144,9 +144,9 @@ impl Comparison<'_> {
     /// Whether the peer may use all of a protocol: slow in the reference.
     pub(crate) fn all_allowed(&self, peer: IpAddr, protocol: u8, answers: &mut Answers) {
         for direction in Direction::BOTH {
-            let (named, _) = named(family_of(peer), protocol, 0);
+            let (named, _) = named(Family::of(peer), protocol, 0);
             let expected = self.rules.allow_all_of(direction, peer, named);
-            let found = self.record.allows_all(direction, peer, protocol);
+            let found = self.interface.allows_all(direction, peer, protocol);
             assert_eq!(found, expected, "{direction:?} {peer} all of {named:?}");
             answers.all[usize::from(found)] += 1;
         }
@@ -162,16 +162,16 @@ impl Comparison<'_> {
             let expected = protocol.is_some_and(|protocol| {
                 self.rules.untracked(direction, family, protocol, service.1)
             });
-            let found = self.record.untracked(direction, family, service.0, service.1);
+            let found = self.interface.is_untracked(direction, family, service.0, service.1);
             assert_eq!(found, expected, "{direction:?} {family:?} {service:?}");
             answers.untracked[usize::from(found)] += 1;
         }
     }
 
     pub(crate) fn own(&self, address: IpAddr, answers: &mut Answers) {
-        let entry = self.interface();
+        let entry = self.entry();
         let expected = entry.source_check && entry.addresses.contains(&address);
-        assert_eq!(self.record.owns(address), expected, "{address} {entry:#?}");
+        assert_eq!(self.interface.owns(address), expected, "{address} {entry:#?}");
         answers.own[usize::from(expected)] += 1;
     }
 
@@ -188,7 +188,7 @@ impl Comparison<'_> {
             let service = *services.choose(rng).expect("some service");
             self.allowed(address, service, answers);
             self.own(address, answers);
-            let family = family_of(address);
+            let family = Family::of(address);
             self.untracked(
                 family,
                 (if rng.random() { TCP } else { service.0 }, service.1),
@@ -197,7 +197,7 @@ impl Comparison<'_> {
         }
     }
 
-    fn interface(&self) -> &Interface {
+    fn entry(&self) -> &Interface {
         self.rules.interface
     }
 }

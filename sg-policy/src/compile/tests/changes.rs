@@ -7,7 +7,6 @@ use rand::{
     RngExt as _,
     seq::{IndexedMutRandom as _, IndexedRandom as _},
 };
-use sg_common::interval::Words as _;
 
 use super::*;
 use crate::{
@@ -154,20 +153,19 @@ fn interfaces_come_and_go() {
             .map(|slot| LiveInterface { slot, ifindex: 1 + u32::from(slot) * 7, ..live[0].clone() })
             .collect();
         let image = next(&mut compiler, &state, &many);
-        let reader = Reader::of(&image);
-        let found = (1..1500).filter(|ifindex| reader.slot(*ifindex).is_some()).count();
+        let found = (1..1500).filter(|ifindex| image.view().interface(*ifindex).is_some()).count();
         assert_eq!(found, usize::from(count));
         for live in &many {
-            assert_eq!(reader.slot(live.ifindex), Some(live.slot.into()));
+            let interface = CheckedInterface::of(&image, live.ifindex);
+            assert_eq!(interface.slot(), u32::from(live.slot));
         }
         // Every other one goes, and its record says so.
         let some: Vec<_> = many.iter().rev().step_by(2).cloned().collect();
         let image = next(&mut compiler, &state, &some);
-        let reader = Reader::of(&image);
         for live in &many {
-            let record = image::record_of(&reader, live.slot.into());
-            let expected = if some.contains(live) { live.ifindex } else { 0 };
-            assert_eq!(reader.word(record + record::IFINDEX), expected);
+            let expected = some.contains(live).then_some(live.ifindex);
+            let found = image.view().slot(live.slot.into());
+            assert_eq!(found.map(|interface| interface.record.ifindex()), expected);
         }
     }
 }

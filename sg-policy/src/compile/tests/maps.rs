@@ -1,7 +1,10 @@
 //! Interval maps and sets as the layout writes them, against a walk over their boundaries.
 
 use rand::{RngExt, seq::IndexedRandom};
-use sg_common::interval::{self, Kind, MAX_TABLES, Ref};
+use sg_common::{
+    interval::{self, Kind, MAX_TABLES, Ref},
+    view::bounded,
+};
 
 use super::{
     super::{layout::Width, services::Boundaries},
@@ -10,17 +13,20 @@ use super::{
 use crate::reference::generate::{SeedableRng, SmallRng};
 
 /// What a lookup for `key` passes: tables, and the order of the run at the end (`None`: a leaf).
-fn way(reader: &Reader<'_>, mut at: Ref, width: Width, key: u64) -> (u32, Option<u32>) {
+fn way(words: &[u32], mut at: Ref, width: Width, key: u64) -> (u32, Option<u32>) {
     let mut tables = 0;
     while at.is_table() {
-        let shift = reader.0[at.offset() as usize + 3];
-        let last = u64::from(reader.0[at.offset() as usize + 2]);
+        let shift = words[at.offset() as usize + 3];
+        let last = u64::from(words[at.offset() as usize + 2]);
         let low = match width {
-            Width::Narrow => u64::from(reader.0[at.offset() as usize]),
-            Width::Wide => sg_common::interval::Words::long(reader, at.offset()),
+            Width::Narrow => u64::from(words[at.offset() as usize]),
+            Width::Wide => {
+                let high = words[at.offset() as usize + 1];
+                u64::from(words[at.offset() as usize]) | u64::from(high) << 32
+            }
         };
         let entry = if key < low { 0 } else { (((key - low) >> shift) + 1).min(last) };
-        at = Ref(reader.0[at.offset() as usize + 4 + entry as usize]);
+        at = Ref(words[at.offset() as usize + 4 + entry as usize]);
         tables += 1;
     }
     (tables, (!at.is_leaf()).then(|| at.order()))
@@ -46,11 +52,11 @@ fn random_keys(rng: &mut SmallRng, width: Width, count: usize) -> Vec<u64> {
     keys
 }
 
-fn find(reader: &Reader<'_>, map: Ref, width: Width, key: u64) -> Ref {
-    match width {
-        Width::Narrow => interval::find(reader, map, key as u32),
-        Width::Wide => interval::find(reader, map, key),
-    }
+fn find(words: &[u32], map: Ref, width: Width, key: u64) -> Option<Ref> {
+    bounded(words, |words| match width {
+        Width::Narrow => interval::find(words, map, key as u32),
+        Width::Wide => interval::find(words, map, key),
+    })
 }
 
 #[test]
@@ -76,7 +82,7 @@ fn maps_give_each_key_the_value_of_the_boundary_before_it() {
         let mut layout = Layout::default();
         layout.words.resize(16, u32::MAX);
         let map = layout.map(width, base, boundaries.clone());
-        let reader = Reader(&layout.words);
+        let words = &layout.words;
         let expected = |key: u64| {
             let below = boundaries.partition_point(|boundary| boundary.0 <= key);
             below.checked_sub(1).map_or(base, |last| boundaries[last].1)
@@ -85,8 +91,12 @@ fn maps_give_each_key_the_value_of_the_boundary_before_it() {
         let edges =
             boundaries.iter().flat_map(|(key, _)| [key.wrapping_sub(1), *key, key.wrapping_add(1)]);
         for key in edges.chain([0, 1, top - 1, top]).map(|key| key & top) {
-            assert_eq!(find(&reader, map, width, key), expected(key), "seed {seed} key {key:x}");
-            let (tables, run) = way(&reader, map, width, key);
+            assert_eq!(
+                find(words, map, width, key),
+                Some(expected(key)),
+                "seed {seed} key {key:x}"
+            );
+            let (tables, run) = way(words, map, width, key);
             most_tables = most_tables.max(tables);
             largest_run = largest_run.max(run.unwrap_or(0));
         }
@@ -102,13 +112,15 @@ fn sets_hold_what_lies_between_their_boundaries() {
         let boundaries: Vec<u32> = (0..count).map(|index| index * 5 + index % 3).collect();
         let mut layout = Layout::default();
         let set = layout.set(boundaries.clone().into());
-        let reader = Reader(&layout.words);
         let holds = |key| boundaries.iter().filter(|boundary| **boundary <= key).count() % 2 == 1;
         for key in (0..count * 5 + 10).chain([(1 << 24) - 1]) {
-            assert_eq!(interval::contains(&reader, set, key), holds(key), "{count} {key}");
+            let found = bounded(&layout.words, |words| interval::contains(words, set, key));
+            assert_eq!(found, Some(holds(key)), "{count} {key}");
             for last in [key, key + 1, key + 4, key + 5] {
                 let all = (key..=last).all(holds);
-                assert_eq!(interval::contains_all(&reader, set, key, last), all, "{key} {last}");
+                let found =
+                    bounded(&layout.words, |words| interval::contains_all(words, set, key, last));
+                assert_eq!(found, Some(all), "{key} {last}");
             }
         }
     }

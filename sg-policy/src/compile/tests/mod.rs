@@ -1,6 +1,7 @@
 //! What a packet finds in a compiled image is what the rules say.
 
 mod changes;
+mod damage;
 mod maps;
 mod members;
 mod random;
@@ -10,7 +11,7 @@ mod scale;
 mod wide;
 
 use super::*;
-use check::{Answers, Check, reader::Reader};
+use check::{Answers, Check, interface::CheckedInterface};
 
 const PARAMETERS: Parameters =
     Parameters { ticks_per_1000s: 20_000, revision: 0x0123_4567_89ab_cdef, recheck_since: None };

@@ -2,8 +2,7 @@
 
 use sg_common::{
     flow::Timeout,
-    image::{MAX_PROBES, flags, header, record, settings},
-    interval::Words,
+    image::{MAX_PROBES, flags, header, settings},
 };
 
 use super::*;
@@ -35,19 +34,20 @@ fn every_interface_is_found_and_no_other() {
             })
             .collect();
         let image = compiled(&state, &live);
-        let reader = Reader::of(&image);
+        let view = image.view();
         for live in &live {
-            assert_eq!(reader.slot(live.ifindex), Some(live.slot.into()));
-            assert_eq!(reader.interface(live.ifindex).field(record::IFINDEX), live.ifindex);
+            let interface = CheckedInterface::of(&image, live.ifindex);
+            assert_eq!(interface.slot(), u32::from(live.slot));
+            assert_eq!(interface.record.ifindex(), live.ifindex);
         }
         for other in (1..3000).chain([u32::MAX, 0x7fff_ffff]) {
-            assert_eq!(reader.slot(other).is_some(), indexes.contains(&other), "{other}");
+            assert_eq!(view.interface(other).is_some(), indexes.contains(&other), "{other}");
         }
         let slots = live.iter().map(|live| u32::from(live.slot) + 1).max().unwrap_or(0);
-        assert_eq!(reader.word(header::SLOTS), slots);
+        assert_eq!(view.header().slots(), slots);
         // Slots that are not in use say so.
         for slot in (0..slots).filter(|slot| slot % 3 != 0) {
-            assert_eq!(reader.word(image::record_of(&reader, slot) + record::IFINDEX), 0);
+            assert!(view.slot(slot).is_none());
         }
     }
 }
@@ -92,12 +92,13 @@ fn records_say_what_the_entry_says() {
     live[1].ethernet = false;
     live[1].pickup_until = 4321;
     let image = compiled(&state, &live);
-    let [port, host, open] = [10, 11, 12].map(|ifindex| Reader::of(&image).interface(ifindex));
-    assert_eq!(port.field(record::FLAGS), flags::PORT | flags::SOURCE_CHECK | flags::MAC);
-    assert_eq!(host.field(record::FLAGS), flags::NO_ETHERNET);
-    assert_eq!(open.field(record::FLAGS), flags::PORT);
-    assert_eq!([port.field(record::MAC), port.field(record::MAC + 1)], [0x0203_0405, 0x0607]);
-    assert_eq!([port, host].map(|record| record.field(record::PICKUP_UNTIL)), [0, 4321]);
+    let [port, host, open] = [10, 11, 12].map(|ifindex| CheckedInterface::of(&image, ifindex));
+    assert_eq!(port.record.flags(), flags::PORT | flags::SOURCE_CHECK | flags::MAC);
+    assert_eq!(host.record.flags(), flags::NO_ETHERNET);
+    assert_eq!(open.record.flags(), flags::PORT);
+    let macs = [port, host, open].map(|interface| interface.record.mac());
+    assert_eq!(macs, [Some([2, 3, 4, 5, 6, 7]), None, None]);
+    assert_eq!([port, host].map(|interface| interface.record.pickup_until()), [0, 4321]);
     let own = [
         ("10.0.0.4", false),
         ("10.0.0.5", true),
@@ -129,7 +130,7 @@ fn timeouts_are_in_ticks() {
     let (state, live) = parsed(TWO_ROLES);
     let image = compiled(&state, &live);
     let seconds = |ifindex| {
-        let record = Reader::of(&image).interface(ifindex);
+        let record = CheckedInterface::of(&image, ifindex).record;
         [
             Timeout::TcpOpening,
             Timeout::TcpEstablished,
@@ -149,7 +150,7 @@ fn timeouts_are_in_ticks() {
     let state = DesiredState { settings: Default::default(), ..state };
     let parameters = Parameters { ticks_per_1000s: 15_625, ..PARAMETERS };
     let image = compile(&state, &live, &parameters).expect("it fits");
-    let record = Reader::of(&image).interface(12);
+    let record = CheckedInterface::of(&image, 12).record;
     assert_eq!(record.timeout(Timeout::TcpReset), 156);
     assert_eq!(record.timeout(Timeout::TcpEstablished), 15_625);
 }
@@ -164,12 +165,11 @@ fn the_header_carries_settings_and_revision() {
         state.settings.exempt_services = exempt_services;
         let parameters = Parameters { recheck_since, ..PARAMETERS };
         let image = compile(&state, &live, &parameters).expect("it fits");
-        let reader = Reader::of(&image);
-        let bits = reader.word(header::SETTINGS);
+        let bits = image.view().header().settings();
         assert_eq!(bits & settings::RELATED_ICMP != 0, related_icmp);
         assert_eq!(bits & settings::EXEMPT_SERVICES != 0, exempt_services);
         assert_eq!(bits & settings::RECHECK != 0, recheck_since.is_some());
-        assert_eq!(reader.word(header::CUT_SINCE), recheck_since.unwrap_or(0));
-        assert_eq!(reader.long(header::REVISION), PARAMETERS.revision);
+        assert_eq!(image.words[header::CUT_SINCE as usize], recheck_since.unwrap_or(0));
+        assert_eq!(image.view().header().revision(), PARAMETERS.revision);
     }
 }

@@ -8,10 +8,7 @@ use sg_common::{
     interval::Ref,
 };
 
-use super::{
-    check::{probes::address, reader::Record},
-    *,
-};
+use super::{check::probes::address, *};
 
 const IN: Direction = Direction::Ingress;
 const OUT: Direction = Direction::Egress;
@@ -24,17 +21,17 @@ fn group(rules: &str) -> String {
 }
 
 /// Compiles and asks the first interface.
-fn ask(text: &str, check: impl Fn(Record<'_>)) {
+fn ask(text: &str, check: impl Fn(CheckedInterface<'_>)) {
     let (state, live) = parsed(text);
-    check(Reader::of(&compiled(&state, &live)).interface(10));
+    check(CheckedInterface::of(&compiled(&state, &live), 10));
 }
 
 /// `(peer, protocol, detail)` that are allowed, and ones that are not.
 fn check(text: &str, direction: Direction, yes: &[(&str, u8, u16)], no: &[(&str, u8, u16)]) {
-    ask(text, |record| {
+    ask(text, |interface| {
         for (questions, expected) in [(yes, true), (no, false)] {
             for (peer, protocol, detail) in questions {
-                let found = record.allows(direction, address(peer), *protocol, *detail);
+                let found = interface.allows(direction, address(peer), *protocol, *detail);
                 assert_eq!(found, expected, "{direction:?} {peer} {protocol} {detail}");
             }
         }
@@ -43,23 +40,23 @@ fn check(text: &str, direction: Direction, yes: &[(&str, u8, u16)], no: &[(&str,
 
 #[test]
 fn a_new_group_lets_nothing_in_and_everything_out() {
-    ask(&group(""), |record| {
+    ask(&group(""), |interface| {
         for family in Family::BOTH {
-            assert_eq!(record.row(family, IN), Ref::NONE);
-            assert_eq!(record.row(family, OUT), Ref::ALL);
-            assert!(!record.untracked(IN, family, TCP, 80));
-            assert!(!record.untracked(OUT, family, TCP, 80));
+            assert_eq!(interface.record.row(family, IN), Ref::NONE);
+            assert_eq!(interface.record.row(family, OUT), Ref::ALL);
+            assert!(!interface.is_untracked(IN, family, TCP, 80));
+            assert!(!interface.is_untracked(OUT, family, TCP, 80));
         }
-        assert!(record.allows_all(OUT, address("::1"), 0));
+        assert!(interface.allows_all(OUT, address("::1"), 0));
     });
 }
 
 #[test]
 fn without_rules_nothing_passes() {
-    ask(&group("ingress = []\negress = []"), |record| {
+    ask(&group("ingress = []\negress = []"), |interface| {
         for family in Family::BOTH {
             for direction in Direction::BOTH {
-                assert_eq!(record.row(family, direction), Ref::NONE);
+                assert_eq!(interface.record.row(family, direction), Ref::NONE);
             }
         }
     });
@@ -198,8 +195,8 @@ fn protocols_and_all() {
             ("fd00::1", 0, 0),
         ],
     );
-    ask(&text, |record| {
-        let all = |peer: &str, protocol| record.allows_all(IN, address(peer), protocol);
+    ask(&text, |interface| {
+        let all = |peer: &str, protocol| interface.allows_all(IN, address(peer), protocol);
         assert!(all("10.0.0.1", 0) && all("10.0.0.2", 255) && all("10.0.0.3", TCP));
         assert!(!all("10.0.0.1", 1) && !all("10.0.0.2", TCP));
     });
@@ -214,10 +211,10 @@ fn ports_that_rules_allow_together_are_all_ports() {
             { protocol = "udp", ports = ["0-99", "101-65535"], cidrs = ["10.0.0.0/8"] },
         ]"#,
     );
-    ask(&text, |record| {
-        assert!(record.allows_all(IN, address("10.0.0.1"), TCP));
-        assert!(!record.allows_all(IN, address("10.1.0.1"), TCP));
-        assert!(!record.allows_all(IN, address("10.0.0.1"), UDP));
+    ask(&text, |interface| {
+        assert!(interface.allows_all(IN, address("10.0.0.1"), TCP));
+        assert!(!interface.allows_all(IN, address("10.1.0.1"), TCP));
+        assert!(!interface.allows_all(IN, address("10.0.0.1"), UDP));
     });
 }
 
@@ -268,20 +265,19 @@ fn group_members() {
         ..live[2].clone()
     });
     let image = compiled(&state, &live);
-    let reader = Reader::of(&image);
     let members = |ifindex, port| {
-        let record = reader.interface(ifindex);
+        let interface = CheckedInterface::of(&image, ifindex);
         let peers = (0..32)
             .map(|host| format!("10.0.0.{host}"))
             .chain((0..32).map(|host| format!("fd00::{host}")));
-        let peers = peers.filter(|peer| record.allows(IN, address(peer), TCP, port));
+        let peers = peers.filter(|peer| interface.allows(IN, address(peer), TCP, port));
         peers.collect::<Vec<_>>().join(" ")
     };
     assert_eq!(members(10, 80), "10.0.0.7 10.0.0.9 10.0.0.20 10.0.0.21 fd00::7 fd00::20");
     assert_eq!(members(10, 22), "10.0.0.1 10.0.0.7 10.0.0.9 10.0.0.20 10.0.0.21 fd00::7 fd00::20");
     // Rules of a group that is named as a peer are not imported; those of one carried are.
-    assert!(!reader.interface(10).allows(IN, address("10.0.0.30"), UDP, 53));
-    assert!(reader.interface(12).allows(IN, address("10.0.0.30"), UDP, 53));
+    assert!(!CheckedInterface::of(&image, 10).allows(IN, address("10.0.0.30"), UDP, 53));
+    assert!(CheckedInterface::of(&image, 12).allows(IN, address("10.0.0.30"), UDP, 53));
     assert_eq!(members(12, 22), members(10, 22));
     assert_eq!(members(13, 22), "");
 }
@@ -339,10 +335,10 @@ fn prefix_lists() {
 const NONE: [Vec<u16>; 2] = [Vec::new(), Vec::new()];
 
 /// Ports of 0..=9, 79..=81 and the last that are untracked: `(ingress side, egress side)`.
-fn untracked(record: Record<'_>, family: Family, protocol: u8) -> [Vec<u16>; 2] {
+fn untracked(interface: CheckedInterface<'_>, family: Family, protocol: u8) -> [Vec<u16>; 2] {
     Direction::BOTH.map(|side| {
         let ports = (0..10).chain(79..=81).chain([u16::MAX]);
-        ports.filter(|port| record.untracked(side, family, protocol, *port)).collect()
+        ports.filter(|port| interface.is_untracked(side, family, protocol, *port)).collect()
     })
 }
 
@@ -354,12 +350,12 @@ fn untracked_services_need_both_directions_open() {
         { protocol = "tcp", ports = 80, cidrs = ["10.0.0.0/8"] },
         { protocol = "udp", ports = 5, cidrs = ["::/0"] },
     ]"#;
-    ask(&group(open), |record| {
-        assert_eq!(untracked(record, Family::V4, TCP), [vec![2, 3, 80], vec![]]);
-        assert_eq!(untracked(record, Family::V6, TCP), [vec![2, 3, 80], vec![]]);
-        assert_eq!(untracked(record, Family::V4, UDP), NONE);
-        assert_eq!(untracked(record, Family::V6, UDP), [vec![5], vec![]]);
-        assert_eq!(untracked(record, Family::V6, 132), NONE);
+    ask(&group(open), |interface| {
+        assert_eq!(untracked(interface, Family::V4, TCP), [vec![2, 3, 80], vec![]]);
+        assert_eq!(untracked(interface, Family::V6, TCP), [vec![2, 3, 80], vec![]]);
+        assert_eq!(untracked(interface, Family::V4, UDP), NONE);
+        assert_eq!(untracked(interface, Family::V6, UDP), [vec![5], vec![]]);
+        assert_eq!(untracked(interface, Family::V6, 132), NONE);
     });
     // The way back: all ports of TCP, and of UDP all but one.
     let back = r#"
@@ -367,20 +363,20 @@ fn untracked_services_need_both_directions_open() {
             { protocol = "tcp", ports = ["0-9", "10-65535"], cidrs = ["0.0.0.0/0"] },
             { protocol = "udp", ports = ["0-9", "11-65535"], cidrs = ["::/0"] },
         ]"#;
-    ask(&group(&format!("{open}{back}")), |record| {
-        assert_eq!(untracked(record, Family::V4, TCP), [vec![2, 3, 80], vec![]]);
-        assert_eq!(untracked(record, Family::V6, TCP), NONE);
-        assert_eq!(untracked(record, Family::V6, UDP), NONE);
+    ask(&group(&format!("{open}{back}")), |interface| {
+        assert_eq!(untracked(interface, Family::V4, TCP), [vec![2, 3, 80], vec![]]);
+        assert_eq!(untracked(interface, Family::V6, TCP), NONE);
+        assert_eq!(untracked(interface, Family::V6, UDP), NONE);
     });
     let both = r#"ingress = [{ protocol = "all", cidrs = ["0.0.0.0/0"] }]"#;
-    ask(&group(both), |record| {
+    ask(&group(both), |interface| {
         let all: Vec<u16> = (0..10).chain(79..=81).chain([u16::MAX]).collect();
         for protocol in [TCP, UDP] {
-            assert_eq!(untracked(record, Family::V4, protocol), [all.clone(), all.clone()]);
-            assert_eq!(untracked(record, Family::V6, protocol), NONE);
+            assert_eq!(untracked(interface, Family::V4, protocol), [all.clone(), all.clone()]);
+            assert_eq!(untracked(interface, Family::V6, protocol), NONE);
         }
-        assert!(!record.untracked(IN, Family::V4, ICMP, 0x0800));
-        assert!(!record.untracked(IN, Family::V4, 47, 0));
+        assert!(!interface.is_untracked(IN, Family::V4, ICMP, 0x0800));
+        assert!(!interface.is_untracked(IN, Family::V4, 47, 0));
     });
 }
 
@@ -405,12 +401,12 @@ fn a_group_opens_what_another_lets_back() {
     "#;
     let (state, live) = parsed(text);
     let image = compiled(&state, &live);
-    let [both, one, swapped] = [10, 11, 12].map(|ifindex| Reader::of(&image).interface(ifindex));
-    for record in [both, swapped] {
-        assert!(record.untracked(IN, Family::V4, UDP, 53));
-        assert!(record.allows(OUT, address("1.1.1.1"), TCP, 1));
+    let [both, one, swapped] = [10, 11, 12].map(|ifindex| CheckedInterface::of(&image, ifindex));
+    for interface in [both, swapped] {
+        assert!(interface.is_untracked(IN, Family::V4, UDP, 53));
+        assert!(interface.allows(OUT, address("1.1.1.1"), TCP, 1));
     }
-    assert!(!one.untracked(IN, Family::V4, UDP, 53));
+    assert!(!one.is_untracked(IN, Family::V4, UDP, 53));
     assert!(one.allows(IN, address("1.1.1.1"), UDP, 53));
     assert!(!one.allows(OUT, address("1.1.1.1"), TCP, 1));
 }
@@ -441,7 +437,7 @@ fn classes_beyond_a_page() {
     );
     let (state, live) = parsed(&text);
     let image = compiled(&state, &live);
-    let [all, sparse] = [10, 11].map(|ifindex| Reader::of(&image).interface(ifindex));
+    let [all, sparse] = [10, 11].map(|ifindex| CheckedInterface::of(&image, ifindex));
     for number in 0..300 {
         let port = number as u16 + 1;
         for (port, allowed) in [(port - 1, false), (port, true), (port + 1, false)] {

@@ -11,8 +11,7 @@ fn compare(seed: u64, count: usize, probes: u32, answers: &mut Answers) -> [Ref;
     let (state, live) = random_nested(rng, count);
     let image = compiled(&state, &live);
     Check::new(&state, &live, &image).some(rng, probes, answers);
-    let reader = Reader::of(&image);
-    Family::BOTH.map(|family| reader.classes(family))
+    Family::BOTH.map(|family| image.view().header().classes(family))
 }
 
 #[test]
