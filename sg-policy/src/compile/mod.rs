@@ -8,10 +8,10 @@ mod addresses;
 #[cfg(any(test, feature = "generate"))]
 pub mod check;
 mod classes;
-mod front;
+mod image_header;
+mod incremental;
 mod layout;
 mod members;
-mod memory;
 mod peers;
 mod policy;
 mod rows;
@@ -30,7 +30,8 @@ use sg_common::{
 };
 
 use self::{
-    addresses::write_map, front::Front, layout::Layout, memory::Memory, policy::PolicyRefs,
+    addresses::write_map, image_header::ImageHeader, incremental::IncrementalState, layout::Layout,
+    policy::PolicyRefs,
 };
 use crate::model::{DesiredState, Interface, LiveInterface, Role, Tracking};
 
@@ -99,7 +100,7 @@ pub fn compile(
 /// What nobody needs any more stays, until it is too much and all is compiled from scratch.
 #[derive(Debug, Default)]
 pub struct Compiler {
-    memory: Option<Memory>,
+    last: Option<IncrementalState>,
 }
 
 impl Compiler {
@@ -110,20 +111,20 @@ impl Compiler {
         live: &[LiveInterface],
         parameters: &Parameters,
     ) -> Result<Image, CompileError> {
-        let front = Front::of(live)?;
-        if let Some(mut memory) = self.memory.take()
-            && memory.suits(&front)
-            && memory.learn(state, live).is_some()
+        let header = ImageHeader::of(live)?;
+        if let Some(mut last) = self.last.take()
+            && last.suits(&header)
+            && last.learn(state, live).is_some()
             // What has gathered may be what does not fit.
-            && let Ok(image) = memory.image(state, live, parameters, &front)
+            && let Ok(image) = last.image(state, live, parameters, &header)
         {
-            self.memory = Some(memory);
+            self.last = Some(last);
             return Ok(image);
         }
-        let mut memory = Memory::new(&front);
-        memory.learn_all(state, live);
-        let image = memory.image(state, live, parameters, &front)?;
-        self.memory = Some(memory);
+        let mut last = IncrementalState::new(&header);
+        last.learn_all(state, live);
+        let image = last.image(state, live, parameters, &header)?;
+        self.last = Some(last);
         Ok(image)
     }
 }

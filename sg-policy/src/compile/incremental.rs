@@ -9,7 +9,7 @@ use super::{
     CompileError, Image, Parameters,
     addresses::AddressMap,
     classes::{Classes, Edits},
-    front::{Front, Room},
+    image_header::{ImageHeader, Reserved},
     layout::Layout,
     peers::Peers,
     policy::{Policies, Source},
@@ -23,18 +23,18 @@ const SPARE: usize = 64;
 /// has room for some images at once.
 const SPARE_WORDS: usize = 1 << 12;
 const MOST_SPARE_WORDS: usize = 1 << 20;
-/// Prefixes that may change at once for the memory to be of use: these, or an eighth.
+/// Prefixes that may change at once for the last state to be of use: these, or an eighth.
 const FEW: usize = 16;
 
 #[derive(Debug)]
-pub(super) struct Memory {
+pub(super) struct IncrementalState {
     peers: Peers,
     /// By family, as the maps.
     classes: [Classes; 2],
     maps: [AddressMap; 2],
     policies: Policies,
     layout: Layout,
-    room: Room,
+    reserved: Reserved,
     /// With the first image.
     first: Size,
 }
@@ -46,25 +46,25 @@ struct Size {
     words: usize,
 }
 
-impl Memory {
-    pub(super) fn new(front: &Front) -> Self {
+impl IncrementalState {
+    pub(super) fn new(image_header: &ImageHeader) -> Self {
         let mut layout = Layout::default();
-        let room = front.reserve(&mut layout);
+        let reserved = image_header.reserve(&mut layout);
         Self {
             peers: Peers::default(),
             classes: Family::BOTH.map(Classes::new),
             maps: Family::BOTH.map(AddressMap::new),
             policies: Policies::default(),
             layout,
-            room,
+            reserved,
             first: Size::default(),
         }
     }
 
     /// Whether another image may be made of it.
-    pub(super) fn suits(&self, front: &Front) -> bool {
+    pub(super) fn suits(&self, image_header: &ImageHeader) -> bool {
         let (now, first) = (self.size(), self.first);
-        front.fits(&self.room)
+        image_header.fits(&self.reserved)
             && now.numbers <= first.numbers * 2 + SPARE
             && now.words <= first.words + (first.words / 2 + SPARE_WORDS).min(MOST_SPARE_WORDS)
     }
@@ -77,7 +77,7 @@ impl Memory {
         self.take_in(&edits);
     }
 
-    /// Takes in what has changed; `None` if the memory is of no use any more.
+    /// Takes in what has changed; `None` if the last state is of no use any more.
     pub(super) fn learn(&mut self, state: &DesiredState, live: &[LiveInterface]) -> Option<()> {
         let edits = self.peers.update(state, live);
         let count =
@@ -108,16 +108,16 @@ impl Memory {
         state: &DesiredState,
         live: &[LiveInterface],
         parameters: &Parameters,
-        front: &Front,
+        image_header: &ImageHeader,
     ) -> Result<Image, CompileError> {
-        let Self { peers, classes, maps, policies, layout, room, .. } = self;
-        front.write(&mut layout.words, room);
+        let Self { peers, classes, maps, policies, layout, reserved, .. } = self;
+        image_header.write(&mut layout.words, reserved);
         let source = Source { peers, classes };
         for interface in live {
             let entry = &state.interfaces[interface.entry];
             let policy = policies.write(layout, &source, &entry.groups)?;
             let own = write_own(layout, entry);
-            let at = room.records + usize::from(interface.slot) * record::LEN as usize;
+            let at = reserved.records + usize::from(interface.slot) * record::LEN as usize;
             let record = &mut layout.words[at..at + record::LEN as usize];
             write_record(record, interface, entry, &policy, own, parameters);
         }

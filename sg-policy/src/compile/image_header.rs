@@ -1,4 +1,4 @@
-//! What an image begins with: header, hash of interface indexes, room for the interfaces' records.
+//! What an image begins with: header, hash of interface indexes, space for the interfaces' records.
 
 use sg_common::image::{self, MAX_PROBES, header, record};
 
@@ -6,43 +6,43 @@ use super::{CompileError, check_size, layout::Layout};
 use crate::model::LiveInterface;
 
 #[derive(Debug)]
-pub(super) struct Front {
+pub(super) struct ImageHeader {
     hash: Hash,
     pub(super) slots: usize,
 }
 
-/// Words of an image that are kept for its front.
+/// Words of an image that are reserved for its header, its hash and its records.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Room {
+pub(super) struct Reserved {
     hash: usize,
     /// Word offset of the first record.
     pub(super) records: usize,
     slots: usize,
 }
 
-impl Front {
+impl ImageHeader {
     pub(super) fn of(live: &[LiveInterface]) -> Result<Self, CompileError> {
         let slots = live.iter().map(|interface| usize::from(interface.slot) + 1).max().unwrap_or(0);
         Ok(Self { hash: Hash::of(live)?, slots })
     }
 
-    /// Room for it at the start of an image, and for as many interfaces as its hash is meant for.
-    pub(super) fn reserve(&self, layout: &mut Layout) -> Room {
+    /// Reserves words at the start of an image, for as many interfaces as its hash is meant for.
+    pub(super) fn reserve(&self, layout: &mut Layout) -> Reserved {
         layout.words.resize(header::LEN as usize, 0);
         let slots = self.slots.max(self.hash.entries.len() / 2);
         let hash = self.hash.entries.len();
         layout.reserve(hash * 2, 1);
         let records = layout.reserve(slots * record::LEN as usize, record::LEN as usize);
-        Room { hash, records, slots }
+        Reserved { hash, records, slots }
     }
 
-    pub(super) fn fits(&self, room: &Room) -> bool {
-        self.hash.entries.len() == room.hash && self.slots <= room.slots
+    pub(super) fn fits(&self, reserved: &Reserved) -> bool {
+        self.hash.entries.len() == reserved.hash && self.slots <= reserved.slots
     }
 
-    /// Writes the hash, and what the header says of hash and records; clears all else of the front.
-    pub(super) fn write(&self, words: &mut [u32], room: &Room) {
-        words[..room.records + room.slots * record::LEN as usize].fill(0);
+    /// Writes the hash, and what the header says of hash and records; clears all other reserved words.
+    pub(super) fn write(&self, words: &mut [u32], reserved: &Reserved) {
+        words[..reserved.records + reserved.slots * record::LEN as usize].fill(0);
         for (index, (ifindex, slot)) in self.hash.entries.iter().enumerate() {
             let at = header::LEN as usize + index * 2;
             words[at] = *ifindex;
@@ -50,7 +50,7 @@ impl Front {
         }
         words[header::HASH_MASK as usize] = self.hash.mask;
         words[header::SLOTS as usize] = self.slots as u32;
-        words[header::RECORDS as usize] = room.records as u32;
+        words[header::RECORDS as usize] = reserved.records as u32;
     }
 }
 
