@@ -18,11 +18,6 @@ pub mod header {
     pub const MAGIC: u32 = 0;
     /// Length of the image in words.
     pub const WORDS: u32 = 1;
-    /// Bits of [`super::settings`].
-    pub const SETTINGS: u32 = 2;
-    /// Tick: flows not seen since then are held against the rules once more. Only looked at with
-    /// [`super::settings::RECHECK`].
-    pub const CUT_SINCE: u32 = 3;
     /// Home positions in the interface hash, less one; a power of two less one.
     pub const HASH_MASK: u32 = 4;
     /// Number of interface records.
@@ -39,14 +34,6 @@ pub mod header {
     pub const LEN: u32 = 16;
 }
 
-/// Bits of [`header::SETTINGS`].
-pub mod settings {
-    pub const RELATED_ICMP: u32 = 1;
-    pub const EXEMPT_SERVICES: u32 = 2;
-    /// Hold tracked flows against the rules once after [`super::header::CUT_SINCE`].
-    pub const RECHECK: u32 = 4;
-}
-
 /// Word offsets in an interface record.
 pub mod record {
     /// 0 = slot not in use.
@@ -55,6 +42,9 @@ pub mod record {
     pub const FLAGS: u32 = 1;
     /// Tick until which mid-stream TCP is picked up; 0 = not at all.
     pub const PICKUP_UNTIL: u32 = 2;
+    /// Tick: flows not seen since then are held against the rules once more. Only looked at with
+    /// [`super::flags::RECHECK`].
+    pub const CUT_SINCE: u32 = 3;
     /// Four refs by family: [`UNTRACKED_IN`], [`UNTRACKED_OUT`], [`ROW_IN`], [`ROW_OUT`].
     pub const FAMILIES: u32 = 4;
     /// Set of services on the instance's side that are open to all: `(protocol, local port)`.
@@ -83,6 +73,12 @@ pub mod flags {
     pub const MAC: u32 = 4;
     /// Frames have no Ethernet header (tun, WireGuard, ipip).
     pub const NO_ETHERNET: u32 = 8;
+    /// ICMP errors pass if they are about a flow.
+    pub const RELATED_ICMP: u32 = 16;
+    /// The link-local cloud services are never filtered.
+    pub const EXEMPT_SERVICES: u32 = 32;
+    /// Hold tracked flows against the rules once after [`super::record::CUT_SINCE`].
+    pub const RECHECK: u32 = 64;
 }
 
 /// Places in the interface hash that a lookup may visit; the compiler grows the hash until all

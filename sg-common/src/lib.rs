@@ -26,7 +26,7 @@ pub use view::ImageView;
 ///
 /// Part of the pin path, so that an agent never reads maps of another layout. Raise it with every
 /// change of a layout in this crate.
-pub const ABI: u32 = 4;
+pub const ABI: u32 = 5;
 
 /// Which way a packet goes, seen from the instance, in both roles.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

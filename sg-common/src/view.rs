@@ -93,11 +93,6 @@ impl<'a> HeaderView<'a> {
         start..start + self.slots() as usize * record::LEN as usize
     }
 
-    /// Bits of [`image::settings`].
-    pub fn settings(self) -> u32 {
-        self.word(header::SETTINGS)
-    }
-
     /// Revision of the rules.
     pub fn revision(self) -> u64 {
         u64::from(self.word(header::REVISION)) | u64::from(self.word(header::REVISION + 1)) << 32
@@ -184,6 +179,11 @@ impl<'a> InterfaceRecord<'a> {
     /// Until when mid-stream TCP is picked up; 0 = not at all.
     pub fn pickup_until(self) -> Tick {
         self.word(record::PICKUP_UNTIL)
+    }
+
+    /// Flows not seen since this tick are held against the rules once more; `None`: none are.
+    pub fn cut_since(self) -> Option<Tick> {
+        (self.flags() & flags::RECHECK != 0).then_some(self.word(record::CUT_SINCE))
     }
 
     /// An idle timeout in ticks.

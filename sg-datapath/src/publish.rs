@@ -41,15 +41,15 @@ impl Datapath {
         image: &[u32],
         fallback: Option<(&[u32], Tick)>,
     ) -> Result<(), Error> {
-        let cuts = revoke::cuts(ImageView::new(image)?);
+        let view = ImageView::new(image)?;
         self.put_in_force(image, fallback)?;
-        if cuts {
+        if revoke::any_cuts(view) {
             // Until then, programs that began before may open and keep alive what it denies. What they
             // see from now on they cut by themselves.
             if !self.links.attached().is_empty() {
                 syscall::wait_for_programs();
             }
-            if let Err(error) = self.cut_denied(image, &mut |_| true) {
+            if let Err(error) = self.cut_denied(image, &mut |flow| revoke::cuts(view, flow.slot)) {
                 tracing::warn!(%error, "flows that are denied now end on their next packet");
             }
         }

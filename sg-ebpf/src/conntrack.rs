@@ -14,7 +14,7 @@ use sg_common::{
         self, Addresses, Bucket, LANES, State, TCP, Tag, Tick, Timeout, UDP, is_over, opening,
         ports, query_ports, tcp,
     },
-    image::{self, header, record, settings},
+    image::{self, flags, header, record},
     interval::Words,
     probe::{IPV6, NO_FLOW},
 };
@@ -565,7 +565,7 @@ pub(crate) fn is_to_be_cut<N: Net>(
     key: &Key<N>,
     found: &Found<N::Addresses>,
 ) -> bool {
-    context.settings & settings::RECHECK != 0
+    context.interface & flags::RECHECK != 0
         && found.seen().wrapping_sub(context.cut_since()) as i32 <= 0
         && !is_still_allowed::<N>(context, key, found.tag)
 }

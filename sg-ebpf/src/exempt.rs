@@ -3,7 +3,7 @@
 use sg_common::{
     Direction, Family,
     flow::{ICMPV6, IGMP, TCP, UDP},
-    image::settings,
+    image::flags,
 };
 
 use crate::{
@@ -16,7 +16,7 @@ use crate::{
 /// link-local cloud services.
 #[inline(always)]
 pub(crate) fn is_exempt<N: Net>(
-    settings: u32,
+    interface: u32,
     direction: Direction,
     ip: &Ip<N::Address>,
     transport: &Transport,
@@ -27,7 +27,7 @@ pub(crate) fn is_exempt<N: Net>(
             return true;
         }
         let (_, peer) = N::sides(direction, ip.source, ip.destination);
-        return settings & settings::EXEMPT_SERVICES != 0 && N::is_exempt_service(peer);
+        return interface & flags::EXEMPT_SERVICES != 0 && N::is_exempt_service(peer);
     }
     match N::FAMILY {
         Family::V4 => protocol == IGMP,

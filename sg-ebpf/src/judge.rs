@@ -6,7 +6,7 @@ use core::ops::Deref;
 use sg_common::{
     Direction, Reason,
     flow::{MAX_PICKUP, Tick, lasts},
-    image::{self, flags, header, record},
+    image::{self, flags, record},
     interval::Words,
     probe::NO_FLOW,
     reason::is_allowed,
@@ -43,8 +43,6 @@ pub(crate) enum Verdict {
 pub(crate) struct Facts {
     image: u32,
     record: u32,
-    /// Bits of [`image::settings`].
-    pub(crate) settings: u32,
     /// Bits of [`flags`].
     pub(crate) interface: u32,
     pub(crate) now: Tick,
@@ -71,7 +69,6 @@ impl Facts {
         Some(Self {
             image: image.start,
             record,
-            settings: image.head(header::SETTINGS),
             interface,
             now,
             slot: slot as u16,
@@ -112,7 +109,7 @@ impl Context<'_> {
     /// When the change came that flows are to be held against.
     #[inline(always)]
     pub(crate) fn cut_since(&self) -> Tick {
-        self.rules.image.head(header::CUT_SINCE)
+        self.rules.field(record::CUT_SINCE)
     }
 
     /// Whether TCP is picked up in mid-stream: the interface has only just come under the filter.

@@ -10,7 +10,7 @@ use core::mem::MaybeUninit;
 use sg_common::{
     Family, Reason,
     flow::{State, TCP, tcp},
-    image::{self, settings},
+    image::{self, flags},
 };
 
 use crate::{
@@ -126,8 +126,7 @@ impl<N: Steps + Header> Packet<N> {
     fn judge<F: Frame>(&mut self, facts: &Facts, frame: &F, notes: &mut Notes) -> Judgement {
         let mut place = MaybeUninit::uninit();
         let key = Key::empty(&mut place);
-        let exempt = is_exempt::<N>(facts.settings, facts.direction, &self.ip, &self.transport);
-        if exempt {
+        if is_exempt::<N>(facts.interface, facts.direction, &self.ip, &self.transport) {
             // Of a first fragment nothing is kept: what follows it is not what was let through.
             return Ok(Reason::Exempt);
         }
@@ -216,7 +215,7 @@ impl<N: Steps + Header> Packet<N> {
     /// Whether this is an ICMP error, which may belong to the flow of what it quotes.
     #[inline(always)]
     fn may_be_related(&self, facts: &Facts) -> bool {
-        facts.settings & settings::RELATED_ICMP != 0
+        facts.interface & flags::RELATED_ICMP != 0
             && self.ip.chain.protocol == N::ICMP
             && self.ip.chain.part == Part::Whole
             && N::is_error(self.transport.icmp_type())

@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// What the verifier sees of the arguments.
-type FactsWords = [u32; 6];
+type FactsWords = [u32; 5];
 type Packet4 = [u32; 9];
 type Packet6 = [u32; 16];
 type Key4 = [u32; 8];

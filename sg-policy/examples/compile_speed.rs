@@ -43,8 +43,7 @@ const MEMBERS: [&str; 3] = ["1000", "10000", "50000"];
 const QUOTAS: &str = "[settings.quotas]\nrules_per_group = 1000000\ngroups_per_interface = 1\n\
                       rules_per_interface = 1000000\n";
 
-const PARAMETERS: Parameters =
-    Parameters { ticks_per_1000s: 20_000, revision: 1, recheck_since: None };
+const PARAMETERS: Parameters = Parameters { ticks_per_1000s: 20_000, revision: 1, cut_since: 0 };
 
 fn main() {
     let given: Vec<String> = std::env::args().skip(1).collect();

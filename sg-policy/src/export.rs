@@ -3,11 +3,14 @@
 use std::fmt::Write as _;
 
 use crate::model::{
-    DatapathChoice, DesiredState, IcmpMatch, Interface, Names, OnRevoke, Peer, PortRange,
-    PrefixList, Quotas, Role, Rule, SecurityGroup, Services, Settings, Tracking,
+    DatapathChoice, DesiredState, FilterSettings, IcmpMatch, Interface, Names, OnRevoke, Peer,
+    PortRange, PrefixList, Quotas, Role, Rule, SecurityGroup, Services, Settings, Tracking,
 };
 
 /// The text of a rules.toml; defaults are left out.
+///
+/// `[settings]` is for all interfaces: a rules.toml cannot give an interface [`FilterSettings`] of its
+/// own, and they are left out.
 pub fn to_toml(state: &DesiredState) -> String {
     let names = state.names();
     let mut sections = vec![settings(&state.settings)];
@@ -50,9 +53,10 @@ fn settings(settings: &Settings) -> String {
     let defaults = Settings::default();
     let mut own = Lines::default();
     let boolean = |value: bool| if value { "true" } else { "false" };
-    own.key_unless(settings.related_icmp, "related_icmp", boolean(settings.related_icmp));
-    own.key_unless(settings.on_revoke == OnRevoke::Keep, "on_revoke", "\"cut\"");
-    own.key_unless(settings.exempt_services, "exempt_services", boolean(settings.exempt_services));
+    let FilterSettings { related_icmp, on_revoke, exempt_services } = settings.filter;
+    own.key_unless(related_icmp, "related_icmp", boolean(related_icmp));
+    own.key_unless(on_revoke == OnRevoke::Keep, "on_revoke", "\"cut\"");
+    own.key_unless(exempt_services, "exempt_services", boolean(exempt_services));
     let mut tracking = Lines::default();
     for (key, seconds) in times(&settings.tracking, &defaults.tracking) {
         tracking.key(key, &seconds.to_string());

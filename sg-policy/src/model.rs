@@ -33,24 +33,24 @@ pub struct DesiredState {
     pub interfaces: SharedVec<Interface>,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Settings {
-    pub related_icmp: bool,
-    pub on_revoke: OnRevoke,
-    pub exempt_services: bool,
+    pub filter: FilterSettings,
     pub tracking: Tracking,
     pub quotas: Quotas,
 }
 
-impl Default for Settings {
+/// How an interface is filtered besides its groups' rules.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FilterSettings {
+    pub related_icmp: bool,
+    pub on_revoke: OnRevoke,
+    pub exempt_services: bool,
+}
+
+impl Default for FilterSettings {
     fn default() -> Self {
-        Self {
-            related_icmp: true,
-            on_revoke: OnRevoke::Keep,
-            exempt_services: true,
-            tracking: Tracking::default(),
-            quotas: Quotas::default(),
-        }
+        Self { related_icmp: true, on_revoke: OnRevoke::Keep, exempt_services: true }
     }
 }
 
@@ -244,6 +244,8 @@ pub struct Interface {
     pub mac: Option<[u8; 6]>,
     pub source_check: bool,
     pub datapath: DatapathChoice,
+    /// In a rules.toml those of `[settings]`. A control plane has them for each VPC.
+    pub filter: FilterSettings,
     /// The settings' timeouts with the interface's own over them.
     pub tracking: Tracking,
 }
@@ -251,6 +253,11 @@ pub struct Interface {
 impl Interface {
     pub fn is_glob(&self) -> bool {
         self.name.contains(['*', '?', '['])
+    }
+
+    /// Whether flows end with the rule that let them begin.
+    pub fn cuts(&self) -> bool {
+        self.filter.on_revoke == OnRevoke::Cut
     }
 }
 
@@ -282,6 +289,13 @@ impl DesiredState {
         let groups = self.groups.iter().map(|group| (group.id, group.name.as_str()));
         let lists = self.prefix_lists.iter().map(|list| (list.id, list.name.as_str()));
         Names { groups: groups.collect(), lists: lists.collect() }
+    }
+
+    /// Changes the settings, and those of every interface in the same way.
+    #[cfg(any(test, feature = "generate"))]
+    pub fn change_filters(&mut self, change: impl Fn(&mut FilterSettings)) {
+        change(&mut self.settings.filter);
+        (0..self.interfaces.len()).for_each(|entry| change(&mut self.interfaces[entry].filter));
     }
 
     /// Index of the entry that an interface of this name falls under: exact names before globs,

@@ -18,8 +18,8 @@ use crate::{
     describe,
     export::mac_text,
     model::{
-        DatapathChoice, DesiredState, GroupId, Interface, Names, OnRevoke, PrefixList,
-        PrefixListId, Role, Rule, RuleId, SecurityGroup, Settings, Tracking,
+        DatapathChoice, DesiredState, FilterSettings, GroupId, Interface, Names, OnRevoke,
+        PrefixList, PrefixListId, Role, Rule, RuleId, SecurityGroup, Settings, Tracking,
     },
 };
 
@@ -203,11 +203,9 @@ fn settings(old: &Settings, new: &Settings, changes: &mut Vec<Change>) {
             });
         }
     };
-    let flag = |value: bool| value.to_string();
-    let revoke = |value| if value == OnRevoke::Keep { "keep" } else { "cut" }.to_owned();
-    compare("related_icmp", flag(old.related_icmp), flag(new.related_icmp), true);
-    compare("on_revoke", revoke(old.on_revoke), revoke(new.on_revoke), true);
-    compare("exempt_services", flag(old.exempt_services), flag(new.exempt_services), true);
+    for (key, old, new) in filters(&old.filter, &new.filter) {
+        compare(key, old, new, true);
+    }
     for (key, old, new) in times(&old.tracking, &new.tracking) {
         compare(&format!("tracking.{key}"), old.to_string(), new.to_string(), true);
     }
@@ -219,6 +217,16 @@ fn settings(old: &Settings, new: &Settings, changes: &mut Vec<Change>) {
     ] {
         compare(&format!("quotas.{key}"), old.to_string(), new.to_string(), false);
     }
+}
+
+fn filters(old: &FilterSettings, new: &FilterSettings) -> [(&'static str, String, String); 3] {
+    let flag = |value: bool| value.to_string();
+    let revoke = |value| if value == OnRevoke::Keep { "keep" } else { "cut" }.to_owned();
+    [
+        ("related_icmp", flag(old.related_icmp), flag(new.related_icmp)),
+        ("on_revoke", revoke(old.on_revoke), revoke(new.on_revoke)),
+        ("exempt_services", flag(old.exempt_services), flag(new.exempt_services)),
+    ]
 }
 
 fn times(old: &Tracking, new: &Tracking) -> [(&'static str, u32, u32); 4] {
@@ -398,14 +406,20 @@ fn entry_differences(
         &names.1.groups(&new.groups),
     ));
     parts.extend(set_difference("addresses", &old.addresses, &new.addresses));
-    let settings = times(&old_settings.tracking, &new_settings.tracking);
-    for (time, set) in times(&old.tracking, &new.tracking).into_iter().zip(settings) {
-        // What merely follows the settings is a change of the settings.
-        if time != set {
-            parts.extend(differences(&[time]));
-        }
-    }
+    let set = filters(&old_settings.filter, &new_settings.filter);
+    parts.extend(own_differences(filters(&old.filter, &new.filter), set));
+    let set = times(&old_settings.tracking, &new_settings.tracking);
+    parts.extend(own_differences(times(&old.tracking, &new.tracking), set));
     parts
+}
+
+/// An entry's differences; those that merely follow the settings are changes of the settings.
+fn own_differences<T: PartialEq + Display, const N: usize>(
+    entry: [(&str, T, T); N],
+    settings: [(&str, T, T); N],
+) -> Vec<String> {
+    let own = entry.into_iter().zip(settings).filter(|(entry, settings)| entry != settings);
+    own.flat_map(|(entry, _)| differences(&[entry])).collect()
 }
 
 fn set_difference<T: Ord + Display>(what: &str, old: &[T], new: &[T]) -> Option<String> {

@@ -109,7 +109,7 @@ fn image(rig: &Rig, ifindex: u32, rules: &str) -> Image {
     let parameters = Parameters {
         ticks_per_1000s: rig.ticks_per_1000s,
         revision: 1,
-        recheck_since: Some(rig.datapath.now().wrapping_add(1)),
+        cut_since: rig.datapath.now().wrapping_add(1),
     };
     compile(&state, &[live(ifindex)], &parameters).expect("small rules fit")
 }

@@ -73,7 +73,7 @@ fn image(ruleset: &Ruleset) -> Result<usize> {
     let state = sg_policy::parse("rules.toml", ruleset.toml(NEAR, "").as_bytes())
         .map_err(|_| anyhow::anyhow!("invalid rules"))?;
     let live = live(1);
-    let parameters = Parameters { ticks_per_1000s: 20_000, revision: 1, recheck_since: None };
+    let parameters = Parameters { ticks_per_1000s: 20_000, revision: 1, cut_since: 0 };
     let image =
         compile(&state, &[live], &parameters).map_err(|error| anyhow::anyhow!("{error}"))?;
     Ok(image.words.len() * size_of::<u32>())

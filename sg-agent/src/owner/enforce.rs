@@ -44,9 +44,8 @@ impl<D: Kernel> Owner<D> {
         // Somebody who asked hears that an interface cannot be had before anything has changed.
         let attempt = if cause.is_strict() { Some(self.attach(&plan, cause)?) } else { None };
         if let Some(mut images) = images {
-            let cuts = target.active.is_cut();
             let seeded = self.seed(&newcomers, &images.active);
-            if let Err(error) = self.commit(change, &mut images, cuts) {
+            if let Err(error) = self.commit(change, &mut images) {
                 if seeded > 0 {
                     self.forget(&newcomers);
                 }
@@ -78,18 +77,11 @@ impl<D: Kernel> Owner<D> {
     /// for the disk, but the answer does. Where the disk fails, the rules before come back into force.
     ///
     /// Compiling, attaching and writing take their time, and flows move on meanwhile by the rules
-    /// before: rules that cut do so from the flip on. From the tick after now, in which the flip may
+    /// before: interfaces that cut do so from the flip on. From the tick after now, in which the flip may
     /// come; to hold what was opened by these very rules against them once more changes nothing.
-    fn commit(
-        &mut self,
-        change: Option<Change<'_>>,
-        images: &mut Images,
-        cuts: bool,
-    ) -> Result<(), Error> {
+    fn commit(&mut self, change: Option<Change<'_>>, images: &mut Images) -> Result<(), Error> {
         let appended = change.map(|change| self.store.append(change)).transpose()?;
-        if cuts {
-            images.active.recheck_since(self.kernel.now().wrapping_add(1));
-        }
+        images.active.set_cut_since(self.kernel.now().wrapping_add(1));
         if let Err(error) = publish(&mut self.kernel, images) {
             if let Some(appended) = appended {
                 self.store.abandon(appended)?;
@@ -107,9 +99,7 @@ impl<D: Kernel> Owner<D> {
     fn flip_back(&mut self, error: store::Error) -> Error {
         let images = self.compile(&self.target, &self.live, &self.live_fallback);
         let flipped = images.and_then(|mut images| {
-            if self.target.active.is_cut() {
-                images.active.recheck_since(self.kernel.now().wrapping_add(1));
-            }
+            images.active.set_cut_since(self.kernel.now().wrapping_add(1));
             publish(&mut self.kernel, &images).map_err(Error::Datapath)
         });
         let Err(also) = flipped else { return error.into() };

@@ -17,7 +17,6 @@ use sg_common::{
     Direction, Reason,
     counter::{Counter, CounterRow},
     flow::Tick,
-    image::{header, settings},
     reason::REASONS,
 };
 use sg_policy::{
@@ -57,8 +56,10 @@ pub const TOO_LARGE: &str = "toolarge";
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Published {
-    pub recheck_since: Option<u32>,
-    pub fallback_recheck: Option<u32>,
+    /// By ifindex.
+    pub cut_since: Vec<(u32, Option<u32>)>,
+    /// Of the fallback.
+    pub fallback_cut_since: Vec<(u32, Option<u32>)>,
     /// By ifindex.
     pub pickup: Vec<(u32, u32)>,
 }
@@ -178,8 +179,8 @@ impl Kernel for FakeKernel {
     ) -> Result<(), datapath::Error> {
         let (active, fallback) = (read(image), read(fallback));
         let what = format!("publish {} until {deadline} {}", active.text, fallback.text);
-        let fallback_recheck = fallback.published.recheck_since;
-        self.published(what, Published { fallback_recheck, ..active.published })
+        let fallback_cut_since = fallback.published.cut_since;
+        self.published(what, Published { fallback_cut_since, ..active.published })
     }
 
     fn attach(
@@ -343,14 +344,13 @@ struct Read {
 fn read(image: &Image) -> Read {
     let header = image.view().header();
     let mut text = format!("{}:", header.revision());
-    let rechecks = header.settings() & settings::RECHECK != 0;
-    let recheck_since = rechecks.then_some(image.words[header::CUT_SINCE as usize]);
-    let mut published = Published { recheck_since, ..Published::default() };
+    let mut published = Published::default();
     let mut interfaces: Vec<_> = image.view().interfaces().collect();
     interfaces.sort_by_key(|interface| interface.record.ifindex());
     for interface in interfaces {
         let (ifindex, slot) = (interface.record.ifindex(), interface.slot());
         text += &format!(" {ifindex}={slot}");
+        published.cut_since.push((ifindex, interface.record.cut_since()));
         published.pickup.push((ifindex, interface.record.pickup_until()));
     }
     Read { text, published }

@@ -94,7 +94,7 @@ impl<D: Kernel> Owner<D> {
         let opens = if spoofed { Opens::Denied } else { self.kernel.judge(image, &opening) };
         let has_flow = || self.has_flow(planned.slot, |flow| is_flow_of(flow, session));
         let kept = self.kept(ifindex, interface.generation);
-        let cuts = target.active.is_cut();
+        let cuts = entry.cuts();
         let Session { client, server } = session;
         let (client_ip, port, name) = (client.ip(), server.port(), &interface.name);
         let rules = origin.rules();

@@ -93,7 +93,7 @@ impl<D: Kernel> Owner<D> {
         let parameters = Parameters {
             ticks_per_1000s: self.kernel.ticks_per_1000s(),
             revision: revision.number,
-            recheck_since: revision.is_cut().then_some(since),
+            cut_since: since,
         };
         let compiler = &mut self.compiler.borrow_mut();
         (self.options.compile)(compiler, &revision.state, live, &parameters)

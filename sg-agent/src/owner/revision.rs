@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use sg_common::flow::Tick;
-use sg_policy::{DesiredState, model::OnRevoke, rules::source::Source};
+use sg_policy::{DesiredState, model::Interface, rules::source::Source};
 
 use crate::store::{DocumentKind, Store};
 
@@ -22,7 +22,7 @@ impl Revision {
     /// With "cut", every image has the flows that were there before it held against its rules. That
     /// costs each of them one more look at the rules, and no source of change can be forgotten.
     pub(super) fn is_cut(&self) -> bool {
-        self.state.settings.on_revoke == OnRevoke::Cut
+        self.state.interfaces.iter().any(Interface::cuts)
     }
 
     fn of_file(number: u64, source: Arc<Source>) -> Self {

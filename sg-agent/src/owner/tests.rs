@@ -633,15 +633,15 @@ fn pickup_ends_with_the_next_change_and_a_flush_opens_it_anew() {
 fn flows_are_rechecked_after_a_cut_and_never_with_keep() {
     let mut host = Fixture::new(view([interface(2, "tap0")]));
     host.apply(&rules(&["tap0"])).unwrap();
-    assert_eq!(host.kernel().last().recheck_since, None);
+    assert_eq!(host.kernel().last().cut_since, [(2, None)]);
     host.apply_until(&with_cut(&rules(&["tap0"])), 60).unwrap();
-    assert_eq!(host.kernel().last().recheck_since, Some(1001));
-    assert_eq!(host.kernel().last().fallback_recheck, None);
+    assert_eq!(host.kernel().last().cut_since, [(2, Some(1001))]);
+    assert_eq!(host.kernel().last().fallback_cut_since, [(2, None)]);
     host.owner.confirm(Instant::now()).unwrap();
     host.kernel().now = 1200;
     host.apply_until(&rules(&["tap0", "tap1"]), 60).unwrap();
-    assert_eq!(host.kernel().last().recheck_since, None);
-    assert_eq!(host.kernel().last().fallback_recheck, Some(2400));
+    assert_eq!(host.kernel().last().cut_since, [(2, None)]);
+    assert_eq!(host.kernel().last().fallback_cut_since, [(2, Some(2400))]);
 }
 
 /// What passes by the rules before, until the very flip, is held against the new ones.
@@ -651,7 +651,7 @@ fn flows_are_rechecked_from_the_flip_on_however_long_the_change_takes() {
     host.apply(&with_cut(&rules(&["tap0"]))).unwrap();
     host.kernel().attaching_takes = 500;
     host.apply(&with_cut(&rules(&["tap0", "tap1"]))).unwrap();
-    assert_eq!(host.kernel().last().recheck_since, Some(1501));
+    assert_eq!(host.kernel().last().cut_since, [(2, Some(1501)), (3, Some(1501))]);
 }
 
 fn flow(dport: u16, seen: u32) -> FlowEntry {

@@ -7,7 +7,6 @@
 use sg_common::{
     ImageView,
     flow::{Addresses4, Addresses6, Tag, Tick},
-    image::settings,
 };
 
 use super::{
@@ -20,9 +19,14 @@ use crate::{
     maps::{layout::Maps, region::Region},
 };
 
-/// Whether an image is one of rules that cut.
-pub fn cuts(image: ImageView<'_>) -> bool {
-    image.header().settings() & settings::RECHECK != 0
+/// Whether flows in a slot end with the rule that let them begin.
+pub fn cuts(image: ImageView<'_>, slot: u16) -> bool {
+    image.slot(slot.into()).is_some_and(|interface| interface.record.cut_since().is_some())
+}
+
+/// Whether flows in any slot do.
+pub fn any_cuts(image: ImageView<'_>) -> bool {
+    image.interfaces().any(|interface| interface.record.cut_since().is_some())
 }
 
 /// Cuts the flows that `image` does not allow and that `which` says, as the programs would; returns how

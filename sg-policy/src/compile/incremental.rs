@@ -13,7 +13,7 @@ use super::{
     layout::Layout,
     peers::Peers,
     policy::{Policies, Source},
-    settings_bits, write_own, write_record,
+    write_own, write_record,
 };
 use crate::model::{DesiredState, LiveInterface};
 
@@ -126,8 +126,6 @@ impl IncrementalState {
         let mut set = |at: u32, value: u32| words[at as usize] = value;
         set(header::MAGIC, image::MAGIC);
         set(header::WORDS, layout.words.len() as u32);
-        set(header::SETTINGS, settings_bits(state, parameters));
-        set(header::CUT_SINCE, parameters.recheck_since.unwrap_or(0));
         for family in Family::BOTH {
             let index = family as u32;
             set(header::CLASSES + index, maps[family as usize].root.0);

@@ -25,8 +25,9 @@ use sg_common::{
     Direction, Family, ImageView,
     control::IMAGE_ALIGN,
     flow::TIMEOUTS,
-    image::{self, flags, header, record, settings},
+    image::{self, flags, record},
     interval::Ref,
+    view::InterfaceRecord,
 };
 
 use self::{
@@ -42,9 +43,9 @@ pub struct Parameters {
     pub ticks_per_1000s: u32,
     /// Revision of the rules, for whoever takes the image over.
     pub revision: u64,
-    /// Hold flows not seen since this tick against the rules once more (`on_revoke = "cut"`,
-    /// `flows flush --denied`).
-    pub recheck_since: Option<u32>,
+    /// On interfaces with `on_revoke = "cut"`, hold flows not seen since this
+    /// [tick](sg_common::flow::Tick) against the rules once more.
+    pub cut_since: u32,
 }
 
 /// Compiled rules, ready to be published. Words are host-endian; see [`sg_common::image`].
@@ -62,10 +63,15 @@ impl Image {
         ImageView::new(&self.words).expect("a compiler made it")
     }
 
-    /// Changes the tick of [`Parameters::recheck_since`], which is known for certain only when the
-    /// image comes into force.
-    pub fn recheck_since(&mut self, tick: u32) {
-        self.words[header::CUT_SINCE as usize] = tick;
+    /// Changes [`Parameters::cut_since`], which is known for certain only when the image comes into
+    /// force.
+    pub fn set_cut_since(&mut self, tick: u32) {
+        let records = self.view().header().records();
+        for words in self.words[records].as_chunks_mut().0 {
+            if InterfaceRecord::new(words).is_some_and(|record| record.cut_since().is_some()) {
+                words[record::CUT_SINCE as usize] = tick;
+            }
+        }
     }
 }
 
@@ -129,13 +135,6 @@ impl Compiler {
     }
 }
 
-fn settings_bits(state: &DesiredState, parameters: &Parameters) -> u32 {
-    let bit = |on: bool, bit: u32| if on { bit } else { 0 };
-    bit(state.settings.related_icmp, settings::RELATED_ICMP)
-        | bit(state.settings.exempt_services, settings::EXEMPT_SERVICES)
-        | bit(parameters.recheck_since.is_some(), settings::RECHECK)
-}
-
 /// Maps of the addresses that a port's instance may speak for, by family.
 fn write_own(layout: &mut Layout, entry: &Interface) -> [Ref; 2] {
     if !entry.source_check {
@@ -189,8 +188,14 @@ fn write_record(
         bit(entry.role == Role::Port, flags::PORT)
             | bit(entry.source_check, flags::SOURCE_CHECK)
             | bit(entry.mac.is_some(), flags::MAC)
-            | bit(!live.ethernet, flags::NO_ETHERNET),
+            | bit(!live.ethernet, flags::NO_ETHERNET)
+            | bit(entry.filter.related_icmp, flags::RELATED_ICMP)
+            | bit(entry.filter.exempt_services, flags::EXEMPT_SERVICES)
+            | bit(entry.cuts(), flags::RECHECK),
     );
+    if entry.cuts() {
+        set(record::CUT_SINCE, parameters.cut_since);
+    }
     set(record::PICKUP_UNTIL, live.pickup_until);
     for family in Family::BOTH {
         let at = record::FAMILIES + family as u32 * 4;

@@ -146,6 +146,20 @@ fn plans_say_what_changes_and_where() {
     }
 }
 
+/// As a control plane has them; in a file they follow `[settings]`.
+#[test]
+fn settings_of_one_interface_are_its_own_change() {
+    let old = state(RULES);
+    let mut new = old.clone();
+    new.interfaces[2].filter.related_icmp = false;
+    new.interfaces[2].filter.on_revoke = OnRevoke::Cut;
+    let changes = diff(&old, &new);
+    let texts: Vec<_> = changes.iter().map(|change| &*change.text).collect();
+    assert_eq!(texts, ["db0: related_icmp: true -> false, on_revoke: keep -> cut"]);
+    assert_eq!(reached(&old, &new, &changes), ["db0"]);
+    assert!(!is_same(&old, &new));
+}
+
 #[test]
 fn order_within_a_group_means_nothing() {
     let mut new = state(RULES);

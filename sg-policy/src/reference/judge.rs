@@ -102,7 +102,7 @@ impl Judge<'_> {
             _ => ip.protocol == IGMP && ip.source.is_ipv4(),
         };
         exempt_by_header
-            || (self.host.state.settings.exempt_services
+            || (self.rules.interface.filter.exempt_services
                 && matches!(ip.protocol, TCP | UDP)
                 && is_exempt_service(self.peer(ip)))
     }
@@ -125,7 +125,8 @@ impl Judge<'_> {
         {
             return self.packet_of_flow(ip, transport, key, flow);
         }
-        if self.host.state.settings.related_icmp && ip.part == Part::Whole && self.is_related(ip) {
+        let related_icmp = self.rules.interface.filter.related_icmp;
+        if related_icmp && ip.part == Part::Whole && self.is_related(ip) {
             return Reason::Related.into();
         }
         self.packet_by_rules(ip, transport, key)

@@ -89,8 +89,8 @@ impl Evaluator {
     ///
     /// What has idled out is forgotten, so that no longer timeout brings it back.
     /// Interfaces that were filtered before are no longer picked up on, whatever `live` says. Flows
-    /// of those that are gone are forgotten. With `on_revoke = "cut"` in `state`, flows whose
-    /// opening packet is not allowed any more end.
+    /// of those that are gone are forgotten. On interfaces with `on_revoke = "cut"` in `state`, flows
+    /// whose opening packet is not allowed any more end.
     pub fn apply(&mut self, state: DesiredState, live: Vec<LiveInterface>, now: Time) {
         let over: Vec<FlowKey> =
             self.flows.keys().filter(|key| self.flow(key, now).is_none()).copied().collect();
@@ -112,9 +112,7 @@ impl Evaluator {
         };
         self.flows.retain(|key, _| stays(key.slot));
         self.fragments.retain(|key, _| stays(key.slot));
-        if self.state.settings.on_revoke == OnRevoke::Cut {
-            self.flush_denied(now);
-        }
+        self.end_denied(now, |entry| entry.filter.on_revoke == OnRevoke::Cut);
     }
 
     /// `flows flush`: forgets all flows and picks up on all interfaces anew.
@@ -129,9 +127,15 @@ impl Evaluator {
 
     /// `flows flush --denied`: ends the flows whose opening packet the rules do not allow.
     pub fn flush_denied(&mut self, now: Time) {
+        self.end_denied(now, |_| true);
+    }
+
+    /// Ends the flows on some interfaces whose opening packet the rules do not allow.
+    fn end_denied(&mut self, now: Time, which: impl Fn(&Interface) -> bool) {
         let denied: Vec<FlowKey> = self
             .flows
             .keys()
+            .filter(|key| which(self.entry(self.by_slot(key.slot))))
             .filter(|key| {
                 self.flow(key, now).is_some_and(|flow| {
                     let rules = self.rules(self.by_slot(key.slot));

@@ -37,6 +37,7 @@ pub(super) fn interface(
         mac: section.get("mac").and_then(|value| mac(value, findings)),
         source_check: false,
         datapath,
+        filter: settings.filter,
         tracking: tracking(section.get("tracking"), settings.tracking, findings),
     };
     let port = interface.role == Role::Port;

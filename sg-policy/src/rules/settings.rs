@@ -19,14 +19,14 @@ pub(super) fn settings(value: Option<&Value<'_>>, findings: &mut Findings) -> Se
         return settings;
     };
     if let Some(related_icmp) = section.boolean("related_icmp", findings) {
-        settings.related_icmp = related_icmp;
+        settings.filter.related_icmp = related_icmp;
     }
     let choices = [("keep", OnRevoke::Keep), ("cut", OnRevoke::Cut)];
     if let Some(on_revoke) = section.choice("on_revoke", &choices, findings) {
-        settings.on_revoke = on_revoke;
+        settings.filter.on_revoke = on_revoke;
     }
     if let Some(exempt_services) = section.boolean("exempt_services", findings) {
-        settings.exempt_services = exempt_services;
+        settings.filter.exempt_services = exempt_services;
     }
     settings.tracking = tracking(section.get("tracking"), settings.tracking, findings);
     if let Some(value) = section.get("quotas") {

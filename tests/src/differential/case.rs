@@ -3,7 +3,7 @@
 use rand::{RngExt, seq::IndexedRandom};
 use sg_common::{Direction, flow::Tick};
 use sg_policy::{
-    model::{DesiredState, LiveInterface, OnRevoke, Role, Tracking},
+    model::{DesiredState, LiveInterface, Role, Tracking},
     reference::generate::{
         self, Identity, SeedableRng, Sequence, SmallRng, random_frame, random_sequence,
         random_state,
@@ -116,11 +116,17 @@ fn with_via(rng: &mut SmallRng, step: generate::Step, ticks_per_1000s: u32) -> S
 /// Nothing changes after the first change that ends flows. Nor does time pass: a flow that no packet
 /// has cut idles out by its last packet, not by the change.
 fn die(steps: &mut Vec<Step>) {
-    let ends_flows = |step: &Step| matches!(step, Step::Apply(applied) if applied.0.settings.on_revoke == OnRevoke::Cut);
+    let ends_flows =
+        |step: &Step| matches!(step, Step::Apply(applied) if any_cuts(&applied.0, &applied.1));
     if let Some(last) = steps.iter().position(ends_flows) {
         let mut number = 0..;
         steps.retain(|step| number.next() <= Some(last) || matches!(step, Step::Packet { .. }));
     }
+}
+
+/// Whether flows on some interface end with their rules.
+pub(super) fn any_cuts(state: &DesiredState, live: &[LiveInterface]) -> bool {
+    live.iter().any(|live| state.interfaces[live.entry].cuts())
 }
 
 /// Makes some applies such that have to be confirmed.
@@ -135,7 +141,7 @@ fn unconfirm(rng: &mut SmallRng, state: &DesiredState, live: &[LiveInterface], s
     let (mut state, mut live) = (state.clone(), live.to_vec());
     for step in steps {
         let Step::Apply(applied) = step else { continue };
-        let keeps = state.settings.on_revoke == OnRevoke::Keep;
+        let keeps = !any_cuts(&state, &live);
         if keeps && same(&live, &applied.1) && rng.random() {
             let mut applied = applied.clone();
             for (old, new) in live.iter().zip(&applied.1) {

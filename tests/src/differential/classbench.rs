@@ -11,8 +11,8 @@ use rand::{RngExt, seq::IndexedRandom};
 use sg_common::{Direction, Family};
 use sg_policy::{
     model::{
-        DatapathChoice, DesiredState, GroupId, IcmpMatch, Interface, LiveInterface, Peer,
-        PortRange, PrefixEntry, PrefixList, PrefixListId, Role, Rule, RuleId, SecurityGroup,
+        DatapathChoice, DesiredState, FilterSettings, GroupId, IcmpMatch, Interface, LiveInterface,
+        Peer, PortRange, PrefixEntry, PrefixList, PrefixListId, Role, Rule, RuleId, SecurityGroup,
         Services, Tracking,
     },
     reference::generate::{SeedableRng, SmallRng},
@@ -172,6 +172,7 @@ impl Writer<'_> {
             mac: None,
             source_check: false,
             datapath: DatapathChoice::Auto,
+            filter: FilterSettings::default(),
             tracking: Tracking::default(),
         }
     }

@@ -15,12 +15,12 @@ use sg_datapath::{
 };
 use sg_policy::{
     compile::{Image, Parameters, compile},
-    model::{DesiredState, LiveInterface, OnRevoke, Role, Tracking},
+    model::{DesiredState, LiveInterface, Role, Tracking},
     reference::{Evaluator, Packet, TrackedFlow},
 };
 
 use super::{
-    case::{Case, Kind, Step, Via},
+    case::{Case, Kind, Step, Via, any_cuts},
     features, show,
 };
 use crate::{Counts, NetNs, sandbox};
@@ -137,7 +137,7 @@ impl Rig {
     /// Puts rules in force; forgets all flows.
     pub fn start(&mut self, state: &DesiredState, live: &[LiveInterface]) {
         let ticks_per_1000s = self.ticks_per_1000s;
-        let parameters = Parameters { ticks_per_1000s, revision: 1, recheck_since: None };
+        let parameters = Parameters { ticks_per_1000s, revision: 1, cut_since: 0 };
         let image = compile(state, live, &parameters).expect("small rules fit");
         self.laid_out.clear();
         self.datapath.publish(&image.words).expect("small images fit");
@@ -170,11 +170,10 @@ impl Rig {
     /// Makes the beginning of these cases cheap, as long as they change no rules.
     pub fn lay_out(&mut self, cases: &[Case]) {
         let image = |case: &Case| {
-            let cuts = case.state.settings.on_revoke == OnRevoke::Cut;
             let parameters = Parameters {
                 ticks_per_1000s: self.ticks_per_1000s,
                 revision: 1,
-                recheck_since: cuts.then_some(case.start),
+                cut_since: case.start,
             };
             compile(&case.state, &case.live, &parameters).expect("small rules fit")
         };
@@ -262,7 +261,7 @@ impl<'a> Play<'a> {
         };
         match play.rig.laid_out.iter().find(|(start, _)| start.is_of(case)) {
             Some((_, place)) => play.rig.datapath.switch(*place),
-            None => play.publish(play.state.settings.on_revoke == OnRevoke::Cut),
+            None => play.publish(),
         }
         play.rig.bench.moved();
         play
@@ -289,7 +288,7 @@ impl<'a> Play<'a> {
                 Step::Flush => self.flush(),
                 Step::FlushDenied => {
                     self.evaluator.flush_denied(self.now);
-                    let image = self.compile(&self.state, &self.live, true);
+                    let image = self.compile(&self.state, &self.live);
                     self.rig
                         .datapath
                         .cut_denied(&image.words, &mut |_| true)
@@ -318,26 +317,28 @@ impl<'a> Play<'a> {
         }
     }
 
-    fn compile(&self, state: &DesiredState, live: &[LiveInterface], recheck: bool) -> Image {
+    fn compile(&self, state: &DesiredState, live: &[LiveInterface]) -> Image {
         let parameters = Parameters {
             ticks_per_1000s: self.rig.ticks_per_1000s,
             revision: 1,
-            recheck_since: recheck.then_some(self.now),
+            cut_since: self.now,
         };
         compile(state, live, &parameters).expect("small rules fit")
     }
 
     /// As the agent does it: see `owner/enforce.rs`.
-    fn publish(&mut self, recheck: bool) {
+    fn publish(&mut self) {
         self.rig.laid_out.clear();
-        let image = self.compile(&self.state, &self.live, recheck);
+        let image = self.compile(&self.state, &self.live);
         match &self.unconfirmed {
-            None if self.dying && recheck => self.rig.datapath.publish_and_die(&image.words),
+            None if self.dying && any_cuts(&self.state, &self.live) => {
+                self.rig.datapath.publish_and_die(&image.words)
+            }
             None => self.rig.datapath.publish(&image.words),
             Some((state, deadline)) => {
                 let mut live = self.live.clone();
                 live.iter_mut().for_each(|live| live.pickup_until = 0);
-                let fallback = self.compile(state, &live, false);
+                let fallback = self.compile(state, &live);
                 self.rig.datapath.publish_until(&image.words, &fallback.words, *deadline)
             }
         }
@@ -357,7 +358,7 @@ impl<'a> Play<'a> {
                 interface.pickup_until = 0;
             }
         }
-        self.publish(state.settings.on_revoke == OnRevoke::Cut);
+        self.publish();
         for old in &before {
             if !self.live.iter().any(|new| same(old, new)) {
                 self.rig.datapath.release(&[old.slot]);
@@ -375,7 +376,7 @@ impl<'a> Play<'a> {
                 _ => self.now.wrapping_add(ticks(seconds, self.rig.ticks_per_1000s)),
             };
         }
-        self.publish(self.state.settings.on_revoke == OnRevoke::Cut);
+        self.publish();
         self.rig.datapath.flush(&mut |_| true);
         self.evaluator.flush(self.now);
     }

@@ -5,7 +5,7 @@
 use std::panic::Location;
 
 use sg_common::{Direction, Reason, flow::Tick};
-use sg_policy::model::{DesiredState, LiveInterface};
+use sg_policy::model::{DesiredState, FilterSettings, LiveInterface};
 
 use super::{
     case::{Case, Kind, Step, Via},
@@ -47,7 +47,12 @@ pub struct Script {
     pub at: Addresses,
     role: Role,
     via: Via,
-    ifindex: u32,
+    /// Names and indexes of those that are filtered.
+    interfaces: Vec<(&'static str, u32)>,
+    /// The interface that packets go through.
+    turn: usize,
+    /// By interface; those of `[settings]` for one that has none.
+    filters: Vec<FilterSettings>,
     ticks_per_1000s: u32,
     start: (DesiredState, Vec<LiveInterface>),
     steps: Vec<Step>,
@@ -57,13 +62,29 @@ pub struct Script {
 /// Plays what `write` writes, under rules with the interface in `groups`, in all eight ways.
 #[track_caller]
 pub fn everywhere(groups: &[&str], rules: &str, write: impl Fn(&mut Script) + Sync) {
+    everywhere_with(&[], groups, rules, write);
+}
+
+/// The same with settings of its own on each interface. Packets go through the first one until
+/// [`Script::turn_to`] says otherwise.
+#[track_caller]
+pub fn everywhere_with(
+    filters: &[FilterSettings],
+    groups: &[&str],
+    rules: &str,
+    write: impl Fn(&mut Script) + Sync,
+) {
     Rig::run(|rig| {
+        // The third one has no Ethernet header.
+        let interfaces = [("left", rig.ifindexes[1]), ("lo", rig.ifindexes[0])];
         for (at, role, via) in ways() {
             let mut script = Script {
                 at,
                 role,
                 via,
-                ifindex: rig.ifindexes[1],
+                interfaces: interfaces[..filters.len().max(1)].to_vec(),
+                filters: filters.to_vec(),
+                turn: 0,
                 ticks_per_1000s: rig.ticks_per_1000s,
                 start: Default::default(),
                 steps: vec![],
@@ -100,9 +121,19 @@ impl Script {
     #[track_caller]
     pub fn packet_gets(&mut self, direction: Direction, packet: &[u8], reason: Reason) {
         let frame = craft::frame([2; 6], [4; 6], packet);
-        let (ifindex, via) = (self.ifindex, self.via);
+        let (ifindex, via) = (self.interfaces[self.turn].1, self.via);
         self.steps.push(Step::Packet { ifindex, direction, frame, via });
         self.expected.push((reason, Location::caller()));
+    }
+
+    /// Packets go through this interface from now on.
+    pub fn turn_to(&mut self, interface: usize) {
+        self.turn = interface;
+    }
+
+    /// What the next change of the rules brings each interface.
+    pub fn set_filters(&mut self, filters: &[FilterSettings]) {
+        self.filters = filters.to_vec();
     }
 
     /// Several in a row.
@@ -214,21 +245,30 @@ impl Script {
                 format!("role = \"port\"\naddresses = {addresses:?}\n")
             }
         };
-        let text =
-            format!("{rules}\n[[interface]]\nname = \"left\"\ngroups = {groups:?}\n{role}{more}");
-        let state = sg_policy::parse("rules.toml", text.as_bytes());
-        let state = state.unwrap_or_else(|faults| panic!("{faults:?}\n{text}"));
-        let entry = state.interfaces.len() - 1;
-        let pickup = state.interfaces[entry].tracking.pickup;
-        let live = LiveInterface {
-            slot: 0,
-            ifindex: self.ifindex,
-            entry,
-            addresses: vec![],
-            ethernet: true,
-            pickup_until: if pickup == 0 { 0 } else { START + self.ticks(pickup) },
+        let entry = |(name, _): &(&str, u32)| {
+            format!("\n[[interface]]\nname = \"{name}\"\ngroups = {groups:?}\n{role}{more}")
         };
-        (state, vec![live])
+        let text = format!("{rules}{}", self.interfaces.iter().map(entry).collect::<String>());
+        let state = sg_policy::parse("rules.toml", text.as_bytes());
+        let mut state = state.unwrap_or_else(|faults| panic!("{faults:?}\n{text}"));
+        let first = state.interfaces.len() - self.interfaces.len();
+        for (slot, filter) in self.filters.iter().enumerate() {
+            state.interfaces[first + slot].filter = *filter;
+        }
+        let live = |(slot, (_, ifindex)): (usize, &(&str, u32))| {
+            let entry = first + slot;
+            let pickup = state.interfaces[entry].tracking.pickup;
+            LiveInterface {
+                slot: slot as u16,
+                ifindex: *ifindex,
+                entry,
+                addresses: vec![],
+                ethernet: true,
+                pickup_until: if pickup == 0 { 0 } else { START + self.ticks(pickup) },
+            }
+        };
+        let live = self.interfaces.iter().enumerate().map(live).collect();
+        (state, live)
     }
 
     fn play(self, rig: &mut Rig) {

@@ -85,7 +85,7 @@ fn kinds(script: &Script) -> (&'static [u8], &'static [u8]) {
 }
 
 /// From a router that no rule knows, or from the instance to the remote machine.
-fn error(script: &Script, direction: Direction, kind: u8, quoted: &[u8]) -> Vec<u8> {
+pub(super) fn error(script: &Script, direction: Direction, kind: u8, quoted: &[u8]) -> Vec<u8> {
     let router = match script.at.instance {
         IpAddr::V4(_) => IpAddr::V4(Ipv4Addr::new(203, 0, 113, 9)),
         IpAddr::V6(_) => IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 9)),

@@ -7,6 +7,7 @@
 mod icmp;
 mod pickup;
 mod revoke;
+mod settings;
 mod tcp;
 mod timers;
 mod untracked;

@@ -38,6 +38,7 @@ impl<'a> Check<'a> {
     /// `count` questions of each kind about each interface; panics where the image is wrong.
     pub fn some(&self, rng: &mut dyn Rng, count: u32, answers: &mut Answers) {
         for live in self.live {
+            self.about(live).settings();
             self.about(live).random(rng, (&self.addresses, &self.services), count, answers);
         }
     }

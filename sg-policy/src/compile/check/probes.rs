@@ -7,11 +7,12 @@ use rand::{Rng, RngExt as _, seq::IndexedRandom as _};
 use sg_common::{
     Direction, Family,
     flow::{ICMP, ICMPV6, TCP, UDP},
+    image::flags,
 };
 
 use super::interface::CheckedInterface;
 use crate::{
-    model::{DesiredState, Interface, LiveInterface, Peer, Services},
+    model::{DesiredState, FilterSettings, Interface, LiveInterface, OnRevoke, Peer, Services},
     reference::rules::{PortProtocol, Rules, Service},
 };
 
@@ -173,6 +174,16 @@ impl Comparison<'_> {
         let expected = entry.source_check && entry.addresses.contains(&address);
         assert_eq!(self.interface.owns(address), expected, "{address} {entry:#?}");
         answers.own[usize::from(expected)] += 1;
+    }
+
+    /// The record's flags, as the entry has them.
+    pub(crate) fn settings(&self) {
+        let (record, FilterSettings { related_icmp, on_revoke, exempt_services }) =
+            (self.interface.record, self.entry().filter);
+        let has = |flag: u32| record.flags() & flag != 0;
+        assert_eq!(has(flags::RELATED_ICMP), related_icmp);
+        assert_eq!(has(flags::EXEMPT_SERVICES), exempt_services);
+        assert_eq!(record.cut_since().is_some(), on_revoke == OnRevoke::Cut);
     }
 
     /// `count` questions of each kind.

@@ -14,7 +14,7 @@ use super::*;
 use check::{Answers, Check, interface::CheckedInterface};
 
 const PARAMETERS: Parameters =
-    Parameters { ticks_per_1000s: 20_000, revision: 0x0123_4567_89ab_cdef, recheck_since: None };
+    Parameters { ticks_per_1000s: 20_000, revision: 0x0123_4567_89ab_cdef, cut_since: 77 };
 
 fn compiled(state: &DesiredState, live: &[LiveInterface]) -> Image {
     compile(state, live, &PARAMETERS).expect("it fits")

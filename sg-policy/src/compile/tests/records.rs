@@ -2,11 +2,14 @@
 
 use sg_common::{
     flow::Timeout,
-    image::{MAX_PROBES, flags, header, settings},
+    image::{MAX_PROBES, flags},
 };
 
 use super::*;
-use crate::compile::check::probes::address;
+use crate::{
+    compile::check::probes::address,
+    model::{FilterSettings, OnRevoke},
+};
 
 #[test]
 fn every_interface_is_found_and_no_other() {
@@ -61,6 +64,9 @@ fn interface_indexes_that_cannot_be_told_apart_are_an_error() {
     assert!(matches!(error, CompileError::TooLarge { .. }));
 }
 
+/// Flags of settings that a file does not name.
+const DEFAULTS: u32 = flags::RELATED_ICMP | flags::EXEMPT_SERVICES;
+
 const TWO_ROLES: &str = r#"
     [settings.tracking]
     tcp_established = 1000
@@ -93,9 +99,9 @@ fn records_say_what_the_entry_says() {
     live[1].pickup_until = 4321;
     let image = compiled(&state, &live);
     let [port, host, open] = [10, 11, 12].map(|ifindex| CheckedInterface::of(&image, ifindex));
-    assert_eq!(port.record.flags(), flags::PORT | flags::SOURCE_CHECK | flags::MAC);
-    assert_eq!(host.record.flags(), flags::NO_ETHERNET);
-    assert_eq!(open.record.flags(), flags::PORT);
+    assert_eq!(port.record.flags(), flags::PORT | flags::SOURCE_CHECK | flags::MAC | DEFAULTS);
+    assert_eq!(host.record.flags(), flags::NO_ETHERNET | DEFAULTS);
+    assert_eq!(open.record.flags(), flags::PORT | DEFAULTS);
     let macs = [port, host, open].map(|interface| interface.record.mac());
     assert_eq!(macs, [Some([2, 3, 4, 5, 6, 7]), None, None]);
     assert_eq!([port, host].map(|interface| interface.record.pickup_until()), [0, 4321]);
@@ -156,20 +162,59 @@ fn timeouts_are_in_ticks() {
 }
 
 #[test]
-fn the_header_carries_settings_and_revision() {
-    let (mut state, live) = parsed(TWO_ROLES);
-    for (related_icmp, exempt_services, recheck_since) in
-        [(true, true, None), (true, false, Some(0)), (false, true, Some(77)), (false, false, None)]
-    {
-        state.settings.related_icmp = related_icmp;
-        state.settings.exempt_services = exempt_services;
-        let parameters = Parameters { recheck_since, ..PARAMETERS };
-        let image = compile(&state, &live, &parameters).expect("it fits");
-        let bits = image.view().header().settings();
-        assert_eq!(bits & settings::RELATED_ICMP != 0, related_icmp);
-        assert_eq!(bits & settings::EXEMPT_SERVICES != 0, exempt_services);
-        assert_eq!(bits & settings::RECHECK != 0, recheck_since.is_some());
-        assert_eq!(image.words[header::CUT_SINCE as usize], recheck_since.unwrap_or(0));
-        assert_eq!(image.view().header().revision(), PARAMETERS.revision);
+fn each_record_carries_its_interfaces_settings() {
+    let (mut state, mut live) = parsed(TWO_ROLES);
+    live.swap(0, 2);
+    let settings = |related_icmp, on_revoke, exempt_services| FilterSettings {
+        related_icmp,
+        on_revoke,
+        exempt_services,
+    };
+    let of_all = [
+        settings(true, OnRevoke::Keep, false),
+        settings(false, OnRevoke::Cut, true),
+        settings(false, OnRevoke::Keep, true),
+    ];
+    for (entry, filter) in of_all.into_iter().enumerate() {
+        state.interfaces[entry].filter = filter;
     }
+    // The settings of the file are not looked at.
+    state.settings.filter = settings(true, OnRevoke::Cut, false);
+    let parameters = Parameters { cut_since: 42, ..PARAMETERS };
+    let mut image = compile(&state, &live, &parameters).expect("it fits");
+    let read = |image: &Image| {
+        [10, 11, 12].map(|ifindex| {
+            let record = CheckedInterface::of(image, ifindex).record;
+            let has = |flag: u32| record.flags() & flag != 0;
+            (has(flags::RELATED_ICMP), record.cut_since(), has(flags::EXEMPT_SERVICES))
+        })
+    };
+    assert_eq!(read(&image), [(true, None, false), (false, Some(42), true), (false, None, true)]);
+    let before = image.clone();
+    image.set_cut_since(0);
+    assert_eq!(read(&image)[1].1, Some(0));
+    // Nothing else has changed.
+    image.set_cut_since(42);
+    assert_eq!(image, before);
+}
+
+/// One compiler keeps nothing of an interface's settings in its record.
+#[test]
+fn settings_of_the_next_state_replace_those_before() {
+    let (mut state, live) = parsed(TWO_ROLES);
+    let mut compiler = Compiler::default();
+    for (related_icmp, on_revoke) in
+        [(true, OnRevoke::Cut), (false, OnRevoke::Keep), (true, OnRevoke::Keep)]
+    {
+        state.interfaces[1].filter.related_icmp = related_icmp;
+        state.interfaces[1].filter.on_revoke = on_revoke;
+        let image = compiler.compile(&state, &live, &PARAMETERS).expect("it fits");
+        assert_eq!(image, compiled(&state, &live));
+    }
+}
+
+#[test]
+fn the_header_carries_the_revision() {
+    let (state, live) = parsed(TWO_ROLES);
+    assert_eq!(compiled(&state, &live).view().header().revision(), PARAMETERS.revision);
 }

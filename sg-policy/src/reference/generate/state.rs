@@ -8,9 +8,9 @@ use sg_common::{Direction, Family};
 
 use super::{one_in, pick};
 use crate::model::{
-    DatapathChoice, DesiredState, GroupId, IcmpMatch, Interface, LiveInterface, OnRevoke, Peer,
-    PortRange, PrefixEntry, PrefixList, PrefixListId, Role, Rule, RuleId, SecurityGroup, Services,
-    Settings, Tracking,
+    DatapathChoice, DesiredState, FilterSettings, GroupId, IcmpMatch, Interface, LiveInterface,
+    OnRevoke, Peer, PortRange, PrefixEntry, PrefixList, PrefixListId, Role, Rule, RuleId,
+    SecurityGroup, Services, Settings, Tracking,
 };
 
 /// An interface of the kernel that a state is made for.
@@ -62,7 +62,6 @@ pub fn random_state(
     interfaces: &[Identity],
 ) -> (DesiredState, Vec<LiveInterface>) {
     let mut state = DesiredState {
-        settings: settings(rng),
         prefix_lists: LISTS.map(|(name, family)| prefix_list(rng, name, family)).into(),
         ..DesiredState::default()
     };
@@ -85,6 +84,7 @@ pub fn random_state(
     // An entry whose interface is not there: its addresses are members all the same.
     let absent = Interface { name: "absent".to_owned(), ..interface(rng, interfaces.len()) };
     state.interfaces.push(absent);
+    settings(rng, &mut state);
     (state, live)
 }
 
@@ -94,13 +94,17 @@ pub fn tweak(rng: &mut dyn Rng, state: &mut DesiredState) {
     let next_id = rng.random_range(1 << 20..1 << 60);
     let group = &mut state.groups[which];
     let rules = if rng.random() { &mut group.ingress } else { &mut group.egress };
-    match rng.random_range(0..6) {
+    match rng.random_range(0..7) {
         0 | 1 if !rules.is_empty() => {
             rules.remove(rng.random_range(0..rules.len()));
         }
         0..=2 => add_rule(rng, rules, next_id),
         3 => rules.clear(),
-        4 => state.settings = settings(rng),
+        4 => settings(rng, state),
+        5 => {
+            let entry = rng.random_range(0..state.interfaces.len());
+            state.interfaces[entry].filter = filter(rng);
+        }
         _ => {
             let entry = rng.random_range(0..state.interfaces.len());
             state.interfaces[entry].groups = some_groups(rng);
@@ -108,12 +112,21 @@ pub fn tweak(rng: &mut dyn Rng, state: &mut DesiredState) {
     }
 }
 
-fn settings(rng: &mut dyn Rng) -> Settings {
-    Settings {
+/// Half of the states have the same settings on all interfaces, as files do.
+fn settings(rng: &mut dyn Rng, state: &mut DesiredState) {
+    let of_all = filter(rng);
+    state.settings = Settings { filter: of_all, ..Settings::default() };
+    let are_alike = rng.random();
+    for entry in 0..state.interfaces.len() {
+        state.interfaces[entry].filter = if are_alike { of_all } else { filter(rng) };
+    }
+}
+
+fn filter(rng: &mut dyn Rng) -> FilterSettings {
+    FilterSettings {
         related_icmp: !one_in(rng, 4),
         on_revoke: if rng.random() { OnRevoke::Cut } else { OnRevoke::Keep },
         exempt_services: rng.random(),
-        ..Settings::default()
     }
 }
 
@@ -259,6 +272,7 @@ fn interface(rng: &mut dyn Rng, entry: usize) -> Interface {
         mac: (port_with_addresses && rng.random()).then_some([2, 0, 0, 0, 0, number]),
         source_check: port_with_addresses && !one_in(rng, 3),
         datapath: DatapathChoice::Auto,
+        filter: FilterSettings::default(),
         tracking: Tracking {
             tcp_established: pick(rng, &[60, 350, 432_000]),
             udp: pick(rng, &[30, 60]),

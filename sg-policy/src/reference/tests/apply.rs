@@ -15,7 +15,7 @@ fn from(flags: &str) -> Ip {
 /// With an established connection to tcp/80, half a minute old.
 fn host(on_revoke: OnRevoke) -> Host {
     let mut state = state(&[(tcp_port(80), "192.0.2.0/24")], &[]);
-    state.settings.on_revoke = on_revoke;
+    state.change_filters(|filter| filter.on_revoke = on_revoke);
     let mut host = Host::new(state);
     host.check_all(&[(I, to("S"), Allowed), (E, from("SA"), Flow), (I, to("A"), Flow)]);
     host.now += 30;
@@ -86,7 +86,7 @@ fn a_cut_flow_may_be_opened_anew_by_a_syn_that_the_rules_allow() {
 #[test]
 fn a_flow_without_syn_stays_cut() {
     let mut state = state(&[(udp_port(53), "192.0.2.0/24")], &[]);
-    state.settings.on_revoke = OnRevoke::Cut;
+    state.change_filters(|filter| filter.on_revoke = OnRevoke::Cut);
     let mut host = Host::new(state.clone());
     let request = udp("192.0.2.1:9", "10.0.0.5:53").frame();
     host.check(I, &request, Allowed);
@@ -111,7 +111,7 @@ fn only_flows_whose_opening_packet_is_not_allowed_are_cut() {
         (Services::Protocol(47), "192.0.2.0/24"),
     ];
     let mut state = state(&ingress, &[(udp_port(99), "192.0.2.0/24")]);
-    state.settings.on_revoke = OnRevoke::Cut;
+    state.change_filters(|filter| filter.on_revoke = OnRevoke::Cut);
     let opened = [
         (I, tcp("192.0.2.1:9", "10.0.0.5:80", "S")),
         (I, tcp("192.0.2.1:9", "10.0.0.5:81", "S")),
@@ -169,7 +169,7 @@ fn a_query_is_cut_by_the_type_and_code_of_its_request() {
     let code = |code| Services::Icmp(IcmpMatch { kind: Some(42), code: Some(code) });
     for opened_with in [0, 1, 15] {
         let mut state = state(&[(ICMP_ANY, "192.0.2.0/24")], &[]);
-        state.settings.on_revoke = OnRevoke::Cut;
+        state.change_filters(|filter| filter.on_revoke = OnRevoke::Cut);
         let mut host = Host::new(state);
         let request = icmp("192.0.2.1", "10.0.0.5", 42, opened_with, 7);
         let reply = icmp("10.0.0.5", "192.0.2.1", 43, 3, 7);
@@ -192,7 +192,7 @@ fn one_change_of_several_is_enough_to_cut() {
     host.now += 1;
     host.apply(allow);
     host.now += 1;
-    host.apply(|state| state.settings.on_revoke = OnRevoke::Keep);
+    host.apply(|state| state.change_filters(|filter| filter.on_revoke = OnRevoke::Keep));
     host.check(I, &to("A").frame(), FlowCut);
 }
 
@@ -200,7 +200,7 @@ fn one_change_of_several_is_enough_to_cut() {
 fn a_later_cut_does_not_count_the_idle_time_anew() {
     let mut host = Host::new({
         let mut state = state(&[(udp_port(53), "192.0.2.0/24")], &[]);
-        state.settings.on_revoke = OnRevoke::Cut;
+        state.change_filters(|filter| filter.on_revoke = OnRevoke::Cut);
         state
     });
     let request = udp("192.0.2.1:9", "10.0.0.5:53").frame();

@@ -110,7 +110,7 @@ fn link_local_services_as_peer_over_tcp_and_udp() {
 #[test]
 fn link_local_services_are_filtered_when_told_so() {
     let mut state = state(&[], &[]);
-    state.settings.exempt_services = false;
+    state.change_filters(|filter| filter.exempt_services = false);
     let mut host = Host::new(state);
     host.check(E, &udp("10.0.0.5:9", "169.254.169.254:53").frame(), NoRule);
     host.check(E, &udp("0.0.0.0:68", "255.255.255.255:67").frame(), Exempt);

@@ -168,7 +168,7 @@ fn a_refusal_is_kept_where_the_rules_would_have_allowed() {
 #[test]
 fn a_cut_flow_s_first_fragment_refuses_the_later_ones() {
     let mut state = state(&[(udp_ports(0, 65535), "192.0.2.0/24")], &[]);
-    state.settings.on_revoke = crate::model::OnRevoke::Cut;
+    state.change_filters(|filter| filter.on_revoke = crate::model::OnRevoke::Cut);
     let mut host = Host::new(state.clone());
     host.check(I, &whole().frame(), Allowed);
     host.apply(|state| state.groups[0].ingress.clear());

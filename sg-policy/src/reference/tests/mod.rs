@@ -11,8 +11,8 @@ use sg_common::{
 use super::{Evaluator, Packet, Time, TrackedFlow, frames};
 use crate::{
     model::{
-        DatapathChoice, DesiredState, GroupId, IcmpMatch, Interface, LiveInterface, Peer,
-        PortRange, PrefixEntry, PrefixList, PrefixListId, Role, Rule, RuleId, SecurityGroup,
+        DatapathChoice, DesiredState, FilterSettings, GroupId, IcmpMatch, Interface, LiveInterface,
+        Peer, PortRange, PrefixEntry, PrefixList, PrefixListId, Role, Rule, RuleId, SecurityGroup,
         Services, Tracking,
     },
     shared::Shared,
@@ -28,6 +28,7 @@ mod metadata;
 mod pickup;
 mod related;
 mod rules;
+mod settings;
 mod source_check;
 mod untracked;
 
@@ -146,6 +147,7 @@ fn interface(name: &str, role: Role, groups: &[&str]) -> Interface {
         mac: None,
         source_check: false,
         datapath: DatapathChoice::Auto,
+        filter: FilterSettings::default(),
         tracking: Tracking::default(),
     }
 }

@@ -174,7 +174,7 @@ fn else_the_rules_decide_and_without_related_icmp_always() {
     host.apply(|state| state.groups[0].ingress.push(rule(icmp_type(3), "203.0.113.0/24")));
     host.check(I, &forged, Allowed);
     host.check(I, &error, Related);
-    host.apply(|state| state.settings.related_icmp = false);
+    host.apply(|state| state.change_filters(|filter| filter.related_icmp = false));
     host.check(I, &error, Allowed);
     host.apply(|state| drop(state.groups[0].ingress.pop()));
     host.check(I, &error, NoRule);

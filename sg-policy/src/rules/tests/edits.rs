@@ -88,7 +88,10 @@ proptest! {
             let removals = removals(&state);
             let edit = if removes && !removals.is_empty() { which.get(&removals).clone() } else { edit };
             match state.edited(std::slice::from_ref(&edit)) {
-                Ok(next) => {
+                Ok(mut next) => {
+                    // A file has one setting for all interfaces.
+                    let of_all = next.settings.filter;
+                    next.change_filters(|filter| *filter = of_all);
                     let text = to_toml(&next);
                     let read = crate::parse("export", text.as_bytes());
                     let read = read.unwrap_or_else(|faults| panic!("{edit:?}\n{faults}\n{text}"));

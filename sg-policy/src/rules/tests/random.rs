@@ -11,8 +11,8 @@ use super::*;
 use crate::{
     id::{AccountId, NamedPeer, RuleIds, Scope, VpcId},
     model::{
-        DatapathChoice, Interface, OnRevoke, PrefixEntry, PrefixList, PrefixListId, Quotas, Rule,
-        SecurityGroup, Settings, Tracking,
+        DatapathChoice, FilterSettings, Interface, OnRevoke, PrefixEntry, PrefixList, PrefixListId,
+        Quotas, Rule, SecurityGroup, Settings, Tracking,
     },
     plan::{Kind, Op, diff, is_same},
 };
@@ -308,6 +308,7 @@ pub(super) fn interface(number: usize) -> impl Strategy<Value = Interface> {
                 source_check: check && checkable,
                 addresses,
                 datapath,
+                filter: FilterSettings::default(),
                 tracking: if same { Tracking::default() } else { own },
             }
         },
@@ -326,13 +327,12 @@ fn settings() -> impl Strategy<Value = Settings> {
     ]);
     let tracking = prop_oneof![Just(Tracking::default()), times()];
     (any::<[bool; 3]>(), tracking, quotas).prop_map(|([related, cut, exempt], tracking, quotas)| {
-        Settings {
+        let filter = FilterSettings {
             related_icmp: related,
             on_revoke: if cut { OnRevoke::Cut } else { OnRevoke::Keep },
             exempt_services: exempt,
-            tracking,
-            quotas,
-        }
+        };
+        Settings { filter, tracking, quotas }
     })
 }
 
@@ -341,7 +341,8 @@ pub(crate) fn state() -> impl Strategy<Value = DesiredState> {
     let groups = (group(0), group(1), group(2));
     let interfaces =
         (0..4_usize).prop_flat_map(|count| (0..count).map(interface).collect::<Vec<_>>());
-    (settings(), lists, groups, interfaces).prop_map(|(settings, lists, groups, interfaces)| {
+    (settings(), lists, groups, interfaces).prop_map(|(settings, lists, groups, mut interfaces)| {
+        interfaces.iter_mut().for_each(|entry| entry.filter = settings.filter);
         DesiredState {
             settings,
             prefix_lists: vec![lists.0, lists.1],
