@@ -10,10 +10,11 @@ use sg_policy::id::{AccountId, GroupId, VpcId};
 
 use crate::{
     document::Undecodable,
+    error::ReadError,
     id::{InterfaceId, RegionName, Revision, SubnetId},
     key::Key,
     objects::{NetworkInterface, Object, SecurityGroup, Stored, Subnet, Vpc},
-    store::{Event, KeyValue},
+    store::{Event, KeyValue, List, Store},
 };
 
 /// An object with the revisions of its key.
@@ -80,6 +81,29 @@ impl Snapshot {
         }
         snapshot.revision = revision;
         snapshot
+    }
+
+    /// Reads all keys with a prefix at one revision, a page at a time.
+    pub async fn load(
+        store: &dyn Store,
+        prefix: &str,
+        at: Option<Revision>,
+    ) -> Result<Self, ReadError> {
+        let mut snapshot = Self::default();
+        let mut list = List { at, ..List::prefix(prefix) };
+        loop {
+            let page = store.list(list.clone()).await?;
+            list.at = Some(page.at);
+            for entry in &page.entries {
+                let (create_revision, mod_revision) = (entry.create_revision, entry.mod_revision);
+                snapshot.put(&entry.key, &entry.value, create_revision, mod_revision);
+            }
+            if !page.has_more {
+                snapshot.revision = page.at;
+                return Ok(snapshot);
+            }
+            list.after = page.last().map(ToOwned::to_owned).or(list.after);
+        }
     }
 
     pub fn revision(&self) -> Revision {
@@ -156,6 +180,27 @@ impl Snapshot {
             }
             _ => (),
         }
+    }
+
+    /// Keeps, of objects whose documents cannot be used, what an earlier state had.
+    pub(crate) fn keep_good(&mut self, earlier: &Self) {
+        for (key, unusable) in &mut self.unusable {
+            if let Some(entry) = earlier.entries.get(key) {
+                unusable.has_older = true;
+                self.entries.insert(key.clone(), entry.clone());
+            }
+        }
+        let kept: Vec<Key> = self.unusable.keys().cloned().collect();
+        for key in kept.iter().filter(|key| earlier.entries.contains_key(*key)) {
+            self.index(key);
+        }
+    }
+
+    /// The object under a key, of any kind.
+    pub(crate) fn get_any(&self, key: &Key) -> Option<Versioned<'_, Object>> {
+        let Entry { object, create_revision, mod_revision } = self.entries.get(key)?;
+        let (create_revision, mod_revision) = (*create_revision, *mod_revision);
+        Some(Versioned { object: &**object, create_revision, mod_revision })
     }
 
     /// Objects whose newest document cannot be used.

@@ -6,7 +6,7 @@ use ipnet::IpNet;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use sg_policy::id::{AccountId, VpcId};
 
-use super::{Tags, is_default};
+use super::fields::{Tags, is_default};
 use crate::{
     id::{EpochId, EventId, RegionName, ServerName, from_hex},
     key::Key,
@@ -20,9 +20,28 @@ pub struct EpochRecord {
     /// move on to this one; a store that follows nothing is foreign to them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub follows: Option<EpochId>,
+    /// Epochs that `follows` followed, the newest first: for hosts that were away meanwhile.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub earlier: Vec<EpochId>,
 }
 
 impl EpochRecord {
+    /// Of a store that follows nothing.
+    pub fn new(epoch: EpochId) -> Self {
+        Self { epoch, follows: None, earlier: Vec::new() }
+    }
+
+    /// Of a store that takes the place of one.
+    pub fn following(epoch: EpochId, other: &Self) -> Self {
+        let earlier = other.follows.iter().chain(&other.earlier).copied().collect();
+        Self { epoch, follows: Some(other.epoch), earlier }
+    }
+
+    /// Whether a host of that epoch may move on to this one.
+    pub fn comes_after(&self, epoch: EpochId) -> bool {
+        self.follows == Some(epoch) || self.earlier.contains(&epoch)
+    }
+
     pub(super) fn own_key(&self) -> Key {
         Key::Epoch
     }

@@ -11,7 +11,7 @@ use sg_policy::{
     serde_as_text,
 };
 
-use super::{Tags, is_default};
+use super::fields::{Tags, is_default};
 use crate::{
     id::{InterfaceId, RegionName},
     key::Key,

@@ -6,7 +6,10 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use sg_policy::id::{AccountId, VpcId};
 
-use super::{Binding, Tags, is_default};
+use super::{
+    fields::{Tags, is_default},
+    interface::Binding,
+};
 use crate::{
     id::{EpochId, EventId, HostName, InstanceId, InterfaceId, Revision},
     key::Key,

@@ -14,7 +14,7 @@ pub struct IndexEntry {
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub holder: String,
     /// How much of a quota is used; 0 for all else.
-    #[serde(default, skip_serializing_if = "super::is_default")]
+    #[serde(default, skip_serializing_if = "super::fields::is_default")]
     pub count: u64,
 }
 

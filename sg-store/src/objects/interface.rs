@@ -8,7 +8,7 @@ use sg_policy::{
     serde_as_text,
 };
 
-use super::{Tags, is_default, is_yes, yes};
+use super::fields::{Tags, is_default, is_yes, yes};
 use crate::{
     id::{HostName, InterfaceId, RegionName, Revision, SubnetId},
     key::Key,

@@ -1,6 +1,7 @@
 //! The objects, each under its key: what a document means.
 
 mod account;
+mod fields;
 mod group;
 mod host;
 mod index;
@@ -8,9 +9,8 @@ mod interface;
 mod prefix_list;
 mod vpc;
 
-use std::collections::BTreeMap;
-
 pub use account::{Account, AccountRegion, AuditRecord, EpochRecord, RootKey, Sealed};
+pub use fields::Tags;
 pub use group::{ForeignMember, GroupRule, SecurityGroup, SharedGroup};
 pub use host::{
     AdmittedAccounts, BoundInterface, Claims, Grant, Host, HostStatus, ObservedAddresses, Waiter,
@@ -30,9 +30,6 @@ use crate::{
     id::{Digest, EventId, HostName, InterfaceId, RegionName, ServerName, SubnetId},
     key::{Index, Key},
 };
-
-/// Tags of a resource.
-pub type Tags = BTreeMap<String, String>;
 
 /// An object with a key and a format of its own.
 pub trait Stored: Serialize + DeserializeOwned + Clone + std::fmt::Debug + 'static {
@@ -151,19 +148,6 @@ const GROUP: GroupId = GroupId(0);
 const LIST: PrefixListId = PrefixListId(0);
 const INTERFACE: InterfaceId = InterfaceId(0);
 const ACCOUNT: AccountId = AccountId(0);
-
-/// For fields that are left out where they are what a reader assumes.
-fn is_default<T: Default + PartialEq>(value: &T) -> bool {
-    *value == T::default()
-}
-
-fn yes() -> bool {
-    true
-}
-
-fn is_yes(value: &bool) -> bool {
-    *value
-}
 
 #[cfg(test)]
 pub(crate) mod tests;

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use sg_common::Family;
 use sg_policy::id::{AccountId, PrefixListId, VpcId};
 
-use super::{Tags, is_default};
+use super::fields::{Tags, is_default};
 use crate::{
     id::{Digest, RegionName},
     key::Key,

@@ -96,7 +96,7 @@ pub(crate) fn one_of_each() -> Vec<Object> {
     let epoch = EpochId(0x0123_4567_89ab_cdef_0123_4567_89ab_cdef);
     let list = PrefixListId(9);
     vec![
-        EpochRecord { epoch, follows: None }.into(),
+        EpochRecord::new(epoch).into(),
         Vpc {
             id: vpc,
             epoch,
@@ -297,6 +297,14 @@ fn a_binding_keeps_its_revision_while_it_stays() {
     interface.rebind(None, Revision(10));
     assert_eq!(interface.bound_at(Revision(11)), None);
     assert_eq!(interface.bound_revision, None);
+}
+
+#[test]
+fn a_store_comes_after_all_that_it_follows() {
+    let first = EpochRecord::new(EpochId(1));
+    let third = EpochRecord::following(EpochId(3), &EpochRecord::following(EpochId(2), &first));
+    assert!(third.comes_after(EpochId(1)) && third.comes_after(EpochId(2)));
+    assert!(!third.comes_after(EpochId(3)) && !first.comes_after(EpochId(2)));
 }
 
 #[test]

@@ -4,7 +4,7 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use sg_policy::id::{AccountId, VpcId};
 
-use super::{Tags, is_default, is_yes, yes};
+use super::fields::{Tags, is_default, is_yes, yes};
 use crate::{
     id::{EpochId, RegionName, SubnetId},
     key::Key,

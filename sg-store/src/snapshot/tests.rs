@@ -114,6 +114,21 @@ fn a_document_that_cannot_be_used_leaves_what_was_there() {
     assert_eq!((names(&snapshot, 1).len(), snapshot.unusable().count()), (0, 0));
 }
 
+#[tokio::test]
+async fn a_store_is_loaded_page_by_page() {
+    let store = crate::memory::Memory::default();
+    let mut expected = Snapshot::default();
+    for id in 0..2_500_u128 {
+        let mut txn = crate::Txn::new();
+        txn.create(&group(1, id, "a"));
+        let revision = crate::Store::commit(&store, txn).await.expect("it is made");
+        expected.apply(&put(&group(1, id, "a"), revision.0));
+    }
+    assert_eq!(Snapshot::load(&store, crate::key::ROOT, None).await.expect("read"), expected);
+    let early = Snapshot::load(&store, crate::key::ROOT, Some(Revision(7))).await.expect("read");
+    assert_eq!((early.len(), early.revision()), (6, Revision(7)));
+}
+
 #[test]
 fn keys_of_later_versions_are_left_out() {
     let mut snapshot = Snapshot::default();

@@ -250,7 +250,7 @@ pub async fn compaction_says_from_where<B: Backend>() {
     commit(&*store, delete("b")).await;
     commit(&*store, put("c", "1")).await;
     let mut slow = watch(&*store, "", 2).await.expect("all is there");
-    backend.compact(Revision(5));
+    backend.compact(Revision(5)).await;
 
     for at in [1, 4] {
         match store.get("a".to_owned(), Some(Revision(at))).await {
@@ -287,7 +287,7 @@ pub async fn compaction_says_from_where<B: Backend>() {
         backend.reopen();
     }
     let store = backend.store();
-    backend.compact(Revision(6));
+    backend.compact(Revision(6)).await;
     let mut next = watch(&*store, "", 7).await.expect("the next revision");
     commit(&*store, put("d", "1")).await;
     assert_eq!(until(&mut *next, Revision(7)).await, [event("d", 7, Some(("1", 7)))]);
@@ -373,7 +373,7 @@ pub async fn the_epoch_is_read<B: Backend>() {
     let backend = B::make();
     let store = backend.store();
     assert!(matches!(store::epoch(&*store).await, Err(EpochError::Missing)));
-    let record = EpochRecord { epoch: EpochId(7), follows: Some(EpochId(6)) };
+    let record = EpochRecord::following(EpochId(7), &EpochRecord::new(EpochId(6)));
     let mut txn = Txn::new();
     txn.create(&record);
     let made = commit(&*store, txn).await;

@@ -3,14 +3,18 @@
 
 mod backend;
 mod cases;
+mod damage;
+mod faults;
+mod killed;
 mod oracle;
 mod random;
+mod simulated;
 
-use backend::InMemory;
+use backend::{InMemory, OnDisk, OnSimulatedDisk};
 
 /// All tests of the suite for one backend.
 macro_rules! suite {
-    ($name:ident, $backend:ty) => {
+    ($name:ident, $backend:ty, $histories:literal) => {
         mod $name {
             use super::*;
 
@@ -71,10 +75,12 @@ macro_rules! suite {
 
             #[test]
             fn random_histories_are_what_the_oracle_says() {
-                random::histories::<$backend>();
+                random::histories::<$backend>($histories);
             }
         }
     };
 }
 
-suite!(memory, InMemory);
+suite!(memory, InMemory, 300);
+suite!(simulated_disk, OnSimulatedDisk, 300);
+suite!(disk, OnDisk, 5);

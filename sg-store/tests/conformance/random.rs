@@ -88,11 +88,11 @@ struct Run<B> {
     watches: Vec<Watched>,
 }
 
-pub fn histories<B: Backend>() {
+pub fn histories<B: Backend>(cases: u32) {
     let steps = prop::collection::vec(any_step(), 1..40);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.expect("a runtime");
-    proptest!(ProptestConfig::with_cases(200), |(steps in steps)| {
+    proptest!(ProptestConfig::with_cases(cases), |(steps in steps)| {
         let mut run = Run { backend: B::make(), oracle: Oracle::new(), watches: Vec::new() };
         runtime.block_on(async {
             for step in steps {
@@ -151,7 +151,7 @@ impl<B: Backend> Run<B> {
             Step::Compact { ago } => {
                 let at = self.ago(ago);
                 if at > self.oracle.compacted {
-                    self.backend.compact(at);
+                    self.backend.compact(at).await;
                     self.oracle.compacted = at;
                 }
             }
