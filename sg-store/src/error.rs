@@ -2,7 +2,7 @@
 
 use std::{io, path::PathBuf, sync::Arc};
 
-use crate::{id::Revision, txn::Expected};
+use crate::{expected::Expected, id::Revision};
 
 /// The store cannot do what it is asked to. Nothing was changed by it.
 #[derive(Clone, Debug, thiserror::Error)]

@@ -10,6 +10,7 @@ pub mod document;
 #[cfg(feature = "redb")]
 pub mod embedded;
 pub mod error;
+mod expected;
 pub mod id;
 pub mod key;
 #[cfg(feature = "memory")]

@@ -1,8 +1,9 @@
 //! Transactions: compares, then puts and deletes, all or nothing. The shape is that of etcd's `Txn`
 //! without an else branch.
 
-use std::{collections::HashMap, fmt};
+use std::collections::HashMap;
 
+pub use crate::expected::Expected;
 use crate::{error::TxnError, id::Revision, key::Key, objects::Stored};
 
 /// The largest transaction that a store takes.
@@ -18,36 +19,6 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self { ops: 128, bytes: 3 << 19 }
-    }
-}
-
-/// The condition on a key that a transaction needs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Expected {
-    Absent,
-    Present,
-    /// Last changed at this revision.
-    At(Revision),
-}
-
-impl Expected {
-    /// `found`: the key's mod revision.
-    pub fn holds(self, found: Option<Revision>) -> bool {
-        match self {
-            Self::Absent => found.is_none(),
-            Self::Present => found.is_some(),
-            Self::At(revision) => found == Some(revision),
-        }
-    }
-}
-
-impl fmt::Display for Expected {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Absent => f.write_str("no such key"),
-            Self::Present => f.write_str("the key"),
-            Self::At(revision) => write!(f, "revision {revision}"),
-        }
     }
 }
 
