@@ -2,9 +2,9 @@
 
 use std::{
     collections::BTreeSet,
-    fs,
+    env, fs,
     net::{Shutdown, UdpSocket},
-    path::Path,
+    path::{Path, PathBuf},
     process::Command,
     sync::{
         Arc,
@@ -15,10 +15,10 @@ use std::{
 };
 
 use nix::sys::socket::{setsockopt, sockopt::RcvBufForce};
-use sg_api::FlowUse;
+use sg_api::{Applied, FlowUse, Revision};
 use sg_common::{ABI, handover::TABLES};
 use sg_tests::{
-    Datapath, FAMILIES, Role, V4, World, eventually, matrix,
+    Addresses, Datapath, FAMILIES, Role, V4, World, agent, eventually, matrix,
     probe::{PATIENCE, tcp},
 };
 use socket2::SockRef;
@@ -43,6 +43,12 @@ fn agent_of(world: &World, number: u32, tables: u32) -> Command {
     command
 }
 
+/// The agent of the commit before, which `SG_AGENT_BEFORE` names. Without it, this one hands over to itself.
+fn agent_before(world: &World) -> Command {
+    let before = env::var_os("SG_AGENT_BEFORE").map(PathBuf::from);
+    world.agent.command_of(&before.unwrap_or_else(|| agent::binary("sg-agent")), &[])
+}
+
 /// The folders of pins.
 fn versions(world: &World) -> Vec<String> {
     let entries = fs::read_dir(world.agent.bpffs()).expect("a bpffs").flatten();
@@ -60,14 +66,14 @@ struct Stream {
 }
 
 impl Stream {
-    fn start(world: &World, port: u16) -> Self {
+    fn start(world: &World, at: Addresses, port: u16) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let came = Arc::new(AtomicU64::new(0));
         let bind = |at| move || UdpSocket::bind(at).expect("a socket");
-        let receiver = world.instance.run(bind(V4.instance_port(port)));
+        let receiver = world.instance.run(bind(at.instance_port(port)));
         // Room for what comes while it waits for a CPU; by default that is a quarter of a second's.
         setsockopt(&receiver, RcvBufForce, &(32 << 20)).expect("a larger buffer");
-        let sender = world.remote.run(bind(V4.remote_port(0)));
+        let sender = world.remote.run(bind(at.remote_port(0)));
         let (inbox, counter) = (receiver.try_clone().expect("a descriptor"), Arc::clone(&came));
         let receiving = thread::spawn(move || {
             let mut datagram = [0; 16];
@@ -76,7 +82,7 @@ impl Stream {
                 counter.fetch_add(1, Ordering::Relaxed);
             }
         });
-        let (stopped, target) = (Arc::clone(&stop), V4.instance_port(port));
+        let (stopped, target) = (Arc::clone(&stop), at.instance_port(port));
         let sending = thread::spawn(move || {
             let mut sent = 0;
             while !stopped.load(Ordering::Relaxed) {
@@ -122,7 +128,7 @@ fn losses(world: &World) -> String {
 /// Every packet that the rules allow passes meanwhile, and none that they do not.
 #[track_caller]
 fn without_a_gap(world: &mut World, change: impl FnOnce(&mut World)) {
-    let [mut allowed, mut denied] = [80, 81].map(|port| Stream::start(world, port));
+    let [mut allowed, mut denied] = [80, 81].map(|port| Stream::start(world, V4, port));
     change(world);
     // A change of a tenth of a second has few datagrams in it; some come after it, too.
     thread::sleep(Duration::from_millis(100));
@@ -184,8 +190,50 @@ matrix! {
         }
         // What came to port 81 was not lost on the way.
         world.apply(&["web"], &WEB.replace("80", "81"));
-        let stream = Stream::start(world, 81);
+        let stream = Stream::start(world, V4, 81);
         eventually("datagrams to port 81", || stream.came() > 0);
+    }
+
+    /// The agent of another commit, this one and that one again, on one state directory. Each reads the revisions
+    /// of the other, and flows go on that no rule allows any more.
+    fn commits_hand_over_to_each_other(world) {
+        let _servers = serve(world);
+        world.agent.terminate();
+        world.agent.restart_by(agent_before(world));
+        takes_the_second_slot(world);
+        world.apply(&["web"], WEB);
+        let mut open = connect(world);
+        let streams = FAMILIES.map(|at| Stream::start(world, at, 80));
+        for stream in &streams {
+            eventually("a datagram", || stream.came() > 0);
+        }
+        let closed = world.apply(&["web"], &WEB.replace("80", "82")).revision;
+        let mut current = closed;
+        for number in 0..3 {
+            let rules: String = world.ctl().run(&["export"]).expect(0).stdout;
+            let history: Vec<Revision> = world.ctl().json(&["history"]);
+            let counted = world.counters();
+            let next = if number == 1 { agent_before(world) } else { world.agent.command(&[]) };
+            world.agent.terminate();
+            world.agent.restart_by(next);
+            assert_eq!(world.ctl().status().revision, current);
+            assert_eq!(world.ctl().run(&["export"]).expect(0).stdout, rules);
+            let told: Vec<Revision> = world.ctl().json(&["history"]);
+            assert_eq!(format!("{told:?}"), format!("{history:?}"));
+            open.iter_mut().for_each(tcp::Connection::passes);
+            for stream in &streams {
+                let before = stream.came();
+                eventually("another datagram", || stream.came() > before);
+            }
+            let since = world.counters().since(&counted);
+            let dropped = (since.get("ingress no_rule"), since.get("ingress not_syn"));
+            assert_eq!(dropped, (0, 0), "{since}");
+            // The next one reads a change that this one made, and the revisions of both.
+            let back: Applied = world.ctl().json(&["rollback", "2"]);
+            let applied = world.apply(&["web"], &WEB.replace("80", &format!("9{number}")));
+            assert_eq!(applied.revision, back.revision + 1);
+            current = applied.revision;
+        }
     }
 
     /// Where they are not: what the rules allow is picked up again for a while, and only then. In host role
@@ -220,7 +268,7 @@ matrix! {
         let _servers = serve(world);
         world.apply(&["web"], WEB);
         let mut open = connect(world);
-        let mut stream = Stream::start(world, 80);
+        let mut stream = Stream::start(world, V4, 80);
         eventually("datagrams", || stream.came() > 0);
         world.apply(&["web"], &WEB.replace("80", "82"));
         let (before, dropped) = (flow_use(world), world.counters());
