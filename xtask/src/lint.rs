@@ -1,12 +1,14 @@
 //! `cargo xtask lint`: format, lints and documentation of the workspace, the fuzz targets and the BPF
 //! crate, spelling, hard sentences, and what Markdown files refer to. Warnings are errors, and so are mutations that do
-//! not apply any more.
+//! not apply any more and generated files that are not fresh.
 
 use std::process::Command;
 
 use anyhow::{Context as _, Result, ensure};
 
-use crate::{build::bpf_cargo, markdown, mutants, prose, run::say, setup, toolchain, workspace};
+use crate::{
+    build::bpf_cargo, markdown, models, mutants, prose, run::say, setup, toolchain, workspace,
+};
 
 /// Not for people to read, or not by us.
 const NOT_SPELLED: &[&str] = &[".lock", ".svg", "LICENSE", "LICENSE-APACHE", "LICENSE-MIT"];
@@ -31,6 +33,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         say(cargo().args(["fmt", "--all", "--check", "--manifest-path", manifest]))?;
     }
     mutants::check_list()?;
+    models::check()?;
     let files = workspace::files()?;
     markdown::check(&files)?;
     prose::check(&files)?;

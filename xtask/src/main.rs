@@ -10,6 +10,7 @@ mod duration;
 mod fuzz;
 mod lint;
 mod markdown;
+mod models;
 mod mutants;
 mod nightly;
 mod prose;
@@ -55,6 +56,8 @@ enum Verb {
     Lint(lint::Args),
     /// Feed parser, compiler, API and loaded programs with what a fuzzer makes up
     Fuzz(fuzz::Args),
+    /// Write request and response types of the API from the API models
+    Models(models::Args),
     /// Plant bugs in a copy of the sources and see that the tests find them
     Mutants(mutants::Args),
     /// Run everything in full, also what CI leaves out; takes a night
@@ -77,6 +80,7 @@ fn main() -> ExitCode {
         Verb::Bench(args) => bench::run(&args),
         Verb::Dist(args) => dist::run(&args),
         Verb::Lint(args) => lint::run(&args),
+        Verb::Models(args) => models::run(&args),
         Verb::Mutants(args) => mutants::run(&args),
         Verb::Nightly(args) => nightly::run(&args),
         Verb::Fuzz(args) => fuzz::run(&args),
