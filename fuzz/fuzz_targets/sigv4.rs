@@ -40,8 +40,13 @@ fuzz_target!(|input: &[u8]| {
     if query.contains("X-Amz-") || query.contains('%') {
         return;
     }
-    let signer =
-        Signer { access_key_id: "AKID", secret: &secret, session_token: None, region: "us-east-1", service: "ec2" };
+    let signer = Signer {
+        access_key_id: "AKID",
+        secret: &secret,
+        session_token: None,
+        region: "us-east-1",
+        service: "ec2",
+    };
     let added = sign(&request, &signer, NOW);
     let mut signed = headers.clone();
     signed.extend(added.iter().map(|(name, value)| (*name, value.as_bytes())));
@@ -52,7 +57,8 @@ fuzz_target!(|input: &[u8]| {
 
 /// Headers that say nothing about signatures, with names that HTTP takes.
 fn is_name(name: &str) -> bool {
-    let is_ours = ["authorization", "x-amz-date", "x-amz-security-token", "x-amz-content-sha256", "date"];
+    let is_ours =
+        ["authorization", "x-amz-date", "x-amz-security-token", "x-amz-content-sha256", "date"];
     !name.is_empty()
         && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
         && !is_ours.iter().any(|other| name.eq_ignore_ascii_case(other))

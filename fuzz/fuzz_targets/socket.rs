@@ -15,10 +15,14 @@ use axum::{Router, body::Body, http::Request};
 use http_body_util::BodyExt as _;
 use libfuzzer_sys::fuzz_target;
 use serde_json::{Value, json};
-use sg_agent::{observe::interfaces::View, owner::{
+use sg_agent::{
+    observe::interfaces::View,
+    owner::{
         fake::{Clock, Fixture, interface},
         mailbox::{Mailbox, Request as Question, mailbox},
-    }, sources::unix_socket::routes};
+    },
+    sources::unix_socket::routes,
+};
 use sg_api::Failure;
 use tokio::runtime::{Builder, Runtime};
 use tower_service::Service as _;

@@ -80,6 +80,7 @@ fn every_test_that_is_named_exists() {
         "sg-agent/src",
         "sg-api/src",
         "sg-iam/src",
+        "sg-ec2/src",
         "sg-datapath/src",
         "sgctl",
         "tests/tests",

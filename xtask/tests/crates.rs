@@ -23,6 +23,7 @@ const ASYNC: &[&str] = &["futures-util", "tokio"];
 const FORMATS: &[&str] = &["serde", "toml"];
 const IO: &[&str] = &["libc", "nix", "rustls", "socket2"];
 const RULES: &[&str] = &["sg-policy"];
+const BACKENDS: &[&str] = &["etcd-client", "redb"];
 const STORES: &[&str] = &["etcd-client", "redb", "sg-store"];
 const AGENT: &[&str] = &["sg-agent", "sg-datapath", "sg-policy"];
 const ANYTHING: &[&str] = &["aya", "libc", "serde", "thiserror"];
@@ -57,6 +58,12 @@ const LAYERS: &[Layer] = &[
         name: "sg-store",
         uses: &["sg-common", "sg-policy"],
         knows_nothing_of: &[BPF, NETLINK, HTTP],
+        leaves_to_others: &[],
+    },
+    Layer {
+        name: "sg-ec2",
+        uses: &["sg-common", "sg-policy", "sg-iam", "sg-store"],
+        knows_nothing_of: &[BPF, NETLINK, IO, ASYNC, HTTP, BACKENDS],
         leaves_to_others: &[],
     },
     Layer {

@@ -24,13 +24,14 @@ const CIRCLES: &[(&str, &[&str])] = &[
     ("sg-ebpf", &["*"]),
 ];
 
-const CRATES: [&str; 9] = [
+const CRATES: [&str; 10] = [
     "sg-common",
     "sg-policy",
     "sg-datapath",
     "sg-api",
     "sg-iam",
     "sg-store",
+    "sg-ec2",
     "sg-agent",
     "sgctl",
     "sg-ebpf",

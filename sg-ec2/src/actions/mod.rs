@@ -1,0 +1,106 @@
+//! The actions. Each checks its parameters, opens the gate, then decides over the snapshot.
+
+mod addresses;
+mod change;
+mod filter;
+mod find;
+mod groups;
+mod identity;
+mod ids;
+mod interface_tags;
+mod interface_view;
+mod interfaces;
+mod modify_interface;
+mod networks;
+mod page;
+mod permission;
+mod resource_tags;
+mod rule_view;
+mod rules;
+mod tags;
+mod text;
+mod usage;
+
+pub(crate) use groups::default_egress;
+use sg_store::Txn;
+
+use crate::{
+    answer::Response,
+    call::{Context, Decision, Gate, Inner},
+    codec::xml::Members,
+    error::Error,
+    generated::{ec2, sts},
+};
+
+/// What an action gives: the members of its answer, and what changes.
+struct Outcome {
+    answer: Box<dyn Members>,
+    txn: Option<Txn>,
+    resources: Vec<String>,
+}
+
+impl Outcome {
+    fn read(answer: impl Members + 'static) -> Self {
+        Self { answer: Box::new(answer), txn: None, resources: Vec::new() }
+    }
+
+    fn change(answer: impl Members + 'static, txn: Txn, resource: &impl ToString) -> Self {
+        Self { answer: Box::new(answer), txn: Some(txn), resources: vec![resource.to_string()] }
+    }
+}
+
+pub(crate) fn decide(request: Inner, gate: &Gate<'_>) -> Result<Decision, Error> {
+    match request {
+        Inner::Ec2(request) => {
+            let action = request.action();
+            let outcome = ec2(*request, gate)?;
+            Ok(decision(outcome, |answer, id| Response::ec2(action, answer, id), gate.context))
+        }
+        Inner::Sts(request) => {
+            let action = request.action();
+            let sts::Request::GetCallerIdentity(_) = request;
+            let outcome = identity::get_caller_identity(gate)?;
+            Ok(decision(outcome, |answer, id| Response::sts(action, answer, id), gate.context))
+        }
+    }
+}
+
+fn decision(
+    outcome: Outcome,
+    respond: impl FnOnce(&dyn Members, &str) -> Response,
+    context: &Context<'_>,
+) -> Decision {
+    let Outcome { answer, txn, resources } = outcome;
+    let response = respond(&*answer, context.request_id);
+    // A transaction without writes is a change that changes nothing.
+    Decision { response, txn: txn.filter(|txn| !txn.is_empty()), resources }
+}
+
+fn ec2(request: ec2::Request, gate: &Gate<'_>) -> Result<Outcome, Error> {
+    use ec2::Request as R;
+    match request {
+        R::AuthorizeSecurityGroupEgress(request) => rules::authorize(&request.try_into()?, gate),
+        R::AuthorizeSecurityGroupIngress(request) => rules::authorize(&request.try_into()?, gate),
+        R::CreateNetworkInterface(request) => interfaces::create(&request, gate),
+        R::CreateSecurityGroup(request) => groups::create(&request, gate),
+        R::CreateTags(request) => resource_tags::create(&request, gate),
+        R::DeleteNetworkInterface(request) => interfaces::delete(&request, gate),
+        R::DeleteSecurityGroup(request) => groups::delete(&request, gate),
+        R::DeleteTags(request) => resource_tags::delete(&request, gate),
+        R::DescribeNetworkInterfaceAttribute(request) => {
+            interface_view::describe_attribute(&request, gate)
+        }
+        R::DescribeNetworkInterfaces(request) => interface_view::describe(&request, gate),
+        R::DescribeSecurityGroupRules(request) => rule_view::describe(&request, gate),
+        R::DescribeSecurityGroups(request) => groups::describe(&request, gate),
+        R::DescribeSubnets(request) => networks::describe_subnets(&request, gate),
+        R::DescribeTags(request) => resource_tags::describe(&request, gate),
+        R::DescribeVpcs(request) => networks::describe_vpcs(&request, gate),
+        R::ModifyNetworkInterfaceAttribute(request) => modify_interface::modify(&request, gate),
+        R::RevokeSecurityGroupEgress(request) => rules::revoke(&request.try_into()?, gate),
+        R::RevokeSecurityGroupIngress(request) => rules::revoke(&request.try_into()?, gate),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,196 @@
+//! Rules: authorized and revoked, all or nothing.
+
+use ipnet::IpNet;
+use sg_policy::{id::RuleId, model::Peer};
+use sg_store::{
+    Txn, Versioned,
+    objects::{GroupRule, SecurityGroup, Tags},
+};
+
+use super::{
+    Outcome,
+    change::Change,
+    ids, interface_tags,
+    permission::{Asked, AskedPeer},
+    rule_view::{duplicate, revoked, rule_shown, unknown_shown},
+    tags, usage,
+};
+use crate::{
+    call::{Context, Gate},
+    error::Error,
+    generated::ec2::{
+        AuthorizeSecurityGroupIngressResult, ResourceType, RevokeSecurityGroupIngressResult,
+    },
+};
+
+pub(super) fn authorize(change: &Change, gate: &Gate<'_>) -> Result<Outcome, Error> {
+    let named = change.group()?;
+    let asked = change.asked()?;
+    if asked.is_empty() {
+        return Err(Error::missing("ipPermissions"));
+    }
+    let quotas = gate.context.quotas;
+    let tags = tags::of_new(&change.tag_specifications, ResourceType::SecurityGroupRule, quotas)?;
+    interface_tags::check_plain(&tags)?;
+
+    let context = gate.open()?;
+    let group = named.find(context)?;
+    let mut txn = Txn::new();
+    let mut changed = group.object.clone();
+    let before = changed.rules(change.direction).len();
+    for asked in asked {
+        let rule = GroupRule {
+            id: RuleId(context.draw_id()),
+            services: asked.services,
+            peer: peer_of(context, &group, &asked.peer)?,
+            description: asked.description,
+            tags: tags.clone(),
+        };
+        let rules = changed.rules_mut(change.direction);
+        if let Some(there) = rules.iter().position(|other| other.is_same_permission(&rule)) {
+            return Err(if there < before { duplicate(&rule) } else { repeated() });
+        }
+        if let Peer::Group(peer) = rule.peer
+            && peer != group.id
+        {
+            usage::refer_to_group(&mut txn, group.vpc, peer);
+        }
+        rules.push(rule);
+    }
+    check_quota(changed.rules(change.direction), quotas.rules_per_group)?;
+    txn.replace(&changed, group.mod_revision);
+    let made = &changed.rules(change.direction)[before..];
+    let security_group_rules =
+        made.iter().map(|rule| rule_shown(context, &changed, change.direction, rule)).collect();
+    // Both directions answer with the same members.
+    let answer = AuthorizeSecurityGroupIngressResult { r#return: Some(true), security_group_rules };
+    Ok(Outcome::change(answer, txn, &changed.id))
+}
+
+/// Two spellings of one peer, for example a group by its id and by its name.
+fn repeated() -> Error {
+    Error::invalid("The same permission must not appear multiple times")
+}
+
+/// The peer of a rule that is made: it must exist.
+fn peer_of(context: &Context<'_>, group: &SecurityGroup, asked: &AskedPeer) -> Result<Peer, Error> {
+    match asked {
+        AskedPeer::Cidr(net) => Ok(Peer::Cidr(*net)),
+        // No action makes a prefix list, so there is none.
+        AskedPeer::PrefixList(id) => Err(ids::PREFIX_LIST.absent(id)),
+        AskedPeer::Group { id, name, account } => {
+            let found = match (id, name) {
+                (Some(id), _) => context.own_group(&ids::GROUP, id)?,
+                (None, Some(name)) => context.group_named(group.vpc, name)?,
+                (None, None) => return Err(Error::missing("groupName or groupId")),
+            };
+            if account.as_ref().is_some_and(|account| *account != found.account.to_string()) {
+                return Err(ids::GROUP.absent(&found.id.to_string()));
+            }
+            if found.vpc != group.vpc {
+                let message = "You have specified two resources that belong to different networks.";
+                return Err(Error::new("InvalidGroup.NotFound", message));
+            }
+            Ok(Peer::Group(found.id))
+        }
+    }
+}
+
+/// In each family: an address range counts in its own, a group in both.
+fn check_quota(rules: &[GroupRule], limit: usize) -> Result<(), Error> {
+    let counts = |is_ipv4: bool| {
+        let counts = |rule: &&GroupRule| match rule.peer {
+            Peer::Cidr(net) => matches!(net, IpNet::V4(_)) == is_ipv4,
+            Peer::Group(_) | Peer::PrefixList(_) => true,
+        };
+        rules.iter().filter(counts).count()
+    };
+    if counts(true).max(counts(false)) <= limit {
+        return Ok(());
+    }
+    let message = "The maximum number of rules per security group has been reached.";
+    Err(Error::new("RulesPerSecurityGroupLimitExceeded", message))
+}
+
+pub(super) fn revoke(change: &Change, gate: &Gate<'_>) -> Result<Outcome, Error> {
+    let named = change.group()?;
+    let asked = change.asked()?;
+    ids::RULE.check_all(&change.rule_ids)?;
+    match (asked.is_empty(), change.rule_ids.is_empty()) {
+        (true, true) => return Err(Error::missing("ipPermissions or securityGroupRuleIds")),
+        (false, false) => {
+            let message = "The parameter ipPermissions cannot be used with the parameter securityGroupRuleIds";
+            return Err(Error::combination(message));
+        }
+        _ => {}
+    }
+    let context = gate.open()?;
+    let group = named.find(context)?;
+    let mut kept = group.object.clone();
+    let rules = kept.rules_mut(change.direction);
+    let mut gone = Vec::new();
+    for id in &change.rule_ids {
+        let place = rules.iter().position(|rule| rule.id.to_string() == *id);
+        gone.push(rules.remove(place.ok_or_else(|| ids::RULE.absent(id))?));
+    }
+    let mut unknown = Vec::new();
+    for asked in asked {
+        match rules.iter().position(|rule| is_asked(context, &group, rule, &asked)) {
+            Some(place) => gone.push(rules.remove(place)),
+            None => unknown.push(asked),
+        }
+    }
+    let is_default_vpc = context.default_vpc() == Some(group.vpc);
+    if !unknown.is_empty() && !is_default_vpc {
+        let message = "The specified rule does not exist in this security group.";
+        return Err(Error::new("InvalidPermission.NotFound", message));
+    }
+    let mut txn = Txn::new();
+    if !gone.is_empty() {
+        txn.replace(&kept, group.mod_revision);
+    }
+    let answer = RevokeSecurityGroupIngressResult {
+        r#return: Some(true),
+        revoked_security_group_rules: gone
+            .iter()
+            .map(|rule| revoked(&kept, change.direction, rule))
+            .collect(),
+        unknown_ip_permissions: unknown.iter().map(|asked| unknown_shown(&group, asked)).collect(),
+    };
+    Ok(Outcome::change(answer, txn, &kept.id))
+}
+
+/// Whether a rule is the one that was asked for; descriptions do not count. What the request names need not exist.
+fn is_asked(
+    context: &Context<'_>,
+    group: &Versioned<'_, SecurityGroup>,
+    rule: &GroupRule,
+    asked: &Asked,
+) -> bool {
+    let is_peer = match (&asked.peer, rule.peer) {
+        (AskedPeer::Cidr(net), Peer::Cidr(other)) => *net == other,
+        (AskedPeer::PrefixList(id), Peer::PrefixList(other)) => *id == other.to_string(),
+        (AskedPeer::Group { .. }, Peer::Group(_)) => {
+            peer_of(context, group, &asked.peer) == Ok(rule.peer)
+        }
+        _ => false,
+    };
+    is_peer && rule.services == asked.services
+}
+
+/// Gives rules of a group other tags; `None` where it has no such rule.
+pub(super) fn rule_mut(group: &mut SecurityGroup, id: RuleId) -> Option<&mut GroupRule> {
+    let rules = group.ingress.iter_mut().chain(&mut group.egress);
+    rules.into_iter().find(|rule| rule.id == id)
+}
+
+/// The own group that has a rule.
+pub(super) fn group_of_rule<'a>(
+    context: &Context<'a>,
+    id: RuleId,
+) -> Option<(Versioned<'a, SecurityGroup>, Tags)> {
+    context.own::<SecurityGroup>().find_map(|group| {
+        let (_, rule) = group.object.all_rules().find(|(_, rule)| rule.id == id)?;
+        Some((group, rule.tags.clone()))
+    })
+}

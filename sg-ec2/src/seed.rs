@@ -1,0 +1,113 @@
+//! The resources that an account has in a region from the start: a default VPC with its default subnets and group.
+
+use ipnet::IpNet;
+use sg_policy::{
+    id::{AccountId, GroupId, MASK, RuleId, VpcId},
+    model::{Peer, Services},
+};
+use sg_store::{
+    Index, RegionName, SubnetId, Txn,
+    id::EpochId,
+    key::Counted,
+    objects::{
+        AccountRegion, CidrBlock, GroupRule, IndexEntry, SecurityGroup, Subnet, Tags, Vpc,
+        VpcSettings,
+    },
+};
+
+use crate::actions::default_egress;
+
+const ZONES: [char; 3] = ['a', 'b', 'c'];
+/// A default subnet is so many bits longer than its VPC, as EC2's /20 of a /16 is.
+const SUBNET_BITS: u8 = 4;
+const LONGEST_SUBNET: u8 = 28;
+
+/// Where a default VPC is made.
+#[derive(Clone, Copy)]
+pub struct NewVpc<'a> {
+    pub account: AccountId,
+    pub region: &'a RegionName,
+    pub epoch: EpochId,
+    /// IPv4, /28 or shorter, without host bits.
+    pub cidr: IpNet,
+    /// Draws a random number for an id.
+    pub draw: &'a dyn Fn() -> u128,
+}
+
+impl std::fmt::Debug for NewVpc<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { account, region, cidr, .. } = self;
+        let mut shown = f.debug_struct("NewVpc");
+        shown.field("account", account).field("region", region).field("cidr", cidr);
+        shown.finish_non_exhaustive()
+    }
+}
+
+/// Adds the default VPC of an account in a region to a transaction. There must be none yet.
+pub fn add_default_vpc(txn: &mut Txn, new: &NewVpc<'_>) -> VpcId {
+    let draw = || (new.draw)() & MASK;
+    let NewVpc { account, region, epoch, cidr, .. } = *new;
+    let vpc = VpcId(draw());
+    let association = format!("vpc-cidr-assoc-{:017x}", draw());
+    txn.create(&Vpc {
+        id: vpc,
+        epoch,
+        account,
+        region: region.clone(),
+        cidrs: vec![CidrBlock { cidr, association }],
+        allowed: vec![cidr],
+        is_default: true,
+        settings: VpcSettings::default(),
+        dns_support: true,
+        dns_hostnames: true,
+        tags: Tags::new(),
+    });
+    txn.create(&AccountRegion { account, region: region.clone(), default_vpc: Some(vpc) });
+    let length = (cidr.prefix_len() + SUBNET_BITS).min(LONGEST_SUBNET).max(cidr.prefix_len());
+    let nets = cidr.subnets(length).into_iter().flatten();
+    for (net, zone) in nets.zip(ZONES) {
+        txn.create(&Subnet {
+            id: SubnetId(draw()),
+            account,
+            region: region.clone(),
+            vpc,
+            availability_zone: format!("{region}{zone}"),
+            ipv4: Some(net),
+            ipv6: None,
+            is_default: true,
+            map_public_ip: false,
+            assign_ipv6: false,
+            tags: Tags::new(),
+        });
+    }
+    add_default_group(txn, new, vpc);
+    for counted in [Counted::Groups, Counted::Vpcs] {
+        let index = Index::Count(account, region.clone(), counted);
+        txn.create(&IndexEntry::counted(index, 1));
+    }
+    vpc
+}
+
+/// The group that network interfaces get where none is named: its members reach each other.
+fn add_default_group(txn: &mut Txn, new: &NewVpc<'_>, vpc: VpcId) {
+    let id = GroupId((new.draw)() & MASK);
+    let from_itself = GroupRule {
+        id: RuleId((new.draw)() & MASK),
+        services: Services::All,
+        peer: Peer::Group(id),
+        description: String::new(),
+        tags: Tags::new(),
+    };
+    txn.create(&SecurityGroup {
+        id,
+        account: new.account,
+        region: new.region.clone(),
+        vpc,
+        name: "default".to_owned(),
+        description: "default VPC security group".to_owned(),
+        ingress: vec![from_itself],
+        egress: default_egress(false, new.draw),
+        tags: Tags::new(),
+    });
+    txn.create(&IndexEntry::held(Index::group_name(vpc, "default"), &id));
+}
