@@ -15,7 +15,7 @@ use tracing::{error, info, warn};
 use crate::{
     config::Config,
     datapath::{self, Datapath, Loader, Receiver},
-    flow_log::{self, Log, names::Names},
+    flow_log::{self, Log, names::InterfaceNames},
     kernel::hook_choice,
     metrics,
     observe::{interfaces::View, rtnetlink::Watch},
@@ -63,7 +63,7 @@ pub fn run(
     };
     let kernel = Datapath::open(&options, loader)?;
     let reader = kernel.flow_log_reader()?;
-    let names = Names::default();
+    let names = InterfaceNames::default();
     let options = state::Options {
         max_interfaces: config.max_interfaces.min(kernel.max_interfaces()),
         bpffs: config.bpffs.clone(),

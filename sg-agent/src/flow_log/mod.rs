@@ -26,7 +26,7 @@ use std::{
 use tokio::sync::{broadcast, oneshot};
 
 use self::{
-    names::Names,
+    names::InterfaceNames,
     recorder::Recorder,
     sink::{Place, Sinks, Style},
 };
@@ -107,7 +107,11 @@ pub struct Running {
 impl Running {
     /// # Errors
     /// A place cannot be written to.
-    pub fn start(reader: FlowLogReader, names: Names, settings: &Settings) -> io::Result<Self> {
+    pub fn start(
+        reader: FlowLogReader,
+        names: InterfaceNames,
+        settings: &Settings,
+    ) -> io::Result<Self> {
         let sinks = Sinks::open(&settings.places, &settings.style)?;
         let recorder = Recorder::new(reader, names, sinks, settings.interval);
         let (sender, inbox) = channel();

@@ -17,9 +17,9 @@ pub struct Named {
 pub type BySlot = BTreeMap<u16, Named>;
 
 #[derive(Clone, Debug, Default)]
-pub struct Names(Arc<Mutex<Arc<BySlot>>>);
+pub struct InterfaceNames(Arc<Mutex<Arc<BySlot>>>);
 
-impl Names {
+impl InterfaceNames {
     /// The interfaces that are filtered from now on: slot, index, name.
     pub fn set<'a>(&self, filtered: impl Iterator<Item = (u16, u32, &'a str)>) {
         let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -44,7 +44,7 @@ mod tests {
 
     #[test]
     fn one_that_is_gone_keeps_its_name_until_another_has_its_slot() {
-        let names = Names::default();
+        let names = InterfaceNames::default();
         names.set([(0, 7, "a"), (1, 8, "b")].into_iter());
         names.set([(1, 8, "b")].into_iter());
         let held = names.get();

@@ -8,7 +8,7 @@ use std::{
 use sg_common::{Direction, Reason, event::Event};
 
 use super::{
-    names::Names,
+    names::InterfaceNames,
     packet,
     sink::Sinks,
     tracked::Tracked,
@@ -28,7 +28,7 @@ const LOOK: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub(super) struct Recorder {
     reader: FlowLogReader,
-    names: Names,
+    names: InterfaceNames,
     sinks: Sinks,
     interval: u64,
     window: Window,
@@ -44,7 +44,12 @@ pub(super) struct Recorder {
 }
 
 impl Recorder {
-    pub(super) fn new(reader: FlowLogReader, names: Names, sinks: Sinks, interval: u64) -> Self {
+    pub(super) fn new(
+        reader: FlowLogReader,
+        names: InterfaceNames,
+        sinks: Sinks,
+        interval: u64,
+    ) -> Self {
         let now = unix_now();
         let mut recorder = Self {
             reader,

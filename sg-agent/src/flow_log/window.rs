@@ -128,7 +128,7 @@ fn record(key: &Key, volume: &Volume, names: &BySlot) -> FlowRecord {
 /// The names that tests use.
 #[cfg(test)]
 pub(super) fn names(list: &[(u16, &str)]) -> std::sync::Arc<BySlot> {
-    let names = super::names::Names::default();
+    let names = super::names::InterfaceNames::default();
     names.set(list.iter().map(|(slot, name)| (*slot, u32::from(*slot) + 1, *name)));
     names.get()
 }

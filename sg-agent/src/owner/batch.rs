@@ -95,7 +95,8 @@ impl<D: Kernel> Owner<D> {
         self.refuse_lock_out(&prepared, Origin::Command, &last.command.actor.sessions).ok()?;
         let revisions =
             all.into_iter().zip(batch).map(|(next, one)| next.stored(&one.command.actor)).collect();
-        self.enforce(prepared, Some(store::Change::Record { revisions, pending: None })).ok()?;
+        self.enforce(prepared, Some(store::LedgerChange::Record { revisions, pending: None }))
+            .ok()?;
         info!(revision, superseded = batch.len() - 1, "applied");
         let applied = (first..=revision).zip(batch).map(|(own, one)| Applied {
             revision: own,

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Instant};
 
-use sg_policy::{DesiredState, edit::Edit, plan, rules::source::Source};
+use sg_policy::{DesiredState, edit::Edit, plan, rules::parsed::ParsedRules};
 use tracing::info;
 
 use super::{
@@ -56,17 +56,17 @@ pub enum Change {
 pub struct Replacement {
     pub state: Arc<DesiredState>,
     /// The rules file, if the state comes from one. The next file is read by its difference.
-    pub source: Option<Arc<Source>>,
+    pub file: Option<Arc<ParsedRules>>,
     /// For the store.
     document: Document,
 }
 
 impl Replacement {
     /// The state that a file says.
-    pub fn file(source: Arc<Source>) -> Self {
-        let state = Arc::clone(source.state());
-        let document = Document::new(DocumentKind::Rules, Arc::clone(source.text()));
-        Self { state, source: Some(source), document }
+    pub fn file(file: Arc<ParsedRules>) -> Self {
+        let state = Arc::clone(file.state());
+        let document = Document::new(DocumentKind::Rules, Arc::clone(file.text()));
+        Self { state, file: Some(file), document }
     }
 
     /// A state that no file says. The store keeps the state itself: a file has no words for its ids,
@@ -74,13 +74,13 @@ impl Replacement {
     pub fn state(state: Arc<DesiredState>) -> Self {
         let json = serde_json::to_string(&*state).expect("a state has a JSON form");
         let document = Document::new(DocumentKind::State, json.into());
-        Self { state, source: None, document }
+        Self { state, file: None, document }
     }
 
     /// As revision `number`.
     pub(super) fn revision(&self, number: u64) -> Revision {
-        let (state, source) = (Arc::clone(&self.state), self.source.clone());
-        Revision { number, state, source }
+        let (state, file) = (Arc::clone(&self.state), self.file.clone());
+        Revision { number, state, file }
     }
 
     pub(super) fn stored<'s>(&'s self, actor: &'s Actor) -> NewRevision<'s> {
@@ -144,7 +144,8 @@ impl<D: Kernel> Owner<D> {
         });
         let prepared = self.prepare(Target { active, pending }, Cause::Apply)?;
         self.refuse_lock_out(&prepared, origin, &actor.sessions)?;
-        let record = store::Change::Record { revisions: vec![next.stored(actor)], pending: stored };
+        let record =
+            store::LedgerChange::Record { revisions: vec![next.stored(actor)], pending: stored };
         self.enforce(prepared, Some(record))?;
         info!(revision, origin = actor.name, "applied");
         Ok(self.applied(true, since))
@@ -158,7 +159,7 @@ impl<D: Kernel> Owner<D> {
         }
         let target = Target { pending: None, ..self.target.clone() };
         let prepared = self.prepare(target, Cause::Confirm)?;
-        self.enforce(prepared, Some(store::Change::Confirm))?;
+        self.enforce(prepared, Some(store::LedgerChange::Confirm))?;
         info!(revision = self.target.active.number, "confirmed");
         Ok(self.applied(false, since))
     }
@@ -192,8 +193,8 @@ impl<D: Kernel> Owner<D> {
         }
         let earlier =
             load(&self.store, revision).map_err(|error| Error::Refused(format!("{error:#}")))?;
-        let next = match earlier.source {
-            Some(source) => Replacement::file(source),
+        let next = match earlier.file {
+            Some(file) => Replacement::file(file),
             None => Replacement::state(earlier.state),
         };
         let actor = Actor { name: format!("rollback to {revision}"), sessions: sessions.to_vec() };
@@ -209,7 +210,7 @@ impl<D: Kernel> Owner<D> {
         if let Some(sessions) = sessions {
             self.refuse_lock_out(&prepared, origin, sessions)?;
         }
-        self.enforce(prepared, Some(store::Change::RollBack))
+        self.enforce(prepared, Some(store::LedgerChange::RollBack))
     }
 
     fn refuse_while_pending(&mut self) -> Result<(), Error> {

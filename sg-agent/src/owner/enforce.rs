@@ -15,7 +15,7 @@ use super::{
 use crate::{
     datapath,
     kernel::Kernel,
-    store::{self, Change},
+    store::{self, LedgerChange},
 };
 
 impl<D: Kernel> Owner<D> {
@@ -24,7 +24,7 @@ impl<D: Kernel> Owner<D> {
     pub(super) fn enforce(
         &mut self,
         prepared: Prepared,
-        change: Option<Change<'_>>,
+        change: Option<LedgerChange<'_>>,
     ) -> Result<(), Error> {
         let done = self.put_in_force(prepared, change);
         if done.is_err() {
@@ -36,7 +36,7 @@ impl<D: Kernel> Owner<D> {
     fn put_in_force(
         &mut self,
         prepared: Prepared,
-        change: Option<Change<'_>>,
+        change: Option<LedgerChange<'_>>,
     ) -> Result<(), Error> {
         let Prepared { target, cause, plan, live, live_fallback, images, began } = prepared;
         let publishes = images.is_some();
@@ -79,7 +79,11 @@ impl<D: Kernel> Owner<D> {
     /// Compiling, attaching and writing take their time, and flows move on meanwhile by the rules
     /// before: interfaces that cut do so from the flip on. From the tick after now, in which the flip may
     /// come; to hold what was opened by these very rules against them once more changes nothing.
-    fn commit(&mut self, change: Option<Change<'_>>, images: &mut Images) -> Result<(), Error> {
+    fn commit(
+        &mut self,
+        change: Option<LedgerChange<'_>>,
+        images: &mut Images,
+    ) -> Result<(), Error> {
         let appended = change.map(|change| self.store.append(change)).transpose()?;
         images.active.set_cut_since(self.kernel.now().wrapping_add(1));
         if let Err(error) = publish(&mut self.kernel, images) {

@@ -23,7 +23,7 @@ use sg_policy::{
     DesiredState,
     compile::{CompileError, Compiler, Image, Parameters},
     model::{DatapathChoice, LiveInterface},
-    rules::source::Source,
+    rules::parsed::ParsedRules,
 };
 use tempfile::TempDir;
 use tokio::sync::oneshot;
@@ -458,7 +458,7 @@ impl Fixture {
 
 /// To put a rules file in force.
 pub fn command(text: &str, confirm: Option<u32>) -> Command {
-    let source = Source::read("rules.toml", text).expect("valid rules");
+    let source = ParsedRules::read("rules.toml", text).expect("valid rules");
     let actor = Actor { name: "rules.toml".to_owned(), sessions: Vec::new() };
     let change = Change::Replace(Replacement::file(Arc::new(source)));
     Command { actor, change, confirm, expected_revision: None }

@@ -111,7 +111,7 @@ impl<D: Kernel> Owner<D> {
         Ok(Flushed { flows })
     }
 
-    fn flush_denied(&self, filter: &Filter) -> Result<Flushed, Error> {
+    fn flush_denied(&self, filter: &FlowFilter) -> Result<Flushed, Error> {
         let image = &self.image_in_force;
         let flows = self.kernel.cut_denied(image, &mut |flow| filter.matches(flow))?;
         Ok(Flushed { flows })
@@ -125,12 +125,12 @@ impl<D: Kernel> Owner<D> {
             .collect()
     }
 
-    fn filter(&self, request: &FlushRequest) -> Result<Filter, Error> {
+    fn filter(&self, request: &FlushRequest) -> Result<FlowFilter, Error> {
         let slot = match &request.interface {
             Some(name) => Some(self.filtered_by_name(name)?.1.slot),
             None => None,
         };
-        Ok(Filter {
+        Ok(FlowFilter {
             slot,
             protocol: request.protocol.as_deref().map(protocol_number).transpose()?,
             src: request.src.as_deref().map(network).transpose()?,
@@ -143,7 +143,7 @@ impl<D: Kernel> Owner<D> {
 
 /// What is absent does not restrict.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Filter {
+pub(super) struct FlowFilter {
     slot: Option<u16>,
     protocol: Option<u8>,
     src: Option<IpNet>,
@@ -152,7 +152,7 @@ pub(super) struct Filter {
     dport: Option<u16>,
 }
 
-impl Filter {
+impl FlowFilter {
     pub(super) fn is_everything(&self) -> bool {
         let Self { slot, protocol, src, dst, sport, dport } = self;
         slot.is_none()

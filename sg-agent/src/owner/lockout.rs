@@ -8,7 +8,7 @@ use sg_policy::{compile::Image, model::Role};
 
 use super::{
     error::Error,
-    flows::Filter,
+    flows::FlowFilter,
     interface_plan::PlannedInterface,
     prepare::Prepared,
     revision::Target,
@@ -133,7 +133,7 @@ impl<D: Kernel> Owner<D> {
     /// A session whose flow is among those that a flush would end; nothing is changed.
     pub(super) fn refuse_flush(
         &self,
-        filter: &Filter,
+        filter: &FlowFilter,
         denied: bool,
         sessions: &[Located],
     ) -> Result<(), Error> {
@@ -164,7 +164,7 @@ impl<D: Kernel> Owner<D> {
     }
 
     /// Whether what a flush forgets and the rules allow goes on in mid-stream.
-    fn picks_up(&self, held: &InterfaceState, filter: &Filter) -> bool {
+    fn picks_up(&self, held: &InterfaceState, filter: &FlowFilter) -> bool {
         let until = held.pickup_until;
         let is_anew = filter.is_everything()
             && held.entry.is_some_and(|entry| self.rules().interfaces[entry].tracking.pickup > 0);

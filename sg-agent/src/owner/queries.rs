@@ -90,7 +90,7 @@ impl<D: Kernel> Owner<D> {
 
     pub fn history(&self) -> Vec<api::Revision> {
         let ledger = self.store.ledger();
-        let state = |entry: &crate::store::Entry| match entry {
+        let state = |entry: &crate::store::LedgerEntry| match entry {
             entry if entry.rolled_back => "rolled_back",
             entry if entry.revision != ledger.current => "past",
             _ if ledger.pending.is_some() => "unconfirmed",

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use sg_common::flow::Tick;
-use sg_policy::{DesiredState, model::Interface, rules::source::Source};
+use sg_policy::{DesiredState, model::Interface, rules::parsed::ParsedRules};
 
 use crate::store::{DocumentKind, Store};
 
@@ -15,7 +15,7 @@ pub struct Revision {
     pub number: u64,
     pub state: Arc<DesiredState>,
     /// The rules file, if the state comes from one. The next file is read by its difference.
-    pub source: Option<Arc<Source>>,
+    pub file: Option<Arc<ParsedRules>>,
 }
 
 impl Revision {
@@ -25,8 +25,8 @@ impl Revision {
         self.state.interfaces.iter().any(Interface::cuts)
     }
 
-    fn of_file(number: u64, source: Arc<Source>) -> Self {
-        Self { number, state: Arc::clone(source.state()), source: Some(source) }
+    fn of_file(number: u64, file: Arc<ParsedRules>) -> Self {
+        Self { number, state: Arc::clone(file.state()), file: Some(file) }
     }
 }
 
@@ -76,14 +76,14 @@ pub(super) fn load(store: &Store, number: u64) -> anyhow::Result<Revision> {
     match document.kind() {
         DocumentKind::Rules => {
             let name = format!("revision {number}");
-            let source = Source::read(&name, Arc::clone(document.text()))
+            let source = ParsedRules::read(&name, Arc::clone(document.text()))
                 .map_err(|faults| anyhow::anyhow!("the stored rules are not valid:\n{faults}"))?;
             Ok(Revision::of_file(number, Arc::new(source)))
         }
         DocumentKind::State => {
             let state = serde_json::from_str(document.text())
                 .with_context(|| format!("the stored state of revision {number} is not valid"))?;
-            Ok(Revision { number, state: Arc::new(state), source: None })
+            Ok(Revision { number, state: Arc::new(state), file: None })
         }
     }
 }

@@ -16,7 +16,7 @@ use super::{
 use crate::{
     kernel::Kernel,
     observe::interfaces::View,
-    store::{self, Change, Store},
+    store::{self, LedgerChange, Store},
     system::clock::Ticks,
 };
 
@@ -90,12 +90,12 @@ fn resume(store: &mut Store, stored: Stored, ticks: Ticks, options: &Options) ->
             back_to = previous.number,
             "the change was not confirmed in time and is rolled back"
         );
-        note(store.record(Change::RollBack));
+        note(store.record(LedgerChange::RollBack));
         return Target { active: previous, pending: None };
     };
     if pending.boot_id != options.boot_id {
         let boot_id = options.boot_id.clone();
-        note(store.record(Change::Rearm { deadline, boot_id }));
+        note(store.record(LedgerChange::Rearm { deadline, boot_id }));
     }
     let pending = PendingConfirmation { previous, deadline, until: pending.until };
     Target { active: current, pending: Some(pending) }

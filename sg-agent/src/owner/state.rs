@@ -13,8 +13,8 @@ use super::{
     attach_limiter::AttachLimiter, figures::Publishing, revision::Target, used_slots::UsedSlots,
 };
 use crate::{
-    datapath::Attachment, flow_log::names::Names, kernel::Kernel, observe::interfaces::View,
-    store::Store, system::clock::Ticks,
+    datapath::Attachment, flow_log::names::InterfaceNames, kernel::Kernel,
+    observe::interfaces::View, store::Store, system::clock::Ticks,
 };
 
 /// [`Compiler::compile`], or a stand-in.
@@ -30,7 +30,7 @@ pub struct Options {
     pub started_at: u64,
     pub compile: Compile,
     /// Told which interfaces are filtered.
-    pub names: Names,
+    pub names: InterfaceNames,
 }
 
 /// An interface that is attached, or should be.

@@ -820,7 +820,7 @@ fn harm(host: &mut Fixture, text: &str, port: u16) -> String {
         return String::new();
     }
     let number = host.owner.store.next_revision();
-    let active = Revision { number, state: state.into(), source: None };
+    let active = Revision { number, state: state.into(), file: None };
     let next = host.owner.prepare(Target { active, pending: None }, Cause::Apply).unwrap();
     said(host.owner.refuse_lock_out(&next, Origin::Command, &[session(port)]))
 }

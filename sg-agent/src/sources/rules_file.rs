@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Instant};
 
 use sg_policy::{
     plan::{self, Change},
-    rules::source::Source,
+    rules::parsed::ParsedRules,
 };
 
 use crate::{
@@ -83,14 +83,14 @@ pub async fn apply(
 }
 
 /// Reads a file that most likely is much like the one in force; with its name.
-fn read(present: &Revision, file: RulesFile) -> Result<(String, Source), Error> {
+fn read(present: &Revision, file: RulesFile) -> Result<(String, ParsedRules), Error> {
     let RulesFile { file, text } = file;
     if text.len() as u64 > MAX_FILE {
         return Err(Error::TooLong { file });
     }
-    let read = match &present.source {
+    let read = match &present.file {
         Some(present) => present.read_next(&file, text),
-        None => Source::read(&file, text),
+        None => ParsedRules::read(&file, text),
     };
     let source = read.map_err(|faults| Error::Faults(faults.render(false)))?;
     Ok((file, source))

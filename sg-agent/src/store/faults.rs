@@ -44,7 +44,7 @@ struct View {
 impl View {
     fn of(store: &Store) -> Self {
         let ledger = store.ledger();
-        let revision = |entry: &Entry| {
+        let revision = |entry: &LedgerEntry| {
             let text = store.text(entry.revision).expect("a text");
             assert_eq!(entry.document, kind_of(&text));
             (entry.revision, text, entry.rolled_back)
@@ -152,14 +152,16 @@ fn append(store: &mut Store, step: &Step) -> Result<Appended, Error> {
             });
             let new = |document| NewRevision { document, origin: "f", rules: 1, groups: 1 };
             let revisions = documents.iter().map(new).collect();
-            return store.append(Change::Record { revisions, pending });
+            return store.append(LedgerChange::Record { revisions, pending });
         }
         Step::Abandon(text) => {
             return append(store, &Step::Record(vec![text.clone()], None));
         }
-        Step::Confirm => Change::Confirm,
-        Step::Rearm(deadline) => Change::Rearm { deadline: *deadline, boot_id: "c".to_owned() },
-        Step::RollBack => Change::RollBack,
+        Step::Confirm => LedgerChange::Confirm,
+        Step::Rearm(deadline) => {
+            LedgerChange::Rearm { deadline: *deadline, boot_id: "c".to_owned() }
+        }
+        Step::RollBack => LedgerChange::RollBack,
         Step::WriteBehind | Step::Death => unreachable!("no change"),
     };
     store.append(change)

@@ -41,7 +41,7 @@ pub struct Ledger {
     /// Set while `current` waits for its confirmation.
     pub pending: Option<PendingConfirmation>,
     /// By rising number.
-    pub revisions: Vec<Entry>,
+    pub revisions: Vec<LedgerEntry>,
 }
 
 /// An unconfirmed change.
@@ -58,7 +58,7 @@ pub struct PendingConfirmation {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Entry {
+pub struct LedgerEntry {
     pub revision: u64,
     /// Unix time in seconds.
     pub applied_at: u64,
@@ -90,7 +90,7 @@ impl DocumentKind {
     }
 }
 
-impl Entry {
+impl LedgerEntry {
     /// Name of the document's file.
     pub(super) fn file_name(&self) -> String {
         let extension = match self.document {
@@ -102,13 +102,13 @@ impl Entry {
 }
 
 impl Ledger {
-    pub fn entry(&self, revision: u64) -> Option<&Entry> {
+    pub fn entry(&self, revision: u64) -> Option<&LedgerEntry> {
         self.revisions.iter().find(|entry| entry.revision == revision)
     }
 
     /// The revision that a rollback without a number goes to.
     pub fn before_current(&self) -> Option<u64> {
-        let earlier = |entry: &&Entry| entry.revision < self.current && !entry.rolled_back;
+        let earlier = |entry: &&LedgerEntry| entry.revision < self.current && !entry.rolled_back;
         self.revisions.iter().rev().find(earlier).map(|entry| entry.revision)
     }
 
@@ -124,7 +124,7 @@ impl Ledger {
     }
 
     /// Makes `entry` the revision in force.
-    pub(super) fn record(&mut self, entry: Entry, pending: Option<PendingConfirmation>) {
+    pub(super) fn record(&mut self, entry: LedgerEntry, pending: Option<PendingConfirmation>) {
         self.last = entry.revision;
         self.current = entry.revision;
         self.pending = pending;

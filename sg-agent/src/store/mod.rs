@@ -39,7 +39,7 @@ use behind::{Checkpoint, Texts, WriteBehind, clean};
 use disk::{Disk, OsDisk};
 use format::{FORMAT, Position};
 use journal::{Journal, Replay};
-pub use ledger::{DocumentKind, Entry, Ledger, PendingConfirmation};
+pub use ledger::{DocumentKind, Ledger, LedgerEntry, PendingConfirmation};
 use ledger::{Format, Journaled};
 use record::{Body, Difference, Recorded};
 use sg_common::flow::Tick;
@@ -119,7 +119,7 @@ pub struct NewRevision<'a> {
 
 /// A change of the state to be made.
 #[derive(Debug)]
-pub enum Change<'a> {
+pub enum LedgerChange<'a> {
     /// New revisions, the last of them the current one.
     Record { revisions: Vec<NewRevision<'a>>, pending: Option<PendingConfirmation> },
     /// The current revision needs no confirmation any more.
@@ -253,7 +253,7 @@ impl Store {
 
     /// The document of a revision.
     pub fn document(&self, revision: u64) -> Result<Document, Error> {
-        let Entry { document, sha256, .. } =
+        let LedgerEntry { document, sha256, .. } =
             self.ledger.entry(revision).ok_or(Error::NoSuchRevision(revision))?;
         let text = self.text_of(revision)?;
         Ok(Document { kind: *document, text, sha256: sha256.clone() })
@@ -313,7 +313,7 @@ impl Store {
     ///
     /// # Errors
     /// Nothing has changed, or [`Error::Undecided`].
-    pub fn append(&mut self, change: Change<'_>) -> Result<Appended, Error> {
+    pub fn append(&mut self, change: LedgerChange<'_>) -> Result<Appended, Error> {
         self.prepare()?;
         let (body, text, texts) = self.body(change);
         let payload = record::payload(&body, &text)
@@ -354,7 +354,7 @@ impl Store {
     }
 
     /// Makes a change durable for which nothing else has to be done.
-    pub fn record(&mut self, change: Change<'_>) -> Result<(), Error> {
+    pub fn record(&mut self, change: LedgerChange<'_>) -> Result<(), Error> {
         let appended = self.append(change)?;
         self.commit(appended)
     }
@@ -374,12 +374,12 @@ impl Store {
     }
 
     /// A change as the journal keeps it, the bytes of its texts, and the texts.
-    fn body(&self, change: Change<'_>) -> (Body, Vec<u8>, Numbered) {
+    fn body(&self, change: LedgerChange<'_>) -> (Body, Vec<u8>, Numbered) {
         let (revisions, pending) = match change {
-            Change::Record { revisions, pending } => (revisions, pending),
-            Change::Confirm => return (Body::Confirm, Vec::new(), Vec::new()),
-            Change::RollBack => return (Body::RollBack, Vec::new(), Vec::new()),
-            Change::Rearm { deadline, boot_id } => {
+            LedgerChange::Record { revisions, pending } => (revisions, pending),
+            LedgerChange::Confirm => return (Body::Confirm, Vec::new(), Vec::new()),
+            LedgerChange::RollBack => return (Body::RollBack, Vec::new(), Vec::new()),
+            LedgerChange::Rearm { deadline, boot_id } => {
                 return (Body::Rearm { deadline, boot_id }, Vec::new(), Vec::new());
             }
         };
@@ -388,7 +388,7 @@ impl Store {
         for (revision, new) in (self.next_revision()..).zip(revisions) {
             let Document { kind, text, sha256 } = new.document.clone();
             let (difference, between) = Difference::between(base.0, &base.1, &text);
-            let entry = Entry {
+            let entry = LedgerEntry {
                 revision,
                 applied_at: crate::system::clock::unix_now(),
                 rules: new.rules,

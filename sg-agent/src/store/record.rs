@@ -23,7 +23,7 @@ use serde::{Deserialize, Serialize};
 use sg_common::flow::Tick;
 use sha2::{Digest as _, Sha256};
 
-use super::ledger::{Entry, Ledger, PendingConfirmation};
+use super::ledger::{Ledger, LedgerEntry, PendingConfirmation};
 
 pub(super) const SECTOR: usize = 512;
 pub(super) const HEADER: usize = 64;
@@ -49,7 +49,7 @@ pub(super) enum Body {
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Recorded {
-    pub(super) entry: Entry,
+    pub(super) entry: LedgerEntry,
     pub(super) text: Difference,
 }
 

@@ -17,7 +17,7 @@ fn record(
     let revision = store.next_revision();
     let document = &Document::new(DocumentKind::Rules, text.into());
     let new = NewRevision { document, origin: "rules.toml", rules: 1, groups: 1 };
-    let change = Change::Record { revisions: vec![new], pending: pending.cloned() };
+    let change = LedgerChange::Record { revisions: vec![new], pending: pending.cloned() };
     store.record(change).map(|()| revision)
 }
 
@@ -81,7 +81,8 @@ fn numbers_rise_past_a_change_that_was_undone() {
     let before = store.ledger().clone();
     let document = &Document::new(DocumentKind::Rules, "two".into());
     let new = NewRevision { document, origin: "rules.toml", rules: 1, groups: 1 };
-    let appended = store.append(Change::Record { revisions: vec![new], pending: None }).unwrap();
+    let appended =
+        store.append(LedgerChange::Record { revisions: vec![new], pending: None }).unwrap();
     store.abandon(appended).unwrap();
     assert_eq!(*store.ledger(), Ledger { last: 2, ..before.clone() });
     assert_eq!(*open(directory.path()).ledger(), before);
@@ -96,14 +97,14 @@ fn an_unconfirmed_change_goes_back_or_stays() {
     let mut store = open(directory.path());
     record(&mut store, "one", None).unwrap();
     record(&mut store, "two", Some(&pending(1))).unwrap();
-    store.record(Change::RollBack).unwrap();
+    store.record(LedgerChange::RollBack).unwrap();
     let ledger = store.ledger();
     assert_eq!((ledger.current, ledger.last, &ledger.pending), (1, 2, &None));
     let undone: Vec<_> = ledger.revisions.iter().map(|entry| entry.rolled_back).collect();
     assert_eq!(undone, [false, true]);
     record(&mut store, "three", Some(&pending(1))).unwrap();
     assert_eq!(store.ledger().before_current(), Some(1));
-    store.record(Change::Confirm).unwrap();
+    store.record(LedgerChange::Confirm).unwrap();
     assert_eq!((store.ledger().current, &store.ledger().pending), (3, &None));
 }
 

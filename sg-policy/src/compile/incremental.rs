@@ -12,7 +12,7 @@ use super::{
     image_header::{ImageHeader, Reserved},
     layout::Layout,
     peers::Peers,
-    policy::{Policies, Source},
+    policy::{Policies, PolicyInputs},
     write_own, write_record,
 };
 use crate::model::{DesiredState, LiveInterface};
@@ -112,7 +112,7 @@ impl IncrementalState {
     ) -> Result<Image, CompileError> {
         let Self { peers, classes, maps, policies, layout, reserved, .. } = self;
         image_header.write(&mut layout.words, reserved);
-        let source = Source { peers, classes };
+        let source = PolicyInputs { peers, classes };
         for interface in live {
             let entry = &state.interfaces[interface.entry];
             let policy = policies.write(layout, &source, &entry.groups)?;

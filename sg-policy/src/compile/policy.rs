@@ -29,13 +29,13 @@ pub(super) type Allowed = Vec<(PeerId, ServiceSet)>;
 
 /// What policies are made of.
 #[derive(Clone, Copy)]
-pub(super) struct Source<'a> {
+pub(super) struct PolicyInputs<'a> {
     pub(super) peers: &'a Peers,
     /// By family.
     pub(super) classes: &'a [Classes; 2],
 }
 
-impl Source<'_> {
+impl PolicyInputs<'_> {
     /// What a direction's rules allow everyone, and what they allow each peer.
     fn side(
         &self,
@@ -107,7 +107,7 @@ impl Policies {
     pub(super) fn write(
         &mut self,
         layout: &mut Layout,
-        source: &Source<'_>,
+        source: &PolicyInputs<'_>,
         groups: &[GroupId],
     ) -> Result<PolicyRefs, CompileError> {
         let mut key = groups.to_vec();
@@ -132,7 +132,7 @@ impl Policy {
     fn update(
         &mut self,
         layout: &mut Layout,
-        source: &Source<'_>,
+        source: &PolicyInputs<'_>,
         groups: &[GroupId],
         family: Family,
     ) -> Result<(), CompileError> {

@@ -9,9 +9,9 @@ mod fault;
 mod group;
 mod interface;
 mod names;
+pub mod parsed;
 mod services;
 mod settings;
-pub mod source;
 mod table;
 
 #[cfg(test)]

@@ -22,13 +22,13 @@ use crate::model::DesiredState;
 
 /// A valid rules file and what it says.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Source {
+pub struct ParsedRules {
     text: Arc<str>,
     state: Arc<DesiredState>,
     outline: Outline,
 }
 
-impl Source {
+impl ParsedRules {
     /// Reads the `text` of the rules file called `file`.
     ///
     /// # Errors

@@ -53,13 +53,13 @@ fn file(rules: usize) -> String {
             [[interface]]\nname = \"eth0\"\ngroups = [\"web\"]\n"
 }
 
-fn source(text: &str) -> Source {
-    Source::read("rules.toml", text).unwrap_or_else(|faults| panic!("{faults}"))
+fn source(text: &str) -> ParsedRules {
+    ParsedRules::read("rules.toml", text).unwrap_or_else(|faults| panic!("{faults}"))
 }
 
 /// What the short cut gives is what the whole file gives; whether it was taken.
 #[track_caller]
-fn check(old: &Source, new: &str) -> bool {
+fn check(old: &ParsedRules, new: &str) -> bool {
     let Some((state, outline)) = old.changed_to(new) else { return false };
     let whole = source(new);
     assert_eq!(state, **whole.state(), "{new}");
@@ -137,7 +137,7 @@ fn the_whole_file_is_read_where_it_has_to_be() {
 fn a_file_that_is_all_new_is_read_whole() {
     let old = source(&file(40));
     assert!(!check(&old, &file(6).replace("10.", "11.")));
-    assert!(!check(&Source::default(), &file(6)));
+    assert!(!check(&ParsedRules::default(), &file(6)));
 }
 
 /// Faults are those of the whole file, with its lines.
@@ -193,7 +193,7 @@ proptest! {
             let end = (at + length.saturating_sub(45)).min(text.len());
             text.replace_range(at..end, snippet);
             check(&old, &text);
-            match Source::read("rules.toml", &*text) {
+            match ParsedRules::read("rules.toml", &*text) {
                 Ok(new) => old = new,
                 Err(_) => break,
             }
