@@ -233,7 +233,12 @@ pub(crate) extern "C" fn sg_segments(ctx: *mut __sk_buff, kind: u32, transport: 
 fn fits(ctx: *mut __sk_buff, kind: u32, transport: u32) -> bool {
     let frame = SkbFrame::bare(&TcContext::new(ctx));
     let protocol = kind as u8;
-    if kind & FRAGMENT != 0 || (kind & ETHERNET != 0 && frame.is_mistaken()) {
+    // Without an Ethernet header nothing else says what the kernel takes it for.
+    let is_mistaken = match kind & ETHERNET {
+        0 => frame.protocol() != if kind & IPV6 != 0 { 0x86dd } else { 0x0800 },
+        _ => frame.is_mistaken(),
+    };
+    if kind & FRAGMENT != 0 || is_mistaken {
         return false;
     }
     // Fragments of a datagram without ports in the first one.
