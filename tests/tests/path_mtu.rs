@@ -138,6 +138,26 @@ matrix! {
             }
         }
     }
+
+    /// The same of datagrams that leave a socket in one packet (UDP_SEGMENT).
+    fn datagrams_in_segments(world) {
+        const COUNT: u64 = 20;
+        world.apply(&["services"], SERVICES);
+        for at in FAMILIES {
+            let _server = udp::serve(&world.instance, at.instance_port(5000));
+            let open = udp::open(&world.remote, at.remote, at.instance_port(5000));
+            let send = || open.echo_segments(COUNT as usize, 1000, PATIENCE);
+            let (done, counts) = world.counted(send);
+            done.expect("all echoes");
+            // The router's end of a veth cuts what goes to native XDP, and so does the sender's.
+            let is_cut = match (world.datapath, world.role) {
+                (Datapath::Tc, _) | (_, Role::Port) => false,
+                (Datapath::Xdp, Role::Host) => true,
+            };
+            let rest: &[(&str, u64)] = if is_cut { &[("ingress flow", COUNT - 1)] } else { &[] };
+            counts.exactly(&[&[("ingress rule", 1), ("egress flow", COUNT)], rest].concat());
+        }
+    }
 }
 
 /// IPv6 segments beyond 64 KiB (BIG TCP), whose length field is 0, pass TC whole. Native XDP on a veth

@@ -1,13 +1,13 @@
-//! Tunnels over a filtered underlay, with all offloads: the checksum that is yet to be written lies in the inner
-//! packet, and the segments are the inner ones. A kind of tunnel that the kernel lacks is left out, and the
-//! test says so. The guests of `cargo xtask vm-test` do not run these tests yet: Debian's kernels have the
+//! Tunnels and SCTP over a filtered underlay, with all offloads: the checksum that is yet to be written lies in the
+//! inner packet, and the segments are the inner ones. A kind that the kernel lacks is left out, and the test
+//! says so. The guests of `cargo xtask vm-test` do not run these tests yet: Debian's kernels have the
 //! modules, which `MODULES` in `xtask/src/vm/kernel.rs` does not list.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use sg_tests::{
-    Datapath, Role, V4, World,
-    probe::{PATIENCE, bulk},
+    Counts, Datapath, Role, V4, World,
+    probe::{PATIENCE, Watch, bulk},
 };
 
 /// The underlay lets the tunnel through and nothing else.
@@ -19,6 +19,7 @@ ingress = [
   { protocol = 4, cidrs = ["10.9.0.10/32"] },
   { protocol = 47, cidrs = ["10.9.0.10/32"] },
   { protocol = 50, cidrs = ["10.9.0.10/32"] },
+  { protocol = 132, cidrs = ["10.9.0.10/32"] },
 ]
 egress = [
   { protocol = "udp", ports = 4789, cidrs = ["10.9.0.10/32"] },
@@ -31,11 +32,27 @@ egress = [
 const INNER: [IpAddr; 2] =
     [IpAddr::V4(Ipv4Addr::new(172, 16, 0, 1)), IpAddr::V4(Ipv4Addr::new(172, 16, 0, 2))];
 
+const WAYS: [(Role, Datapath); 3] =
+    [(Role::Host, Datapath::Tc), (Role::Host, Datapath::Xdp), (Role::Port, Datapath::Tc)];
+
+/// Says that this kernel was built without it.
+fn is_left_out(error: &dyn std::fmt::Display) {
+    eprintln!("left out, this kernel has none: {error}");
+}
+
+/// Nothing was taken for an attack, all belonged to a flow, and by TC the interface had packets of many segments.
+#[track_caller]
+fn passed(datapath: Datapath, counts: &Counts, largest: usize) {
+    for way in ["ingress", "egress"] {
+        assert_eq!(counts.get(&format!("{way} malformed")), 0, "{counts}");
+        assert_ne!(counts.get(&format!("{way} flow")), 0, "{counts}");
+    }
+    assert!(datapath == Datapath::Xdp || largest > 2 * 1514, "no offload: {largest}");
+}
+
 /// TCP inside a tunnel that `ip link add` makes of `kind`; its end is told from which address to which.
 fn carries_tcp(kind: impl Fn(IpAddr, IpAddr) -> String) {
-    for (role, datapath) in
-        [(Role::Host, Datapath::Tc), (Role::Host, Datapath::Xdp), (Role::Port, Datapath::Tc)]
-    {
+    for (role, datapath) in WAYS {
         let world = World::new(role, datapath);
         world.apply(&["underlay"], UNDERLAY);
         let (instance, remote) = (V4.instance, V4.remote);
@@ -45,22 +62,40 @@ fn carries_tcp(kind: impl Fn(IpAddr, IpAddr) -> String) {
         ];
         for (namespace, inner, kind) in &ends {
             if let Err(error) = namespace.try_ip(&format!("link add name inner0 type {kind}")) {
-                eprintln!("left out, this kernel has none: {error}");
-                return;
+                return is_left_out(&error);
             }
             namespace.ip(&format!("address add {inner}/24 dev inner0"));
             namespace.ip("link set dev inner0 up");
         }
         let server = (&world.instance, SocketAddr::new(INNER[0], 80));
+        let watch = Watch::open(world.host(), world.interface());
         let (done, counts) =
             world.counted(|| bulk::exchange((&world.remote, INNER[1]), server, 4 << 20, PATIENCE));
         done.unwrap_or_else(|error| {
             panic!("{role:?} {datapath:?} {}: {error}, {counts}", ends[0].2)
         });
-        for way in ["ingress", "egress"] {
-            assert_eq!(counts.get(&format!("{way} malformed")), 0, "{counts}");
-            assert_ne!(counts.get(&format!("{way} flow")), 0, "{counts}");
+        passed(datapath, &counts, watch.largest());
+    }
+}
+
+/// Chunks of many packets in one (SKB_GSO_SCTP), whose CRC32c is yet to be written.
+#[test]
+fn sctp() {
+    for (role, datapath) in WAYS {
+        let world = World::new(role, datapath);
+        world.apply(&["underlay"], UNDERLAY);
+        let server = (&world.instance, V4.instance_port(80));
+        let watch = Watch::open(world.host(), world.interface());
+        let (done, counts) = world.counted(|| {
+            bulk::exchange_by_sctp((&world.remote, V4.remote), server, 4 << 20, PATIENCE)
+        });
+        match done {
+            Err(error) if error.raw_os_error() == Some(libc::EPROTONOSUPPORT) => {
+                return is_left_out(&error);
+            }
+            done => done.unwrap_or_else(|error| panic!("{role:?} {datapath:?}: {error}, {counts}")),
         }
+        passed(datapath, &counts, watch.largest());
     }
 }
 
@@ -126,8 +161,7 @@ fn ipsec_is_judged_once() {
                     })
                     .collect();
                 if !namespace.succeeds("ip", &args) {
-                    eprintln!("left out, this kernel has no ESP");
-                    return;
+                    return is_left_out(&"no ESP");
                 }
             }
             namespace.ip(&format!(

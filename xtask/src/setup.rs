@@ -69,6 +69,13 @@ const STEPS: &[Step] = &[
     },
 ];
 
+/// For tests, in guests, too, and for the bench.
+const ETHTOOL: Step = Step {
+    what: "ethtool",
+    missing: || !runs("ethtool", "--version"),
+    install: || apt(&["ethtool"]),
+};
+
 const FUZZ_STEPS: &[Step] = &[
     // libFuzzer is C++.
     Step { what: "g++", missing: || !runs("g++", "--version"), install: || apt(&["g++"]) },
@@ -96,6 +103,7 @@ const TEST_STEPS: &[Step] = &[
     // Disks that fail.
     Step { what: "strace", missing: || !runs("strace", "-V"), install: || apt(&["strace"]) },
     Step { what: "tmux", missing: || !runs("tmux", "-V"), install: || apt(&["tmux"]) },
+    ETHTOOL,
 ];
 
 const LINT_STEPS: &[Step] = &[
@@ -119,6 +127,7 @@ const VM_STEPS: &[Step] = &[
         install: || apt(&["qemu-system-x86"]),
     },
     Step { what: "kmod", missing: || !runs("modprobe", "--version"), install: || apt(&["kmod"]) },
+    ETHTOOL,
     Step {
         what: "the kernels of the guests",
         missing: || !KERNELS.iter().all(Kernel::is_there),
@@ -127,11 +136,7 @@ const VM_STEPS: &[Step] = &[
 ];
 
 const BENCH_STEPS: &[Step] = &[
-    Step {
-        what: "ethtool",
-        missing: || !runs("ethtool", "--version"),
-        install: || apt(&["ethtool"]),
-    },
+    ETHTOOL,
     Step { what: "nft", missing: || !runs("nft", "--version"), install: || apt(&["nftables"]) },
     Step {
         what: "iptables",

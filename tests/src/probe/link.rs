@@ -62,10 +62,19 @@ impl Link {
     /// # Errors
     /// The kernel takes no such header.
     pub fn send_with(&self, header: Header, frame: &[u8]) -> io::Result<()> {
-        match self.0.send(&[&header.bytes(), frame].concat()) {
-            Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => Ok(()),
-            sent => sent.map(drop),
-        }
+        or_dropped(self.0.send(&[&header.bytes(), frame].concat()))
+    }
+
+    /// The same of one that the kernel is told to be of this protocol, whatever the frame says.
+    ///
+    /// # Errors
+    /// The kernel takes no such header.
+    pub fn send_as(&self, protocol: u16, header: Header, frame: &[u8]) -> io::Result<()> {
+        let bound = self.0.local_addr()?;
+        // SAFETY: the socket is a packet socket, so its address is one of these.
+        let ifindex = unsafe { (*bound.as_ptr().cast::<libc::sockaddr_ll>()).sll_ifindex };
+        let to = address(ifindex.cast_unsigned(), protocol.to_be())?;
+        or_dropped(self.0.send_to(&[&header.bytes(), frame].concat(), &to))
     }
 
     #[track_caller]
@@ -75,6 +84,14 @@ impl Link {
             Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => {}
             sent => assert_eq!(sent.expect("a frame to send"), frame.len()),
         }
+    }
+}
+
+/// TC may drop a frame on the way out, of which its sender is told.
+fn or_dropped(sent: io::Result<usize>) -> io::Result<()> {
+    match sent {
+        Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => Ok(()),
+        sent => sent.map(drop),
     }
 }
 

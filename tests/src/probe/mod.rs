@@ -5,6 +5,7 @@
 //! that a dropped SYN is counted once.
 
 pub mod bulk;
+pub mod cable;
 pub mod craft;
 pub mod icmp;
 pub mod link;

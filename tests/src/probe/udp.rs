@@ -3,6 +3,7 @@
 use std::{
     io,
     net::{IpAddr, Shutdown, SocketAddr, UdpSocket},
+    os::fd::AsRawFd as _,
     thread,
     time::Duration,
 };
@@ -93,6 +94,35 @@ impl Exchange {
             Ok(received) => panic!("sent {length} bytes, {received} came back"),
             Err(error) => outcome_of(&error),
         }
+    }
+
+    /// Sends `count` datagrams of `length` bytes in one packet (UDP_SEGMENT), and counts the echoes.
+    ///
+    /// # Errors
+    /// The kernel does not take it, or not all come back within `limit`.
+    pub fn echo_segments(&self, count: usize, length: u16, limit: Duration) -> io::Result<()> {
+        let size = libc::c_int::from(length);
+        // SAFETY: an int, as udp(7) wants one.
+        let set = unsafe {
+            libc::setsockopt(
+                self.0.as_raw_fd(),
+                libc::SOL_UDP,
+                libc::UDP_SEGMENT,
+                (&raw const size).cast(),
+                size_of_val(&size) as libc::socklen_t,
+            )
+        };
+        if set != 0 {
+            return Err(io::Error::last_os_error());
+        }
+        self.0.set_read_timeout(Some(limit))?;
+        self.0.send(&vec![7; count * usize::from(length)])?;
+        let mut answer = vec![0; usize::from(length) + 1];
+        for _ in 0..count {
+            let received = self.0.recv(&mut answer)?;
+            assert_eq!(received, usize::from(length), "a datagram of another length");
+        }
+        Ok(())
     }
 
     pub fn local(&self) -> SocketAddr {

@@ -1,0 +1,16 @@
+//! Guests and containers that say beside a packet's bytes what the kernel is to do to it. What is expected is
+//! written by hand: a verdict, and what arrives. Only `random` asks the reference evaluator.
+//!
+//! ```text
+//! tap:   remote [up0] == [up1] router [port0] -- a test's descriptor
+//! veth:  as in every other test, and a packet socket at the far end
+//! ```
+
+mod attacks;
+mod frames;
+mod protocol;
+mod random;
+mod rows;
+mod served;
+mod site;
+mod tunnel;
