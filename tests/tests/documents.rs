@@ -35,7 +35,12 @@ fn table(text: &str, heading: &str) -> Vec<Vec<String>> {
 
 /// Sentence and tests.
 fn coverage() -> Vec<(String, String)> {
-    let rows = table(&read("TESTING.md"), "## Coverage of the semantics");
+    held("## Coverage of the semantics")
+}
+
+/// Claims under this heading of TESTING.md, and the tests that hold them.
+fn held(heading: &str) -> Vec<(String, String)> {
+    let rows = table(&read("TESTING.md"), heading);
     rows.into_iter()
         .map(|row| match <[String; 2]>::try_from(row) {
             Ok([sentence, tests]) => (sentence, tests),
@@ -88,7 +93,9 @@ fn every_test_that_is_named_exists() {
         collect(&root().join(folder), &mut sources);
     }
     let (mut named, mut missing) = (0, vec![]);
-    for (sentence, tests) in coverage() {
+    let tried = held("## Tried by others");
+    assert!(tried.iter().all(|(_, tests)| tests.contains('`')), "a line without a test");
+    for (sentence, tests) in coverage().into_iter().chain(tried) {
         for test in tests.split('`').skip(1).step_by(2) {
             let (modules, name) = test.rsplit_once("::").unwrap_or(("", test));
             let place = modules.replace("::", "/");
