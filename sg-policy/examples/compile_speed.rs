@@ -98,14 +98,24 @@ fn member(count: usize) {
         (times[times.len() / 2], times[times.len() * 99 / 100])
     };
     let (edit, compile) = (median(&mut edits), median(&mut compiles));
+    let mut documents: Vec<Duration> = (0..20).map(|_| document(&state).0).collect();
     println!(
         "member {count:<19} first {first:>9.1?}, one member more or less: compile {:>9.1?} (99 % {:>9.1?}), \
-         edit {:>9.1?}, image {:>6} KiB",
+         edit {:>9.1?}, image {:>6} KiB; the state as JSON {:>9.1?}, {:>6} KiB",
         compile.0,
         compile.1,
         edit.0,
-        bytes >> 10
+        bytes >> 10,
+        median(&mut documents).0,
+        document(&state).1 >> 10
     );
+}
+
+/// What the agent keeps of an edit.
+fn document(state: &DesiredState) -> (Duration, usize) {
+    let start = Instant::now();
+    let json = serde_json::to_string(state).expect("a state has a JSON form");
+    (start.elapsed(), json.len())
 }
 
 fn time((name, text): &Case) {
