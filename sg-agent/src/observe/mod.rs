@@ -1,4 +1,4 @@
-//! What is there: interfaces and addresses, sockets, connections, the SSH sessions of operators.
+//! Observers of the host: interfaces and addresses, sockets, connections, the SSH sessions of operators.
 //!
 //! Nothing here changes anything, and nothing here knows the rules.
 

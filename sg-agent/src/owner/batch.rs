@@ -1,6 +1,6 @@
-//! Commands that came together. Each is a revision with an answer of its own. But where one differs from what
-//! is in force in rules alone, and another follows it already, it is recorded and superseded: what is in
-//! force is the last of a batch, and the journal has one record of all. One by one, each waits for the disk.
+//! Commands that waited together. Each is a revision with an answer of its own, and one by one each waits for
+//! the disk. A command that differs in rules alone, and that another one follows, is superseded: it is recorded,
+//! but never in force. The last of a batch comes into force. The journal has one record of all.
 
 use sg_policy::plan;
 use tracing::info;

@@ -1,6 +1,6 @@
 //! Reasons to put something in force, and how they differ.
 
-/// What something is enforced for.
+/// The reason to put something in force.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Cause {
     Start,

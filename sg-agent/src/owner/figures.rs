@@ -1,4 +1,4 @@
-//! What metrics show.
+//! Figures that metrics show.
 
 use std::time::Instant;
 

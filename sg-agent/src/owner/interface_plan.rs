@@ -30,12 +30,12 @@ pub(super) struct InterfacePlan {
 }
 
 impl InterfacePlan {
-    /// What the image of the active rules is compiled for.
+    /// The interfaces that the image of the active rules is compiled for.
     pub(super) fn live(&self, view: &View) -> Vec<LiveInterface> {
         self.collect(view, |planned| planned.entry)
     }
 
-    /// What the image to fall back to is compiled for.
+    /// The interfaces that the image to fall back to is compiled for.
     pub(super) fn live_fallback(&self, view: &View) -> Vec<LiveInterface> {
         self.collect(view, |planned| planned.fallback_entry)
     }

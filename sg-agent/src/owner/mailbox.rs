@@ -42,7 +42,7 @@ pub struct Submission {
     pub answer: Reply<Result<Applied, Error>>,
 }
 
-/// What other tasks want besides other rules.
+/// A question of another task, or a request that brings no rules.
 #[derive(Debug)]
 pub enum Request {
     /// Whether the owner takes its turn.

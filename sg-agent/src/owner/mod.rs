@@ -2,12 +2,17 @@
 //! [`command::Command`]. The owner executes commands one after the other. [`mailbox::Mailbox`] brings
 //! them from other tasks.
 //!
-//! Every change, whatever its source, goes the same way ([`enforce`]): which interfaces are to be
-//! filtered -> compile -> write to the journal -> publish -> wait for the disk -> attach new ones ->
-//! detach old ones. What has no record
-//! in the image in force passes, so detaching after the flip changes nothing for any packet: the
-//! flip alone does. New rules attach new interfaces before they are stored, so that one that cannot
-//! be had leaves everything as it was, and the flip starts to filter all of them at one instant.
+//! Every change goes one way, whatever its source:
+//!
+//! 1. [`interface_plan`] says which interfaces are to be filtered.
+//! 2. [`prepare`] compiles the image for them. Nothing has changed yet.
+//! 3. [`lockout`] asks that image about the SSH sessions of whoever wants the change.
+//! 4. [`enforce`] attaches new interfaces, writes to the journal, publishes, and waits for the disk.
+//! 5. It detaches interfaces that are not filtered any more.
+//!
+//! An interface without a record in the image in force passes everything. So attaching and detaching change
+//! nothing for any packet, and the flip alone does, for all interfaces at one instant. New interfaces are
+//! attached before anything is stored, because one that cannot be attached refuses the change.
 
 mod attach;
 mod attach_limiter;

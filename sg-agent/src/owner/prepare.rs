@@ -1,4 +1,4 @@
-//! What a target comes to on this host: the plan for its interfaces, and its images.
+//! Compiles a target for this host: the plan for its interfaces, and its images.
 
 use std::time::Instant;
 

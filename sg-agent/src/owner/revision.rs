@@ -19,8 +19,8 @@ pub struct Revision {
 }
 
 impl Revision {
-    /// With "cut", every image has the flows that were there before it held against its rules. That
-    /// costs each of them one more look at the rules, and no source of change can be forgotten.
+    /// With "cut", every image holds the flows that were there before it against its rules. Each flow costs
+    /// one more look at the rules, and no source of change can be forgotten.
     pub(super) fn is_cut(&self) -> bool {
         self.state.interfaces.iter().any(Interface::cuts)
     }
@@ -40,7 +40,7 @@ pub(super) struct PendingConfirmation {
     pub(super) until: u64,
 }
 
-/// What is to be in force.
+/// The revision that is to be in force, and the one that it may go back to.
 #[derive(Clone, Debug)]
 pub(super) struct Target {
     pub(super) active: Revision,

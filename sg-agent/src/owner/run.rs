@@ -13,7 +13,7 @@ impl Inbox {
     /// of its own, so that compiling a large ruleset keeps nobody else waiting.
     ///
     /// # Errors
-    /// What it was stopped for.
+    /// The error that it was stopped for.
     pub fn run<D: Kernel>(&self, owner: &mut Owner<D>) -> anyhow::Result<()> {
         while !owner.stopping {
             let first = match owner.sleep() {

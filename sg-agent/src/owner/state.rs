@@ -53,14 +53,14 @@ pub struct Owner<D> {
     pub(super) kernel: D,
     pub(super) store: Store,
     pub(super) options: Options,
-    /// What it remembers makes it faster, and changes no meaning of an image.
+    /// Its memory makes it faster, and changes no meaning of an image.
     pub(super) compiler: RefCell<Compiler>,
     pub(super) view: View,
     pub(super) target: Target,
     pub(super) filtered: BTreeMap<u32, InterfaceState>,
     /// Interfaces that match an entry and got no slot, with the reason.
     pub(super) left_out: BTreeMap<u32, String>,
-    /// What the image in force was compiled for, and the one to fall back to.
+    /// The interfaces that the image in force was compiled for, and those of the image to fall back to.
     pub(super) live: Vec<LiveInterface>,
     pub(super) live_fallback: Vec<LiveInterface>,
     /// Something is not as it should be and is tried again.

@@ -1,4 +1,4 @@
-//! What the owner does by itself: deadlines, second attempts, interfaces that come and go.
+//! The owner acts by itself: at deadlines, for second attempts, when interfaces come and go.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use tracing::{error, info, warn};
 use super::{cause::Cause, revision::PendingConfirmation, state::Owner};
 use crate::{kernel::Kernel, observe::interfaces::View};
 
-/// What could not be done is tried again after this.
+/// A failed attempt is repeated after this.
 const RETRY: Duration = Duration::from_secs(5);
 
 impl<D: Kernel> Owner<D> {

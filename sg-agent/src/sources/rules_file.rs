@@ -36,7 +36,7 @@ pub enum Error {
     Failed(#[from] tokio::task::JoinError),
 }
 
-/// What a file would change, and the interfaces that it would reach.
+/// The changes that a file would make, and the interfaces that they would reach.
 #[derive(Debug)]
 pub struct Planned {
     pub changes: Vec<Change>,

@@ -73,7 +73,7 @@ pub struct LedgerEntry {
     pub rolled_back: bool,
 }
 
-/// What a revision's document is.
+/// Kinds of documents.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum DocumentKind {

@@ -85,7 +85,7 @@ pub enum Error {
     NoSuchRevision(u64),
 }
 
-/// What a revision is kept as, with the SHA-256 that takes as long as a small change.
+/// The text that a revision is kept as. Its SHA-256 takes as long as a small change.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Document {
     kind: DocumentKind,

@@ -1,4 +1,4 @@
-//! What the allocator keeps.
+//! Memory that the allocator keeps, given back.
 
 use std::{
     sync::atomic::{AtomicBool, Ordering},

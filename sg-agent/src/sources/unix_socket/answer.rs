@@ -15,7 +15,7 @@ use crate::{
     sources::rules_file,
 };
 
-/// What did not work, with its status.
+/// The reason why something did not work, with its status.
 #[derive(Debug)]
 pub(super) struct Refusal(pub(super) StatusCode, pub(super) String);
 
