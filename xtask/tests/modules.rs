@@ -37,6 +37,20 @@ const CRATES: [&str; 10] = [
     "sg-ebpf",
 ];
 
+/// Folders of a crate, or files beside them, from top to bottom. A file needs its own folder and rows below.
+const LAYERS: &[(&str, &[&[&str]])] = &[(
+    "sg-agent",
+    &[
+        &["agent"],
+        &["sources"],
+        &["metrics"],
+        &["owner"],
+        &["kernel", "config"],
+        &["observe", "store", "flow_log"],
+        &["system"],
+    ],
+)];
+
 /// `a::b` is `["a", "b"]`; the root of a crate is empty.
 type Module = Vec<String>;
 
@@ -214,6 +228,28 @@ fn no_file_needs_one_that_needs_it() {
             .extend(gone.map(|row| format!("{name}: no circle any more, so it goes: {:?}", row.1)));
     }
     assert!(wrong.is_empty(), "files that need each other:\n{}", wrong.join("\n"));
+}
+
+#[test]
+fn a_folder_needs_only_folders_below_it() {
+    let mut wrong = Vec::new();
+    for (name, rows) in LAYERS {
+        let row_of = |module: &Module| {
+            let folder = module.first()?;
+            rows.iter().position(|row| row.contains(&folder.as_str()))
+        };
+        for (module, targets) in needs(&root().join(name).join("src")) {
+            let Some(row) = row_of(&module) else { continue };
+            let is_wrong = |target: &&Module| {
+                target.first() != module.first() && row_of(target).is_some_and(|other| other <= row)
+            };
+            let say = |target: &Module| {
+                format!("{name}: {} needs {}", module.join("::"), target.join("::"))
+            };
+            wrong.extend(targets.iter().filter(is_wrong).map(say));
+        }
+    }
+    assert!(wrong.is_empty(), "arrows that point up:\n{}", wrong.join("\n"));
 }
 
 #[test]
