@@ -6,7 +6,7 @@
 //! addresses and tag again, so it never acts on half of one flow and half of another. x86 keeps
 //! loads and stores in that order. Counts of one flow on two CPUs at once may lose a packet.
 
-use core::{arch::asm, intrinsics, mem::MaybeUninit, ptr};
+use core::{intrinsics, mem::MaybeUninit, ptr};
 
 use sg_common::{
     Direction, Family, Reason,
@@ -23,9 +23,10 @@ use crate::{
     ip::Ip,
     judge::Context,
     maps::{Arena, Image, Table},
-    memory,
     net::{Net, V4, V6},
     packet::Packet,
+    verifier::not_unrolled,
+    words,
 };
 
 /// What a packet is looked up by, and what its flow starts with.
@@ -53,7 +54,7 @@ impl<N: Net> Key<N> {
     #[inline(always)]
     pub(crate) fn empty(place: &mut MaybeUninit<Self>) -> &mut Self {
         // SAFETY: numbers only.
-        unsafe { memory::zero(place) }
+        unsafe { words::zero(place) }
     }
 
     /// The key of a packet that goes in `direction`.
@@ -309,7 +310,7 @@ fn has_key<N: Net>(table: &Table<N::Addresses>, key: &Key<N>, choice: u64) -> bo
         return false;
     }
     // SAFETY: the bucket is map memory; other CPUs may write, so each word is read once.
-    let same = unsafe { memory::holds(&raw const (*bucket).lanes[lane].addresses, &key.addresses) };
+    let same = unsafe { words::holds(&raw const (*bucket).lanes[lane].addresses, &key.addresses) };
     // The same tag again: the addresses were this flow's.
     same && tag_of(bucket, lane).identity() == tag.identity()
 }
@@ -442,7 +443,7 @@ fn claim<N: Net>(key: &Key<N>) -> u32 {
             ptr::write_volatile(&raw mut (*table.marks(hash))[lane], flow::mark(key.hash));
             (*bucket).lanes[lane].seen = arena.now();
             (*bucket).lanes[lane].packets = 1;
-            memory::copy(&raw mut (*bucket).lanes[lane].addresses, &key.addresses);
+            words::copy(&raw mut (*bucket).lanes[lane].addresses, &key.addresses);
             (*bucket).lanes[lane].volume = key.bytes as u64;
             ptr::write_volatile(at, key.tag.0);
         }
@@ -547,15 +548,6 @@ fn timeout_of(image: &Image, family: Family, tag: Tag) -> u32 {
     }
     let timeout = record::TIMEOUTS + tag.state().timeout(family, tag.protocol()) as u32;
     image.word((image::record_of(image, slot) + timeout).wrapping_add(image.zero()))
-}
-
-/// A number whose value LLVM cannot see, but the verifier can: a loop up to it stays a loop.
-#[inline(always)]
-pub(crate) fn not_unrolled(count: usize) -> usize {
-    let copy;
-    // SAFETY: a move.
-    unsafe { asm!("{0} = {1}", out(reg) copy, in(reg) count, options(pure, nomem, nostack)) };
-    copy
 }
 
 /// Whether a flow is over because a change of the rules ended it that it has not been seen since.

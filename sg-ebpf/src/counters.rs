@@ -6,7 +6,7 @@ use sg_common::{
     reason::REASONS,
 };
 
-use crate::{frame::opaque, judge::Outcome, maps};
+use crate::{judge::Outcome, maps, verifier::opaque};
 
 /// An interface's counters on this CPU, which nothing else writes.
 #[derive(Clone, Copy)]

@@ -5,9 +5,10 @@ use core::ptr;
 use sg_common::event::{CAPTURE, COPIED, Event, Head, RINGS, is_logged, ring_of};
 
 use crate::{
-    frame::{Frame, opaque},
+    frame::Frame,
     judge::{Facts, Notes, Outcome, STATELESS},
     maps::{Memory, constant, cpu},
+    verifier::opaque,
 };
 
 /// Heads, then events.

@@ -15,6 +15,7 @@ use sg_common::kernel::{CAST, HAS_FRAGS, XDP_BUFF_FLAGS};
 use crate::{
     ip::{self, Chain},
     metadata::{self, Marks},
+    verifier::opaque,
 };
 
 /// Furthest start of a header that is read in place; what lies beyond is copied out. Eight
@@ -135,17 +136,6 @@ pub(crate) trait Frame {
         let to = scratch.0.as_mut_ptr();
         self.copy(offset, to.cast(), N as u32).then_some(View(to.cast()))
     }
-}
-
-/// Keeps LLVM from taking a packet pointer apart: the verifier must see the bounds check and the
-/// loads go through the same sum.
-#[inline(always)]
-pub(crate) fn opaque(pointer: usize) -> usize {
-    let copy;
-    // SAFETY: a move. No instruction at all would leave two line infos at one place, which the
-    // kernel refuses.
-    unsafe { asm!("{0} = {1}", out(reg) copy, in(reg) pointer, options(nomem, nostack)) };
-    copy
 }
 
 pub(crate) struct XdpFrame(XdpContext);

@@ -7,10 +7,10 @@ use aya_ebpf::{
 use sg_common::{Reason, flow::TCP};
 
 use crate::{
-    conntrack::not_unrolled,
     frame::{Frame, Scratch, SkbFrame, View, XdpFrame},
     judge::{Notes, reason},
     net::{Net, V4, V6},
+    verifier::not_unrolled,
 };
 
 /// Which part of a datagram a packet is.

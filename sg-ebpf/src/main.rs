@@ -27,7 +27,6 @@ mod frame;
 mod ip;
 mod judge;
 mod maps;
-mod memory;
 mod metadata;
 mod net;
 mod packet;
@@ -37,6 +36,8 @@ mod rules;
 mod source;
 mod steps;
 mod transport;
+mod verifier;
+mod words;
 
 use aya_ebpf::{
     bindings::{TC_ACT_SHOT, TC_ACT_UNSPEC, xdp_action},

@@ -12,7 +12,7 @@ use sg_common::{
     interval::{self, SMALL_ORDER, Words},
 };
 
-use crate::frame::opaque;
+use crate::verifier::opaque;
 
 /// Where a map's memory begins. To compiler and aya this is a small variable in a section of its own,
 /// `.bss.` and the map's name; the agent has the map in its place when the kernel takes the program.

@@ -9,10 +9,10 @@ use sg_common::{
 
 use crate::{
     conntrack::{Key, sg_room4, sg_room6},
-    frame::opaque,
     maps::{self, Image, Table},
     rules::{sg_allow4, sg_allow6},
     steps::{sg_choose4, sg_choose6},
+    verifier::opaque,
 };
 
 pub(crate) trait Net {

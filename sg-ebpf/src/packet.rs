@@ -20,12 +20,13 @@ use crate::{
     frame::Frame,
     ip::{self, Header, Ip, Part},
     judge::{Facts, Notes, STATELESS, reason},
-    memory, metadata,
+    metadata,
     net::{Net, V4, V6},
     related,
     source::{self, SourceCheck},
     steps::Steps,
     transport::{self, Transport},
+    words,
 };
 
 /// What a packet gets: the reason to pass, or the reason to drop.
@@ -77,7 +78,7 @@ impl<N: Steps + Header> Packet<N> {
     #[inline(always)]
     fn empty(place: &mut MaybeUninit<Self>) -> &mut Self {
         // SAFETY: numbers only; 0 is `Part::Whole`.
-        unsafe { memory::zero(place) }
+        unsafe { words::zero(place) }
     }
 
     /// Reads and checks the headers; 0, or the number of the reason to drop.

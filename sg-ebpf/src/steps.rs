@@ -5,11 +5,11 @@
 use crate::{
     conntrack::{self, Key},
     fragments,
-    frame::opaque,
     judge::Facts,
     net::{Net, V4, V6},
     packet::Packet,
     related, rules,
+    verifier::opaque,
 };
 
 /// What the verifier sees of the arguments.

@@ -6,9 +6,10 @@ use sg_common::{
 };
 
 use crate::{
-    frame::{Frame, Scratch, View, opaque},
+    frame::{Frame, Scratch, View},
     ip::{Ip, Part},
     net::Net,
+    verifier::opaque,
 };
 
 /// What the rules and the flow table want of a transport header.
