@@ -20,11 +20,10 @@ use sg_common::{
 };
 
 use crate::{
-    ip::Ip,
+    headers::{Ip, Packet},
     judge::Context,
     maps::{Arena, Image, Table},
     net::{Net, V4, V6},
-    packet::Packet,
     verifier::not_unrolled,
     words,
 };

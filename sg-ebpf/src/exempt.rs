@@ -7,9 +7,8 @@ use sg_common::{
 };
 
 use crate::{
-    ip::{Ip, Part},
+    headers::{Ip, Part, Transport},
     net::Net,
-    transport::Transport,
 };
 
 /// Neighbour discovery (RFC 4861, only with hop limit 255), MLD (RFC 2710, 3810), IGMP, DHCP and the

@@ -4,9 +4,9 @@ use sg_common::flow::{State, Timeout};
 
 use crate::{
     conntrack::{self, Key},
+    headers::Packet,
     judge::Context,
     net::Net,
-    packet::Packet,
 };
 
 /// No first fragment is known.

@@ -13,7 +13,8 @@ use aya_ebpf::{
 use sg_common::kernel::{CAST, HAS_FRAGS, XDP_BUFF_FLAGS};
 
 use crate::{
-    ip::{self, Chain},
+    headers::Chain,
+    ip,
     metadata::{self, Marks},
     verifier::opaque,
 };

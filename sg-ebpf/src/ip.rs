@@ -8,45 +8,11 @@ use sg_common::{Reason, flow::TCP};
 
 use crate::{
     frame::{Frame, Scratch, SkbFrame, View, XdpFrame},
+    headers::{Chain, Ip, Part},
     judge::{Notes, reason},
     net::{Net, V4, V6},
     verifier::not_unrolled,
 };
-
-/// Which part of a datagram a packet is.
-#[derive(Clone, Copy, PartialEq, Eq)]
-#[repr(u8)]
-pub(crate) enum Part {
-    Whole,
-    /// The first fragment: the transport header is here.
-    First,
-    /// A later fragment.
-    Later,
-}
-
-/// An IP packet whose lengths are in order.
-#[derive(Clone, Copy)]
-pub(crate) struct Ip<A> {
-    pub(crate) source: A,
-    pub(crate) destination: A,
-    pub(crate) hop_limit: u8,
-    pub(crate) chain: Chain,
-    /// Offset of the packet's end in the frame.
-    pub(crate) end: u32,
-}
-
-/// Where the headers of an IP packet lead.
-#[derive(Clone, Copy)]
-pub(crate) struct Chain {
-    /// What follows at `transport`.
-    pub(crate) protocol: u8,
-    pub(crate) part: Part,
-    /// The protocol that the datagram's fragments name, with their identification.
-    pub(crate) fragment_protocol: u8,
-    pub(crate) identification: u32,
-    /// Offset of the transport header in the frame.
-    pub(crate) transport: u32,
-}
 
 /// The largest datagram that fragments may add up to.
 const MAX_DATAGRAM: u32 = 65535;

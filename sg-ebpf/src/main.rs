@@ -24,6 +24,7 @@ mod events;
 mod exempt;
 mod fragments;
 mod frame;
+mod headers;
 mod ip;
 mod judge;
 mod maps;

@@ -13,11 +13,10 @@ use sg_common::{
 
 use crate::{
     frame::{Frame, SkbFrame, kernel_context},
-    ip::{Ip, Part},
+    headers::{Ip, Packet, Part},
     judge::Notes,
     maps::constant,
     net::Net,
-    packet::Packet,
 };
 
 /// Where the kernel has what is read here; see [`skb`].

@@ -7,37 +7,26 @@
 
 use core::mem::MaybeUninit;
 
-use sg_common::{
-    Family, Reason,
-    flow::{State, TCP, tcp},
-    image::{self, flags},
-};
+use sg_common::{Family, Reason, flow::State, image::flags};
 
 use crate::{
     conntrack::Key,
     exempt::is_exempt,
     fragments,
     frame::Frame,
-    ip::{self, Header, Ip, Part},
+    headers::{Packet, Part},
+    ip::{self, Header},
     judge::{Facts, Notes, STATELESS, reason},
     metadata,
-    net::{Net, V4, V6},
+    net::{V4, V6},
     related,
     source::{self, SourceCheck},
     steps::Steps,
-    transport::{self, Transport},
-    words,
+    transport,
 };
 
 /// What a packet gets: the reason to pass, or the reason to drop.
 pub(crate) type Judgement = Result<Reason, Reason>;
-
-/// The headers of a packet, which are in order.
-#[repr(C)]
-pub(crate) struct Packet<N: Net> {
-    pub(crate) ip: Ip<N::Address>,
-    pub(crate) transport: Transport,
-}
 
 /// Judges the packet whose IP header is at `notes.ip`; the number of a [`Reason`].
 #[inline(always)]
@@ -75,12 +64,6 @@ pub(crate) fn headers<N: SourceCheck + Steps, F: Frame>(frame: &F, notes: &Notes
 }
 
 impl<N: Steps + Header> Packet<N> {
-    #[inline(always)]
-    fn empty(place: &mut MaybeUninit<Self>) -> &mut Self {
-        // SAFETY: numbers only; 0 is `Part::Whole`.
-        unsafe { words::zero(place) }
-    }
-
     /// Reads and checks the headers; 0, or the number of the reason to drop.
     #[inline(always)]
     fn read<F: Frame>(&mut self, frame: &F, notes: &Notes) -> u32 {
@@ -220,27 +203,5 @@ impl<N: Steps + Header> Packet<N> {
             && self.ip.chain.protocol == N::ICMP
             && self.ip.chain.part == Part::Whole
             && N::is_error(self.transport.icmp_type())
-    }
-}
-
-impl<N: Net> Packet<N> {
-    /// Whether it is TCP that opens nothing.
-    #[inline(always)]
-    pub(crate) fn is_mid_stream(&self) -> bool {
-        self.ip.chain.protocol == TCP && !tcp::opens(self.transport.tcp_flags)
-    }
-
-    /// Whether it is TCP that opens a connection.
-    #[inline(always)]
-    pub(crate) fn is_opening(&self) -> bool {
-        self.ip.chain.protocol == TCP && tcp::opens(self.transport.tcp_flags)
-    }
-
-    /// The service that the packet goes to, as rules name it.
-    #[inline(always)]
-    pub(crate) fn service(&self) -> u32 {
-        let (source, destination) = self.transport.loaded();
-        let protocol = self.ip.chain.protocol;
-        image::service(protocol, if protocol == N::ICMP { source } else { destination })
     }
 }

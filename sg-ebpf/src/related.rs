@@ -8,11 +8,10 @@ use sg_common::{
 use crate::{
     conntrack::{self, Key},
     frame::{Frame, Scratch},
-    ip::{Chain, Header, Ip, Part},
+    headers::{Chain, Ip, Packet, Part, Transport},
+    ip::Header,
     judge::Context,
-    packet::Packet,
     steps::Steps,
-    transport::Transport,
 };
 
 /// Bytes of an ICMP error before the packet it quotes.

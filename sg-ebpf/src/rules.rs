@@ -9,10 +9,10 @@ use sg_common::{
 
 use crate::{
     conntrack::Key,
+    headers::Packet,
     judge::Context,
     maps::{Arena, Image},
     net::{Net, V4, V6},
-    packet::Packet,
 };
 
 /// An interface's rules.

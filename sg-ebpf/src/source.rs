@@ -9,13 +9,12 @@ use sg_common::{
 
 use crate::{
     frame::{Frame, Scratch, View},
-    ip::{Header, Ip, Part},
+    headers::{Ip, Packet, Part, Transport},
+    ip::Header,
     judge::Facts,
     maps::Arena,
     net::{Net, V4, V6},
-    packet::Packet,
     rules::Rules,
-    transport::Transport,
 };
 
 /// The Ethernet source, of any frame.

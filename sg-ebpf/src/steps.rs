@@ -5,9 +5,9 @@
 use crate::{
     conntrack::{self, Key},
     fragments,
+    headers::Packet,
     judge::Facts,
     net::{Net, V4, V6},
-    packet::Packet,
     related, rules,
     verifier::opaque,
 };

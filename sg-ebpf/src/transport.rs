@@ -1,58 +1,15 @@
 //! TCP, UDP and ICMP headers (RFC 9293, 768, 792, 4443).
 
 use sg_common::{
-    Direction, Reason,
+    Reason,
     flow::{TCP, UDP},
 };
 
 use crate::{
     frame::{Frame, Scratch, View},
-    ip::{Ip, Part},
+    headers::{Ip, Part, Transport},
     net::Net,
-    verifier::opaque,
 };
-
-/// What the rules and the flow table want of a transport header.
-#[derive(Clone, Copy, Default)]
-pub(crate) struct Transport {
-    /// TCP, UDP: ports. ICMP: type and code as `type << 8 | code`, and the identifier.
-    pub(crate) source: u16,
-    pub(crate) destination: u16,
-    pub(crate) tcp_flags: u8,
-}
-
-impl Transport {
-    /// Both numbers in registers; see [`crate::net::Net::loaded`].
-    #[inline(always)]
-    pub(crate) fn loaded(&self) -> (u16, u16) {
-        (opaque(self.source as usize) as u16, opaque(self.destination as usize) as u16)
-    }
-
-    /// The instance's port and the peer's.
-    #[inline(always)]
-    pub(crate) fn ports(&self, direction: Direction) -> (u16, u16) {
-        let (source, destination) = self.loaded();
-        match direction {
-            Direction::Ingress => (destination, source),
-            Direction::Egress => (source, destination),
-        }
-    }
-
-    #[inline(always)]
-    pub(crate) fn icmp_type(&self) -> u8 {
-        (self.source >> 8) as u8
-    }
-
-    #[inline(always)]
-    pub(crate) fn icmp_code(&self) -> u8 {
-        self.source as u8
-    }
-
-    #[inline(always)]
-    pub(crate) fn identifier(&self) -> u16 {
-        self.destination
-    }
-}
 
 /// Reads and checks the header behind `ip`; 0, or the number of the reason to drop.
 #[inline(never)]
