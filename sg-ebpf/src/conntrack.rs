@@ -20,8 +20,8 @@ use sg_common::{
 };
 
 use crate::{
+    context::Context,
     headers::{Ip, Packet},
-    judge::Context,
     maps::{Arena, Image, Table},
     net::{Net, V4, V6},
     verifier::not_unrolled,
@@ -584,7 +584,9 @@ pub(crate) fn known<N: Net>(
         if key.is_tracked() { tracked::<N>(context, packet, key) } else { (NO_FLOW, Reason::Rule) };
     let reason = match reason {
         // In place: the way of all that is denied has one call less.
-        Reason::Rule if !context.rules.allow_in_place::<N>(context.direction, packet, key) => {
+        Reason::Rule
+            if !context.rules.allow_in_place::<N>(context.direction, packet, key.remote()) =>
+        {
             Reason::NoRule
         }
         reason => reason,

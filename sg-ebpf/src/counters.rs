@@ -6,7 +6,7 @@ use sg_common::{
     reason::REASONS,
 };
 
-use crate::{judge::Outcome, maps, verifier::opaque};
+use crate::{maps, outcome::Outcome, verifier::opaque};
 
 /// An interface's counters on this CPU, which nothing else writes.
 #[derive(Clone, Copy)]

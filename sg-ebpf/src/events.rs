@@ -5,9 +5,10 @@ use core::ptr;
 use sg_common::event::{CAPTURE, COPIED, Event, Head, RINGS, is_logged, ring_of};
 
 use crate::{
+    context::{Facts, Notes, STATELESS},
     frame::Frame,
-    judge::{Facts, Notes, Outcome, STATELESS},
     maps::{Memory, constant, cpu},
+    outcome::Outcome,
     verifier::opaque,
 };
 

@@ -4,8 +4,8 @@ use sg_common::flow::{State, Timeout};
 
 use crate::{
     conntrack::{self, Key},
+    context::Context,
     headers::Packet,
-    judge::Context,
     net::Net,
 };
 
@@ -42,4 +42,16 @@ pub(crate) fn remember<N: Net>(
     *key = Key::of_fragments(context, &packet.ip);
     key.set_state(State::first_fragment(allowed != 0));
     conntrack::open::<N>(context, packet, key, 0)
+}
+
+/// Whether the rules allow the key's peer all of the packet's protocol.
+#[inline(always)]
+pub(crate) fn allow_all<N: Net>(
+    context: &Context<'_>,
+    packet: &Packet<N>,
+    key: &mut Key<N>,
+    _: u32,
+) -> u64 {
+    let protocol = packet.ip.chain.protocol;
+    context.rules.allow_all::<N>(context.direction, protocol, key.remote()) as u64
 }

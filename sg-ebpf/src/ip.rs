@@ -7,10 +7,11 @@ use aya_ebpf::{
 use sg_common::{Reason, flow::TCP};
 
 use crate::{
+    context::Notes,
     frame::{Frame, Scratch, SkbFrame, View, XdpFrame},
     headers::{Chain, Ip, Part},
-    judge::{Notes, reason},
     net::{Net, V4, V6},
+    outcome::reason,
     verifier::not_unrolled,
 };
 

@@ -1,26 +1,17 @@
 //! From a frame on a hook to a verdict that is counted. What IP packets get is in
 //! [`crate::packet`].
 
-use core::ops::Deref;
-
-use sg_common::{
-    Direction, Reason,
-    flow::{MAX_PICKUP, Tick, lasts},
-    image::{self, flags, record},
-    interval::Words,
-    probe::NO_FLOW,
-    reason::is_allowed,
-};
+use sg_common::{Direction, Reason, image::flags, reason::is_allowed};
 
 use crate::{
+    context::{Context, Facts, Notes},
     counters::Row,
     events,
     frame::{Frame, Scratch},
-    maps::{self, Arena},
-    metadata,
+    maps, metadata,
     net::{V4, V6},
-    packet::{Judgement, headers, packet},
-    rules::Rules,
+    outcome::{Judgement, Outcome},
+    packet::{headers, packet},
     source,
 };
 
@@ -36,111 +27,8 @@ pub(crate) enum Verdict {
     Drop,
 }
 
-/// What the steps need to know besides the packet. Plain numbers without padding, because the
-/// global functions of [`crate::steps`] take it as such.
-#[derive(Clone, Copy)]
-#[repr(C)]
-pub(crate) struct Facts {
-    image: u32,
-    record: u32,
-    /// Bits of [`flags`].
-    pub(crate) interface: u32,
-    pub(crate) now: Tick,
-    pub(crate) slot: u16,
-    pub(crate) direction: Direction,
-    /// False for a probe.
-    pub(crate) leaves_traces: bool,
-}
-
-impl Facts {
-    /// The facts of an interface's packets, or `None` if it is not filtered.
-    #[inline(always)]
-    pub(crate) fn of(
-        ifindex: u32,
-        direction: impl Fn(u32) -> Direction,
-        traces: bool,
-    ) -> Option<Self> {
-        let arena = Arena::open();
-        let now = arena.now();
-        let image = arena.image(now)?;
-        let slot = image::slot_of(&image, ifindex)?;
-        let record = image::record_of(&image, slot);
-        let interface = image.field(record, record::FLAGS);
-        Some(Self {
-            image: image.start,
-            record,
-            interface,
-            now,
-            slot: slot as u16,
-            direction: direction(interface),
-            leaves_traces: traces,
-        })
-    }
-
-    /// Whether this packet comes from an instance that is held to its addresses.
-    #[inline(always)]
-    pub(crate) fn checks_source(&self) -> bool {
-        matches!(self.direction, Direction::Egress) && self.interface & flags::SOURCE_CHECK != 0
-    }
-
-    #[inline(always)]
-    pub(crate) fn open(&self) -> Context<'_> {
-        let image = Arena::open().image_at(self.image);
-        Context { facts: self, rules: Rules { image, record: self.record } }
-    }
-}
-
-/// [`Facts`] with the rules at hand.
-pub(crate) struct Context<'a> {
-    facts: &'a Facts,
-    pub(crate) rules: Rules,
-}
-
-impl Deref for Context<'_> {
-    type Target = Facts;
-
-    #[inline(always)]
-    fn deref(&self) -> &Facts {
-        self.facts
-    }
-}
-
-impl Context<'_> {
-    /// When the change came that flows are to be held against.
-    #[inline(always)]
-    pub(crate) fn cut_since(&self) -> Tick {
-        self.rules.field(record::CUT_SINCE)
-    }
-
-    /// Whether TCP is picked up in mid-stream: the interface has only just come under the filter.
-    #[inline(always)]
-    pub(crate) fn picks_up(&self) -> bool {
-        lasts(self.now, self.rules.field(record::PICKUP_UNTIL), MAX_PICKUP)
-    }
-}
-
-/// What is learnt of a packet besides the verdict.
-pub(crate) struct Notes {
-    /// Length of the whole frame.
-    pub(crate) length: u32,
-    /// Offset of the IP header.
-    pub(crate) ip: u32,
-    /// Number of the packet's flow, for a probe; or [`STATELESS`].
-    pub(crate) flow: u32,
-}
-
-/// In the place of a flow's number, but for a probe: a rule allows the packet, and no flow came of it.
-pub(crate) const STATELESS: u32 = NO_FLOW - 1;
-
 /// Offset of an IP header where there is none: beyond any frame.
 const NO_IP: u32 = u32::MAX;
-
-impl Notes {
-    #[inline(always)]
-    pub(crate) fn on<F: Frame>(frame: &F) -> Self {
-        Self { length: frame.len(), ip: 0, flow: NO_FLOW }
-    }
-}
 
 /// Judges a packet on the way, and counts it.
 #[inline(always)]
@@ -194,23 +82,6 @@ fn count<F: Frame>(facts: &Facts, frame: &F, notes: &Notes, outcome: Outcome) {
     row.count(facts.direction, outcome, notes.length);
     if !told {
         row.not_logged(facts.direction, notes.length);
-    }
-}
-
-/// The number of a [`Reason`], which the verifier does not know: what is done with it is one way, not
-/// one for each reason.
-#[derive(Clone, Copy)]
-pub(crate) struct Outcome(pub(crate) u32);
-
-impl Outcome {
-    #[inline(always)]
-    fn of(reason: u32) -> Self {
-        Self(reason.wrapping_add(maps::zero()))
-    }
-
-    #[inline(always)]
-    fn passes(self) -> bool {
-        is_allowed(self.0)
     }
 }
 
@@ -299,15 +170,6 @@ pub(crate) fn judge<F: Frame>(facts: &Facts, frame: &F, notes: &mut Notes) -> Ou
 const LINK_OFFSET: u32 = 0xffff;
 const LINK_V4: u32 = 1 << 16;
 const LINK_V6: u32 = 1 << 17;
-
-/// The reason with this number; the steps hand reasons on as numbers.
-#[inline(always)]
-pub(crate) fn reason(number: u32) -> Reason {
-    match Reason::from_number(number as u8) {
-        Some(reason) => reason,
-        None => Reason::Malformed,
-    }
-}
 
 /// Where the IP header is, with its family; or the number of the reason for a frame without one.
 #[inline(never)]

@@ -19,6 +19,7 @@
 )]
 
 mod conntrack;
+mod context;
 mod counters;
 mod events;
 mod exempt;
@@ -30,6 +31,7 @@ mod judge;
 mod maps;
 mod metadata;
 mod net;
+mod outcome;
 mod packet;
 mod probe;
 mod related;

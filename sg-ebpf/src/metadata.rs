@@ -12,9 +12,9 @@ use sg_common::{
 };
 
 use crate::{
+    context::Notes,
     frame::{Frame, SkbFrame, kernel_context},
     headers::{Ip, Packet, Part},
-    judge::Notes,
     maps::constant,
     net::Net,
 };

@@ -11,22 +11,20 @@ use sg_common::{Family, Reason, flow::State, image::flags};
 
 use crate::{
     conntrack::Key,
+    context::{Facts, Notes, STATELESS},
     exempt::is_exempt,
     fragments,
     frame::Frame,
     headers::{Packet, Part},
     ip::{self, Header},
-    judge::{Facts, Notes, STATELESS, reason},
     metadata,
     net::{V4, V6},
+    outcome::{Judgement, reason},
     related,
     source::{self, SourceCheck},
     steps::Steps,
     transport,
 };
-
-/// What a packet gets: the reason to pass, or the reason to drop.
-pub(crate) type Judgement = Result<Reason, Reason>;
 
 /// Judges the packet whose IP header is at `notes.ip`; the number of a [`Reason`].
 #[inline(always)]

@@ -9,8 +9,9 @@ use sg_common::{
 };
 
 use crate::{
+    context::{Facts, Notes},
     frame::XdpFrame,
-    judge::{Facts, Notes, judge},
+    judge::judge,
 };
 
 /// Judges the packet that follows a [`Question`] and puts an [`Answer`] over its first bytes.

@@ -7,10 +7,10 @@ use sg_common::{
 
 use crate::{
     conntrack::{self, Key},
+    context::Context,
     frame::{Frame, Scratch},
     headers::{Chain, Ip, Packet, Part, Transport},
     ip::Header,
-    judge::Context,
     steps::Steps,
 };
 

@@ -8,9 +8,7 @@ use sg_common::{
 };
 
 use crate::{
-    conntrack::Key,
     headers::Packet,
-    judge::Context,
     maps::{Arena, Image},
     net::{Net, V4, V6},
 };
@@ -50,16 +48,28 @@ impl Rules {
         N::allow(self.image.start, self.row::<N>(direction), service, peer) != 0
     }
 
-    /// The same of a packet and its key, without a call.
+    /// The same of a packet, without a call.
     #[inline(always)]
     pub(crate) fn allow_in_place<N: Net>(
         &self,
         direction: Direction,
         packet: &Packet<N>,
-        key: &Key<N>,
+        peer: N::Address,
     ) -> bool {
-        let row = self.row::<N>(direction);
-        gives::<N>(&self.image, row, packet.service(), key.remote())
+        gives::<N>(&self.image, self.row::<N>(direction), packet.service(), peer)
+    }
+
+    /// Whether the rules of this direction allow a peer all of a protocol.
+    #[inline(always)]
+    pub(crate) fn allow_all<N: Net>(
+        &self,
+        direction: Direction,
+        protocol: u8,
+        peer: N::Address,
+    ) -> bool {
+        let first = image::service(protocol, 0);
+        let set = services::<N>(&self.image, self.row::<N>(direction), peer);
+        interval::contains_all(&self.image, set, first, first | 0xffff)
     }
 
     /// Whether a packet that goes in `direction` belongs to a service that is open to all and so not
@@ -107,18 +117,4 @@ fn gives<N: Net>(image: &Image, row: Ref, service: u32, peer: N::Address) -> boo
 #[inline(always)]
 fn services<N: Net>(image: &Image, row: Ref, peer: N::Address) -> Ref {
     if row.is_leaf() { row } else { image::services(image, row, N::class(image, peer)) }
-}
-
-/// Whether the rules allow the key's peer all of the packet's protocol.
-#[inline(always)]
-pub(crate) fn allow_all<N: Net>(
-    context: &Context<'_>,
-    packet: &Packet<N>,
-    key: &mut Key<N>,
-    _: u32,
-) -> u64 {
-    let first = image::service(packet.ip.chain.protocol, 0);
-    let row = context.rules.row::<N>(context.direction);
-    let set = services::<N>(&context.rules.image, row, key.remote());
-    interval::contains_all(&context.rules.image, set, first, first | 0xffff) as u64
 }

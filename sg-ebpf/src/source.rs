@@ -8,10 +8,10 @@ use sg_common::{
 };
 
 use crate::{
+    context::Facts,
     frame::{Frame, Scratch, View},
     headers::{Ip, Packet, Part, Transport},
     ip::Header,
-    judge::Facts,
     maps::Arena,
     net::{Net, V4, V6},
     rules::Rules,

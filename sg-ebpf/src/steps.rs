@@ -4,11 +4,11 @@
 
 use crate::{
     conntrack::{self, Key},
+    context::Facts,
     fragments,
     headers::Packet,
-    judge::Facts,
     net::{Net, V4, V6},
-    related, rules,
+    related,
     verifier::opaque,
 };
 
@@ -94,8 +94,8 @@ pub(crate) extern "C" fn sg_choose6(key: *const Key6, marked: u64) -> u64 {
 steps! {
     /// See [`conntrack::known`]; the number is the frame's length.
     known, sg_known4, sg_known6 = conntrack;
-    /// See [`rules::allow_all`].
-    allow_all, sg_allow_all4, sg_allow_all6 = rules;
+    /// See [`fragments::allow_all`].
+    allow_all, sg_allow_all4, sg_allow_all6 = fragments;
     /// See [`conntrack::open`].
     open, sg_open4, sg_open6 = conntrack;
     /// See [`related::flow`].
