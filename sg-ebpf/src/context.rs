@@ -13,7 +13,7 @@ use sg_common::{
 use crate::{frame::Frame, maps::Arena, rules::Rules};
 
 /// What the steps need to know besides the packet. Plain numbers without padding, because the
-/// global functions of [`crate::steps`] take it as such.
+/// global functions of [`crate::global_fns`] take it as such.
 #[derive(Clone, Copy)]
 #[repr(C)]
 pub(crate) struct Facts {

@@ -1,14 +1,11 @@
 //! IPv4 and IPv6 headers, with options and extension headers (RFC 791, RFC 8200).
 
-use aya_ebpf::{
-    bindings::{__sk_buff, xdp_md},
-    programs::{TcContext, XdpContext},
-};
 use sg_common::{Reason, flow::TCP};
 
 use crate::{
     context::Notes,
-    frame::{Frame, Scratch, SkbFrame, View, XdpFrame},
+    frame::{Frame, Scratch, View},
+    global_fns::sg_extension,
     headers::{Chain, Ip, Part},
     net::{Net, V4, V6},
     outcome::reason,
@@ -254,32 +251,9 @@ fn extend<F: Frame>(frame: &F, ip: &mut Ip<(u64, u64)>) -> Result<(), Reason> {
     }
 }
 
-/// What the verifier sees of a [`Chain`].
-pub(crate) type ChainWords = [u32; 3];
-
-const _: () = assert!(size_of::<Chain>() == size_of::<ChainWords>());
-
-/// [`walk`] by a program's context. Global functions: few packets come here, and for the verifier each
-/// of three callers would else walk the loop in each state that it comes in.
-#[unsafe(no_mangle)]
-#[inline(never)]
-pub(crate) extern "C" fn sg_walk_xdp(ctx: *mut xdp_md, chain: *mut ChainWords, end: u32) -> u32 {
-    walk(&XdpFrame::new(&XdpContext::new(ctx)), chain, end)
-}
-
-#[unsafe(no_mangle)]
-#[inline(never)]
-pub(crate) extern "C" fn sg_walk_skb(ctx: *mut __sk_buff, chain: *mut ChainWords, end: u32) -> u32 {
-    walk(&SkbFrame::bare(&TcContext::new(ctx)), chain, end)
-}
-
 /// Walks extension headers; 0, or the number of the reason to drop.
 #[inline(always)]
-fn walk<F: Frame>(frame: &F, chain: *mut ChainWords, end: u32) -> u32 {
-    // SAFETY: null, or a chain of `extend`.
-    let Some(chain) = (unsafe { chain.cast::<Chain>().as_mut() }) else {
-        return Reason::Malformed as u32;
-    };
+pub(crate) fn walk<F: Frame>(frame: &F, chain: &mut Chain, end: u32) -> u32 {
     for _ in 0..not_unrolled(MAX_EXTENSIONS as usize) {
         if !is_extension(chain.protocol) {
             return 0;
@@ -319,7 +293,7 @@ fn short(part: u32) -> Reason {
 
 /// What an extension header leads to: offset, reason to drop, and part that it makes of the packet.
 #[derive(Clone, Copy)]
-struct Extension(u64);
+pub(crate) struct Extension(pub(crate) u64);
 
 impl Extension {
     #[inline(always)]
@@ -349,17 +323,8 @@ impl Extension {
     }
 }
 
-/// An [`Extension`] from a header's protocol (and the packet's part by now << 8), its first word and
-/// offset. Global: the verifier would else follow all that headers may hold from each of eight to
-/// the next, which was half of its work on Linux 6.18.
-#[unsafe(no_mangle)]
-#[inline(never)]
-extern "C" fn sg_extension(kind: u32, word: u32, transport: u32, end: u32) -> u64 {
-    extension(kind as u8, kind >> 8, word, transport, end).0
-}
-
 #[inline(always)]
-fn extension(protocol: u8, part: u32, word: u32, transport: u32, end: u32) -> Extension {
+pub(crate) fn extension(protocol: u8, part: u32, word: u32, transport: u32, end: u32) -> Extension {
     let (next, length, field) = ((word >> 24) as u8, word >> 16 & 0xff, word & 0xffff);
     let length = match protocol {
         FRAGMENT => 8,

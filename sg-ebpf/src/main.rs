@@ -25,6 +25,7 @@ mod events;
 mod exempt;
 mod fragments;
 mod frame;
+mod global_fns;
 mod headers;
 mod ip;
 mod judge;
@@ -37,7 +38,6 @@ mod probe;
 mod related;
 mod rules;
 mod source;
-mod steps;
 mod transport;
 mod verifier;
 mod words;
@@ -49,7 +49,7 @@ use aya_ebpf::{
 };
 
 use crate::{
-    frame::{SkbFrame, XdpFrame},
+    frame::{skb::SkbFrame, xdp::XdpFrame},
     judge::{Hook, Verdict, enforce, enforce_behind_xdp},
 };
 

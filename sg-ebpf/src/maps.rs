@@ -12,7 +12,10 @@ use sg_common::{
     interval::{self, SMALL_ORDER, Words},
 };
 
-use crate::verifier::opaque;
+use crate::{
+    global_fns::{sg_rank32, sg_rank64},
+    verifier::opaque,
+};
 
 /// Where a map's memory begins. To compiler and aya this is a small variable in a section of its own,
 /// `.bss.` and the map's name; the agent has the map in its place when the kernel takes the program.
@@ -220,21 +223,6 @@ impl Words for Image {
         unsafe { asm!("{0} s>>= 63", inout(reg) number, options(pure, nomem, nostack)) };
         number
     }
-}
-
-/// Binary search in the image at `start`. Global functions: the verifier checks them once, for any
-/// arguments, where it would else walk the loop again on each of the ways that lead to it.
-#[unsafe(no_mangle)]
-#[inline(never)]
-extern "C" fn sg_rank32(start: u32, keys: u32, order: u32, key: u32) -> u32 {
-    interval::rank(&Image { arena: Arena::open(), start }, keys, order, key)
-}
-
-/// [`sg_rank32`] for 64-bit keys.
-#[unsafe(no_mangle)]
-#[inline(never)]
-extern "C" fn sg_rank64(start: u32, keys: u32, order: u32, key: u64) -> u32 {
-    interval::rank(&Image { arena: Arena::open(), start }, keys, order, key)
 }
 
 /// A table of buckets.

@@ -9,9 +9,8 @@ use sg_common::{
 
 use crate::{
     conntrack::{Key, sg_room4, sg_room6},
+    global_fns::{sg_allow4, sg_allow6, sg_choose4, sg_choose6},
     maps::{self, Image, Table},
-    rules::{sg_allow4, sg_allow6},
-    steps::{sg_choose4, sg_choose6},
     verifier::opaque,
 };
 

@@ -15,6 +15,7 @@ use crate::{
     exempt::is_exempt,
     fragments,
     frame::Frame,
+    global_fns::GlobalFns,
     headers::{Packet, Part},
     ip::{self, Header},
     metadata,
@@ -22,13 +23,12 @@ use crate::{
     outcome::{Judgement, reason},
     related,
     source::{self, SourceCheck},
-    steps::Steps,
     transport,
 };
 
 /// Judges the packet whose IP header is at `notes.ip`; the number of a [`Reason`].
 #[inline(always)]
-pub(crate) fn packet<N: SourceCheck + Steps, F: Frame>(
+pub(crate) fn packet<N: SourceCheck + GlobalFns, F: Frame>(
     facts: &Facts,
     frame: &F,
     notes: &mut Notes,
@@ -52,7 +52,7 @@ pub(crate) fn packet<N: SourceCheck + Steps, F: Frame>(
 
 /// Reads headers and holds what the kernel will do against them; 0, or the number of the reason to drop.
 #[inline(always)]
-pub(crate) fn headers<N: SourceCheck + Steps, F: Frame>(frame: &F, notes: &Notes) -> u32 {
+pub(crate) fn headers<N: SourceCheck + GlobalFns, F: Frame>(frame: &F, notes: &Notes) -> u32 {
     let mut place = MaybeUninit::uninit();
     let packet = Packet::<N>::empty(&mut place);
     match packet.read(frame, notes) {
@@ -61,7 +61,7 @@ pub(crate) fn headers<N: SourceCheck + Steps, F: Frame>(frame: &F, notes: &Notes
     }
 }
 
-impl<N: Steps + Header> Packet<N> {
+impl<N: GlobalFns + Header> Packet<N> {
     /// Reads and checks the headers; 0, or the number of the reason to drop.
     #[inline(always)]
     fn read<F: Frame>(&mut self, frame: &F, notes: &Notes) -> u32 {

@@ -10,7 +10,7 @@ use sg_common::{
 
 use crate::{
     context::{Facts, Notes},
-    frame::XdpFrame,
+    frame::xdp::XdpFrame,
     judge::judge,
 };
 

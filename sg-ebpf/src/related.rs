@@ -9,9 +9,9 @@ use crate::{
     conntrack::{self, Key},
     context::Context,
     frame::{Frame, Scratch},
+    global_fns::GlobalFns,
     headers::{Chain, Ip, Packet, Part, Transport},
     ip::Header,
-    steps::Steps,
 };
 
 /// Bytes of an ICMP error before the packet it quotes.
@@ -60,7 +60,7 @@ fn first_bytes<N: Header, F: Frame>(frame: &F, chain: &Chain, end: u32) -> Optio
 ///
 /// The flow's number plus one, or [`NO_FLOW`] plus one for a service; 0 if there is none.
 #[inline(always)]
-pub(crate) fn flow<N: Steps>(
+pub(crate) fn flow<N: GlobalFns>(
     context: &Context<'_>,
     packet: &Packet<N>,
     key: &mut Key<N>,

@@ -10,7 +10,7 @@ use sg_common::{
 use crate::{
     headers::Packet,
     maps::{Arena, Image},
-    net::{Net, V4, V6},
+    net::Net,
 };
 
 /// An interface's rules.
@@ -89,22 +89,9 @@ impl Rules {
     }
 }
 
-/// Whether the row of the image at `start` has a service of the peer's. Global functions, of
-/// numbers: the verifier checks the searches once, and nothing has to be in memory for a call.
-#[unsafe(no_mangle)]
-#[inline(never)]
-pub(crate) extern "C" fn sg_allow4(start: u32, row: u32, service: u32, peer: u32) -> u32 {
-    allow::<V4>(start, row, service, peer)
-}
-
-#[unsafe(no_mangle)]
-#[inline(never)]
-pub(crate) extern "C" fn sg_allow6(start: u32, row: u32, service: u32, high: u64, low: u64) -> u32 {
-    allow::<V6>(start, row, service, (high, low))
-}
-
+/// Whether the row of the image at `start` has a service of the peer's.
 #[inline(always)]
-fn allow<N: Net>(start: u32, row: u32, service: u32, peer: N::Address) -> u32 {
+pub(crate) fn allow<N: Net>(start: u32, row: u32, service: u32, peer: N::Address) -> u32 {
     gives::<N>(&Arena::open().image_at(start), Ref(row), service, peer) as u32
 }
 

@@ -10,6 +10,7 @@ use sg_common::{
 use crate::{
     context::Facts,
     frame::{Frame, Scratch, View},
+    global_fns::{sg_own4, sg_own6},
     headers::{Ip, Packet, Part, Transport},
     ip::Header,
     maps::Arena,
@@ -57,22 +58,9 @@ fn is_own4(rules: &Rules, address: u32) -> bool {
     sg_own4(rules.image.start, rules.field(record::OWN), address) != 0
 }
 
-/// Whether the map of own addresses has this one. Global functions, so that the verifier checks the
-/// search once and it takes no stack of its callers.
-#[unsafe(no_mangle)]
-#[inline(never)]
-extern "C" fn sg_own4(start: u32, map: u32, address: u32) -> u32 {
-    own::<V4>(start, map, address)
-}
-
-#[unsafe(no_mangle)]
-#[inline(never)]
-extern "C" fn sg_own6(start: u32, map: u32, high: u64, low: u64) -> u32 {
-    own::<V6>(start, map, (high, low))
-}
-
+/// Whether the map of own addresses of the image at `start` has this one.
 #[inline(always)]
-fn own<N: Net>(start: u32, map: u32, address: N::Address) -> u32 {
+pub(crate) fn own<N: Net>(start: u32, map: u32, address: N::Address) -> u32 {
     let arena = Arena::open();
     N::find(&arena.image_at(start), Ref(map), address)
 }
