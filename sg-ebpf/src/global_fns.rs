@@ -13,15 +13,13 @@ use sg_common::{Reason, interval};
 use crate::{
     conntrack::{self, Key},
     context::Facts,
-    fragments,
     frame::{Frame, sk_buff, skb::SkbFrame, xdp::XdpFrame},
     headers::{Chain, Packet},
-    ip,
     maps::Arena,
-    metadata,
     net::{Net, V4, V6},
-    related, rules, source,
+    rules,
     verifier::opaque,
+    walk::{fragments, ip, metadata, related, source},
 };
 
 /// What the verifier sees of the arguments.
@@ -180,7 +178,7 @@ fn walk<F: Frame>(frame: &F, chain: *mut ChainWords, end: u32) -> u32 {
     let Some(chain) = (unsafe { chain.cast::<Chain>().as_mut() }) else {
         return Reason::Malformed as u32;
     };
-    ip::walk(frame, chain, end)
+    ip::walk(frame, chain, end).number()
 }
 
 /// An [`ip::Extension`] from a header's protocol (and the packet's part by now << 8), its first word
@@ -196,7 +194,7 @@ pub(crate) extern "C" fn sg_extension(kind: u32, word: u32, transport: u32, end:
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub(crate) extern "C" fn sg_segments(ctx: *mut __sk_buff, kind: u32, transport: u32) -> u32 {
-    metadata::segments(ctx, kind, transport)
+    metadata::segments(ctx, kind, transport).number()
 }
 
 /// See [`sk_buff::probed_marks`].

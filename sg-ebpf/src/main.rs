@@ -22,24 +22,16 @@ mod conntrack;
 mod context;
 mod counters;
 mod events;
-mod exempt;
-mod fragments;
 mod frame;
 mod global_fns;
 mod headers;
-mod ip;
-mod judge;
 mod maps;
-mod metadata;
 mod net;
 mod outcome;
-mod packet;
 mod probe;
-mod related;
 mod rules;
-mod source;
-mod transport;
 mod verifier;
+mod walk;
 mod words;
 
 use aya_ebpf::{
@@ -50,7 +42,7 @@ use aya_ebpf::{
 
 use crate::{
     frame::{skb::SkbFrame, xdp::XdpFrame},
-    judge::{Hook, Verdict, enforce, enforce_behind_xdp},
+    walk::judge::{Hook, Verdict, enforce, enforce_behind_xdp},
 };
 
 #[xdp(frags)]

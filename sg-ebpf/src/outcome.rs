@@ -7,6 +7,51 @@ use crate::maps;
 /// What a packet gets: the reason to pass, or the reason to drop.
 pub(crate) type Judgement = Result<Reason, Reason>;
 
+/// Whether a packet is to be dropped, and why: 0, or the number of a [`Reason`].
+#[derive(Clone, Copy, PartialEq, Eq)]
+#[repr(transparent)]
+pub(crate) struct Refusal(u32);
+
+impl Refusal {
+    pub(crate) const NONE: Self = Self(0);
+
+    #[inline(always)]
+    pub(crate) fn of(checked: Result<(), Reason>) -> Self {
+        match checked {
+            Ok(()) => Self::NONE,
+            Err(reason) => Self(reason as u32),
+        }
+    }
+
+    /// That of a reason's number, unless it is one to pass.
+    #[inline(always)]
+    pub(crate) fn unless_allowed(number: u32) -> Self {
+        if is_allowed(number) { Self::NONE } else { Self(number) }
+    }
+
+    /// As a global function returned it.
+    #[inline(always)]
+    pub(crate) fn from_number(number: u32) -> Self {
+        Self(number)
+    }
+
+    #[inline(always)]
+    pub(crate) fn number(self) -> u32 {
+        self.0
+    }
+
+    /// The next check's, if this one refuses nothing.
+    #[inline(always)]
+    pub(crate) fn or_else(self, next: impl FnOnce() -> Self) -> Self {
+        if self.is_none() { next() } else { self }
+    }
+
+    #[inline(always)]
+    pub(crate) fn is_none(self) -> bool {
+        self.0 == 0
+    }
+}
+
 /// The reason with this number; the steps hand reasons on as numbers.
 #[inline(always)]
 pub(crate) fn reason(number: u32) -> Reason {

@@ -11,7 +11,7 @@ use sg_common::{
 use crate::{
     context::{Facts, Notes},
     frame::xdp::XdpFrame,
-    judge::judge,
+    walk::judge::judge,
 };
 
 /// Judges the packet that follows a [`Question`] and puts an [`Answer`] over its first bytes.

@@ -7,7 +7,7 @@ use core::{arch::asm, ffi::c_void, mem::MaybeUninit};
 
 use sg_common::kernel::CAST;
 
-use crate::{headers::Chain, verifier::opaque};
+use crate::{headers::Chain, outcome::Refusal, verifier::opaque};
 
 pub(crate) mod sk_buff;
 pub(crate) mod skb;
@@ -85,12 +85,12 @@ pub(crate) trait Frame {
     fn is_gso(&self) -> bool;
     fn copy(&self, offset: u32, to: *mut c_void, len: u32) -> bool;
     /// Walks extension headers, see [`crate::global_fns::sg_walk_xdp`].
-    fn walk(&self, chain: &mut Chain, end: u32) -> u32;
+    fn walk(&self, chain: &mut Chain, end: u32) -> Refusal;
     /// Offset at which a checksum is yet to be written, if one is.
     fn unfinished(&self) -> Option<u32>;
-    /// Holds what segmentation will do against the headers; 0, or the number of the reason to drop. See
+    /// Holds what segmentation will do against the headers. See
     /// [`crate::global_fns::sg_segments`].
-    fn segments(&self, kind: u32, transport: u32) -> u32;
+    fn segments(&self, kind: u32, transport: u32) -> Refusal;
     /// Has headers that do not lie in the linear part copied there, where the sender cannot change them any
     /// more. Views of the frame end with it.
     fn settle(&self);

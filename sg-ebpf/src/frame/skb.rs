@@ -15,6 +15,7 @@ use super::{
 use crate::{
     global_fns::{sg_segments, sg_walk_skb, sg_was_in_tunnel},
     headers::Chain,
+    outcome::Refusal,
 };
 
 /// Bytes of a frame in which headers lie, but for long chains of extension headers.
@@ -110,8 +111,8 @@ impl Frame for SkbFrame {
     }
 
     #[inline(always)]
-    fn walk(&self, chain: &mut Chain, end: u32) -> u32 {
-        sg_walk_skb(self.0.skb.skb, (&raw mut *chain).cast(), end)
+    fn walk(&self, chain: &mut Chain, end: u32) -> Refusal {
+        Refusal::from_number(sg_walk_skb(self.0.skb.skb, (&raw mut *chain).cast(), end))
     }
 
     #[inline(always)]
@@ -120,8 +121,8 @@ impl Frame for SkbFrame {
     }
 
     #[inline(always)]
-    fn segments(&self, kind: u32, transport: u32) -> u32 {
-        sg_segments(self.0.skb.skb, kind, transport)
+    fn segments(&self, kind: u32, transport: u32) -> Refusal {
+        Refusal::from_number(sg_segments(self.0.skb.skb, kind, transport))
     }
 
     #[inline(always)]

@@ -9,7 +9,7 @@ use aya_ebpf::{
 use sg_common::kernel::{HAS_FRAGS, XDP_BUFF_FLAGS};
 
 use super::{Frame, kernel_context};
-use crate::{global_fns::sg_walk_xdp, headers::Chain};
+use crate::{global_fns::sg_walk_xdp, headers::Chain, outcome::Refusal};
 
 pub(crate) struct XdpFrame(XdpContext);
 
@@ -70,8 +70,8 @@ impl Frame for XdpFrame {
     }
 
     #[inline(always)]
-    fn walk(&self, chain: &mut Chain, end: u32) -> u32 {
-        sg_walk_xdp(self.0.ctx, (&raw mut *chain).cast(), end)
+    fn walk(&self, chain: &mut Chain, end: u32) -> Refusal {
+        Refusal::from_number(sg_walk_xdp(self.0.ctx, (&raw mut *chain).cast(), end))
     }
 
     /// XDP cannot see it; see docs/hosts.md.
@@ -81,8 +81,8 @@ impl Frame for XdpFrame {
     }
 
     #[inline(always)]
-    fn segments(&self, _: u32, _: u32) -> u32 {
-        0
+    fn segments(&self, _: u32, _: u32) -> Refusal {
+        Refusal::NONE
     }
 
     /// Its buffers are the kernel's or the driver's.

@@ -9,15 +9,16 @@ use crate::{
     frame::{Frame, Scratch, View},
     headers::{Ip, Part, Transport},
     net::Net,
+    outcome::Refusal,
 };
 
-/// Reads and checks the header behind `ip`; 0, or the number of the reason to drop.
+/// Reads and checks the header behind `ip`.
 #[inline(never)]
 pub(crate) fn parse<N: Net, F: Frame>(
     frame: &F,
     ip: &Ip<N::Address>,
     transport: &mut Transport,
-) -> u32 {
+) -> Refusal {
     let mut scratch = Scratch::new();
     let at = ip.chain.transport;
     let header = |long| {
@@ -30,9 +31,9 @@ pub(crate) fn parse<N: Net, F: Frame>(
     match read::<N>(ip, header) {
         Ok(read) => {
             *transport = read;
-            0
+            Refusal::NONE
         }
-        Err(reason) => reason as u32,
+        Err(reason) => Refusal::of(Err(reason)),
     }
 }
 

@@ -8,7 +8,7 @@ use crate::{
     global_fns::sg_extension,
     headers::{Chain, Ip, Part},
     net::{Net, V4, V6},
-    outcome::reason,
+    outcome::{Refusal, reason},
     verifier::not_unrolled,
 };
 
@@ -41,13 +41,14 @@ pub(crate) trait Header: Net + Sized {
     ) -> Result<(), Reason>;
 }
 
-/// Reads and checks an IP header; 0, or the number of the reason to drop.
+/// Reads and checks an IP header.
 #[inline(never)]
-pub(crate) fn parse<N: Header, F: Frame>(frame: &F, notes: &Notes, ip: &mut Ip<N::Address>) -> u32 {
-    match N::read(frame, notes, ip) {
-        Ok(()) => 0,
-        Err(reason) => reason as u32,
-    }
+pub(crate) fn parse<N: Header, F: Frame>(
+    frame: &F,
+    notes: &Notes,
+    ip: &mut Ip<N::Address>,
+) -> Refusal {
+    Refusal::of(N::read(frame, notes, ip))
 }
 
 impl Header for V4 {
@@ -246,29 +247,29 @@ fn extend<F: Frame>(frame: &F, ip: &mut Ip<(u64, u64)>) -> Result<(), Reason> {
         return Ok(());
     }
     match frame.walk(&mut ip.chain, ip.end) {
-        0 => Ok(()),
-        refused => Err(reason(refused)),
+        Refusal::NONE => Ok(()),
+        refusal => Err(reason(refusal.number())),
     }
 }
 
-/// Walks extension headers; 0, or the number of the reason to drop.
+/// Walks extension headers.
 #[inline(always)]
-pub(crate) fn walk<F: Frame>(frame: &F, chain: &mut Chain, end: u32) -> u32 {
+pub(crate) fn walk<F: Frame>(frame: &F, chain: &mut Chain, end: u32) -> Refusal {
     for _ in 0..not_unrolled(MAX_EXTENSIONS as usize) {
         if !is_extension(chain.protocol) {
-            return 0;
+            return Refusal::NONE;
         }
         if chain.transport + 8 > end {
-            return short(chain.part as u32) as u32;
+            return Refusal::of(Err(short(chain.part as u32)));
         }
         let mut scratch = Scratch::new();
         let Some(header) = frame.copied::<8>(chain.transport, &mut scratch) else {
-            return short(chain.part as u32) as u32;
+            return Refusal::of(Err(short(chain.part as u32)));
         };
         let kind = chain.protocol as u32 | (chain.part as u32) << 8;
         let found = Extension(sg_extension(kind, header.word(0), chain.transport, end));
-        if found.refused() != 0 {
-            return found.refused();
+        if !found.refusal().is_none() {
+            return found.refusal();
         }
         chain.protocol = header.byte(0);
         chain.transport = found.transport();
@@ -278,11 +279,15 @@ pub(crate) fn walk<F: Frame>(frame: &F, chain: &mut Chain, end: u32) -> u32 {
             chain.part = Part::First;
             if found.part() == Part::Later as u32 {
                 chain.part = Part::Later;
-                return 0;
+                return Refusal::NONE;
             }
         }
     }
-    if is_extension(chain.protocol) { Reason::TooManyHeaders as u32 } else { 0 }
+    if is_extension(chain.protocol) {
+        Refusal::of(Err(Reason::TooManyHeaders))
+    } else {
+        Refusal::NONE
+    }
 }
 
 /// What to say of a header that its datagram has no room for.
@@ -293,6 +298,7 @@ fn short(part: u32) -> Reason {
 
 /// What an extension header leads to: offset, reason to drop, and part that it makes of the packet.
 #[derive(Clone, Copy)]
+#[repr(transparent)]
 pub(crate) struct Extension(pub(crate) u64);
 
 impl Extension {
@@ -312,8 +318,8 @@ impl Extension {
     }
 
     #[inline(always)]
-    fn refused(self) -> u32 {
-        (self.0 >> 32) as u32 & 0xff
+    fn refusal(self) -> Refusal {
+        Refusal::from_number((self.0 >> 32) as u32 & 0xff)
     }
 
     /// [`Part::Whole`] of any but a fragment header.

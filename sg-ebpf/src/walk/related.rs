@@ -11,7 +11,7 @@ use crate::{
     frame::{Frame, Scratch},
     global_fns::GlobalFns,
     headers::{Chain, Ip, Packet, Part, Transport},
-    ip::Header,
+    walk::ip::Header,
 };
 
 /// Bytes of an ICMP error before the packet it quotes.

@@ -12,10 +12,11 @@ use crate::{
     frame::{Frame, Scratch, View},
     global_fns::{sg_own4, sg_own6},
     headers::{Ip, Packet, Part, Transport},
-    ip::Header,
     maps::Arena,
     net::{Net, V4, V6},
+    outcome::Refusal,
     rules::Rules,
+    walk::ip::Header,
 };
 
 /// The Ethernet source, of any frame.
@@ -93,18 +94,19 @@ pub(crate) trait SourceCheck: Header {
     ) -> Result<(), Reason>;
 }
 
-/// Ethernet source and IP; 0, or the number of the reason to drop.
+/// Ethernet source and IP.
 #[inline(never)]
-pub(crate) fn check<N: SourceCheck, F: Frame>(facts: &Facts, frame: &F, packet: &Packet<N>) -> u32 {
+pub(crate) fn check<N: SourceCheck, F: Frame>(
+    facts: &Facts,
+    frame: &F,
+    packet: &Packet<N>,
+) -> Refusal {
     let context = facts.open();
     let Packet { ip, transport } = packet;
     let (rules, interface) = (&context.rules, context.interface);
     let checked = ethernet(rules, interface, frame)
         .and_then(|()| N::check(rules, interface, frame, ip, transport));
-    match checked {
-        Ok(()) => 0,
-        Err(reason) => reason as u32,
-    }
+    Refusal::of(checked)
 }
 
 #[inline(always)]

@@ -20,6 +20,7 @@ use crate::{
     },
     headers::{Ip, Packet, Part},
     net::Net,
+    outcome::Refusal,
 };
 
 /// The checksum of a protocol's own in its header, and bytes of that header that the verdict reads.
@@ -57,20 +58,20 @@ const FRAGMENT: u32 = 1 << 8;
 const IPV6: u32 = 1 << 9;
 const ETHERNET: u32 = 1 << 10;
 
-/// Holds what the kernel will do to a packet against its headers; 0, or the number of the reason to drop.
+/// Holds what the kernel will do to a packet against its headers.
 #[inline(always)]
-pub(crate) fn check<N: Net, F: Frame>(frame: &F, notes: &Notes, packet: &Packet<N>) -> u32 {
+pub(crate) fn check<N: Net, F: Frame>(frame: &F, notes: &Notes, packet: &Packet<N>) -> Refusal {
     let chain = &packet.ip.chain;
     if let Some(at) = frame.unfinished() {
         let (own, read) = own(packet);
         if at != chain.transport + own
             && (at < chain.transport + read || at > notes.length.wrapping_sub(CHECKSUM))
         {
-            return Reason::Malformed as u32;
+            return Refusal::of(Err(Reason::Malformed));
         }
     }
     if !frame.is_gso() {
-        return 0;
+        return Refusal::NONE;
     }
     let mut kind = chain.protocol as u32;
     if chain.part != Part::Whole {
@@ -86,10 +87,11 @@ pub(crate) fn check<N: Net, F: Frame>(frame: &F, notes: &Notes, packet: &Packet<
 }
 
 /// Whether segmentation fits the headers: `kind` is the protocol behind `transport` and what is known of
-/// the packet. 0, or the number of the reason to drop.
+/// the packet.
 #[inline(always)]
-pub(crate) fn segments(ctx: *mut __sk_buff, kind: u32, transport: u32) -> u32 {
-    if fits(ctx, kind, transport) { 0 } else { Reason::Malformed as u32 }
+pub(crate) fn segments(ctx: *mut __sk_buff, kind: u32, transport: u32) -> Refusal {
+    let fits = fits(ctx, kind, transport);
+    Refusal::of(if fits { Ok(()) } else { Err(Reason::Malformed) })
 }
 
 #[inline(always)]

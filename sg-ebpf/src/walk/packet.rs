@@ -12,18 +12,19 @@ use sg_common::{Family, Reason, flow::State, image::flags};
 use crate::{
     conntrack::Key,
     context::{Facts, Notes, STATELESS},
-    exempt::is_exempt,
-    fragments,
     frame::Frame,
     global_fns::GlobalFns,
     headers::{Packet, Part},
-    ip::{self, Header},
-    metadata,
     net::{V4, V6},
-    outcome::{Judgement, reason},
-    related,
-    source::{self, SourceCheck},
-    transport,
+    outcome::{Judgement, Refusal, reason},
+    walk::{
+        exempt::is_exempt,
+        fragments,
+        ip::{self, Header},
+        metadata, related,
+        source::{self, SourceCheck},
+        transport,
+    },
 };
 
 /// Judges the packet whose IP header is at `notes.ip`; the number of a [`Reason`].
@@ -35,45 +36,43 @@ pub(crate) fn packet<N: SourceCheck + GlobalFns, F: Frame>(
 ) -> u32 {
     let mut place = MaybeUninit::uninit();
     let packet = Packet::<N>::empty(&mut place);
-    let mut refused = packet.read(frame, notes);
-    if refused == 0 {
-        refused = metadata::check(frame, notes, packet);
-    }
-    if refused == 0 && facts.checks_source() {
-        refused = source::check::<N, F>(facts, frame, packet);
-    }
-    if refused != 0 {
-        return refused;
+    let refusal =
+        packet.read(frame, notes).or_else(|| metadata::check(frame, notes, packet)).or_else(|| {
+            if facts.checks_source() {
+                source::check::<N, F>(facts, frame, packet)
+            } else {
+                Refusal::NONE
+            }
+        });
+    if !refusal.is_none() {
+        return refusal.number();
     }
     match packet.judge(facts, frame, notes) {
         Ok(reason) | Err(reason) => reason as u32,
     }
 }
 
-/// Reads headers and holds what the kernel will do against them; 0, or the number of the reason to drop.
+/// Reads headers and holds what the kernel will do against them.
 #[inline(always)]
-pub(crate) fn headers<N: SourceCheck + GlobalFns, F: Frame>(frame: &F, notes: &Notes) -> u32 {
+pub(crate) fn headers<N: SourceCheck + GlobalFns, F: Frame>(frame: &F, notes: &Notes) -> Refusal {
     let mut place = MaybeUninit::uninit();
     let packet = Packet::<N>::empty(&mut place);
-    match packet.read(frame, notes) {
-        0 => metadata::check(frame, notes, packet),
-        refused => refused,
-    }
+    packet.read(frame, notes).or_else(|| metadata::check(frame, notes, packet))
 }
 
 impl<N: GlobalFns + Header> Packet<N> {
-    /// Reads and checks the headers; 0, or the number of the reason to drop.
+    /// Reads and checks the headers.
     #[inline(always)]
-    fn read<F: Frame>(&mut self, frame: &F, notes: &Notes) -> u32 {
+    fn read<F: Frame>(&mut self, frame: &F, notes: &Notes) -> Refusal {
         match self.read_straight(frame, notes) {
             Some(Ok(())) => {
                 if self.ip.chain.protocol == N::ICMP {
                     // More of it is read later.
                     frame.settle();
                 }
-                0
+                Refusal::NONE
             }
-            Some(Err(reason)) => reason as u32,
+            Some(Err(reason)) => Refusal::of(Err(reason)),
             None => {
                 frame.settle();
                 self.read_copied(frame, notes)
@@ -82,11 +81,9 @@ impl<N: GlobalFns + Header> Packet<N> {
     }
 
     #[inline(always)]
-    fn read_copied<F: Frame>(&mut self, frame: &F, notes: &Notes) -> u32 {
-        match ip::parse::<N, F>(frame, notes, &mut self.ip) {
-            0 => transport::parse::<N, F>(frame, &self.ip, &mut self.transport),
-            refused => refused,
-        }
+    fn read_copied<F: Frame>(&mut self, frame: &F, notes: &Notes) -> Refusal {
+        ip::parse::<N, F>(frame, notes, &mut self.ip)
+            .or_else(|| transport::parse::<N, F>(frame, &self.ip, &mut self.transport))
     }
 
     /// What most packets are: an IP header that leads straight to the transport header, both in
