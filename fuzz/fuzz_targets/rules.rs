@@ -19,8 +19,7 @@ use sg_policy::{
 };
 
 const QUESTIONS: u32 = 4;
-const PARAMETERS: Parameters =
-    Parameters { ticks_per_1000s: 20_000, revision: 1, cut_since: 0 };
+const PARAMETERS: Parameters = Parameters { ticks_per_1000s: 20_000, revision: 1, cut_since: 0 };
 
 fuzz_target!(|text: &[u8]| {
     match parse("rules.toml", text) {
