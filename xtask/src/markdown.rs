@@ -16,7 +16,7 @@ const ENDINGS: &[&str] =
     &[".json", ".md", ".proto", ".py", ".rs", ".service", ".sh", ".svg", ".toml", ".yml"];
 /// Files of users, of state directories and of Rust's build tools, which texts name and the
 /// repository lacks.
-const OTHERS: &[&str] = &["Cross.toml", "revisions/N.toml", "state.json"];
+const OTHERS: &[&str] = &["Cross.toml", "revisions/N.json", "revisions/N.toml", "state.json"];
 
 /// Checks all Markdown files among `files`, which are those of the repository.
 pub(crate) fn check(files: &[String]) -> Result<()> {
