@@ -1,4 +1,4 @@
-//! What is known besides the packet: its interface, the rules, and what is learnt on the way.
+//! Context of a packet: its interface, the rules, and what is learnt on the way.
 
 use core::ops::Deref;
 
@@ -12,11 +12,11 @@ use sg_common::{
 
 use crate::{frame::Frame, maps::Arena, rules::Rules};
 
-/// What the steps need to know besides the packet. Plain numbers without padding, because the
+/// Facts about a packet's interface that the steps need. Plain numbers without padding, because the
 /// global functions of [`crate::global_fns`] take it as such.
 #[derive(Clone, Copy)]
 #[repr(C)]
-pub(crate) struct Facts {
+pub(crate) struct PacketContext {
     image: u32,
     record: u32,
     /// Bits of [`flags`].
@@ -28,8 +28,8 @@ pub(crate) struct Facts {
     pub(crate) leaves_traces: bool,
 }
 
-impl Facts {
-    /// The facts of an interface's packets, or `None` if it is not filtered.
+impl PacketContext {
+    /// The context of an interface's packets, or `None` if it is not filtered.
     #[inline(always)]
     pub(crate) fn of(
         ifindex: u32,
@@ -62,22 +62,22 @@ impl Facts {
     #[inline(always)]
     pub(crate) fn open(&self) -> Context<'_> {
         let image = Arena::open().image_at(self.image);
-        Context { facts: self, rules: Rules { image, record: self.record } }
+        Context { context: self, rules: Rules { image, record: self.record } }
     }
 }
 
-/// [`Facts`] with the rules at hand.
+/// [`PacketContext`] with the rules at hand.
 pub(crate) struct Context<'a> {
-    facts: &'a Facts,
+    context: &'a PacketContext,
     pub(crate) rules: Rules,
 }
 
 impl Deref for Context<'_> {
-    type Target = Facts;
+    type Target = PacketContext;
 
     #[inline(always)]
-    fn deref(&self) -> &Facts {
-        self.facts
+    fn deref(&self) -> &PacketContext {
+        self.context
     }
 }
 
@@ -95,8 +95,8 @@ impl Context<'_> {
     }
 }
 
-/// What is learnt of a packet besides the verdict.
-pub(crate) struct Notes {
+/// Facts about a packet that are learnt besides the verdict.
+pub(crate) struct PacketMeta {
     /// Length of the whole frame.
     pub(crate) length: u32,
     /// Offset of the IP header.
@@ -108,7 +108,7 @@ pub(crate) struct Notes {
 /// In the place of a flow's number, but for a probe: a rule allows the packet, and no flow came of it.
 pub(crate) const STATELESS: u32 = NO_FLOW - 1;
 
-impl Notes {
+impl PacketMeta {
     #[inline(always)]
     pub(crate) fn on<F: Frame>(frame: &F) -> Self {
         Self { length: frame.len(), ip: 0, flow: NO_FLOW }

@@ -5,7 +5,7 @@ use core::ptr;
 use sg_common::event::{CAPTURE, COPIED, Event, Head, RINGS, is_logged, ring_of};
 
 use crate::{
-    context::{Facts, Notes, STATELESS},
+    context::{PacketContext, PacketMeta, STATELESS},
     frame::Frame,
     maps::{Memory, constant, cpu},
     outcome::Outcome,
@@ -29,9 +29,14 @@ static EVENTS_MASK: u32 = 0;
 
 /// Tells the agent of a packet that was judged, if that is to be told. False: there was no room.
 #[inline(always)]
-pub(crate) fn tell<F: Frame>(facts: &Facts, frame: &F, notes: &Notes, outcome: Outcome) -> bool {
+pub(crate) fn tell<F: Frame>(
+    context: &PacketContext,
+    frame: &F,
+    meta: &PacketMeta,
+    outcome: Outcome,
+) -> bool {
     let slots = constant(&EVENTS_SLOTS);
-    if slots == 0 || !is_logged(outcome.0, notes.flow == STATELESS) {
+    if slots == 0 || !is_logged(outcome.0, meta.flow == STATELESS) {
         return true;
     }
     let ring = cpu() * RINGS as u32 + ring_of(outcome.0);
@@ -45,7 +50,7 @@ pub(crate) fn tell<F: Frame>(facts: &Facts, frame: &F, notes: &Notes, outcome: O
         return false;
     }
     let index = ring.wrapping_mul(slots).wrapping_add(written & (slots - 1));
-    write(frame, facts, notes.ip, (index as u64) << 8 | outcome.0 as u64);
+    write(frame, context, meta.ip, (index as u64) << 8 | outcome.0 as u64);
     // SAFETY: as above. After the event: x86 keeps stores in order, and so does LLVM volatile ones.
     unsafe { ptr::write_volatile(&raw mut (*head).written, written.wrapping_add(1)) };
     true
@@ -54,7 +59,7 @@ pub(crate) fn tell<F: Frame>(facts: &Facts, frame: &F, notes: &Notes, outcome: O
 /// Writes an event. `place`: its number among all, and the reason. A function of its own, because few
 /// packets need it.
 #[inline(never)]
-fn write<F: Frame>(frame: &F, facts: &Facts, ip: u32, place: u64) {
+fn write<F: Frame>(frame: &F, context: &PacketContext, ip: u32, place: u64) {
     let base = EVENTS.start();
     let at = ((place >> 8) as u32).wrapping_mul(size_of::<Event>() as u32) & constant(&EVENTS_MASK);
     let length = frame.len();
@@ -75,8 +80,8 @@ fn write<F: Frame>(frame: &F, facts: &Facts, ip: u32, place: u64) {
     unsafe {
         ptr::write_volatile(&raw mut (*event).length, length);
         ptr::write_volatile(&raw mut (*event).captured, copied);
-        ptr::write_volatile(&raw mut (*event).slot, facts.slot);
-        ptr::write_volatile(&raw mut (*event).direction, facts.direction as u8);
+        ptr::write_volatile(&raw mut (*event).slot, context.slot);
+        ptr::write_volatile(&raw mut (*event).direction, context.direction as u8);
         ptr::write_volatile(&raw mut (*event).reason, place as u8);
     }
 }

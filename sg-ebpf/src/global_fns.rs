@@ -12,7 +12,7 @@ use sg_common::{Reason, interval};
 
 use crate::{
     conntrack::{self, Key},
-    context::Facts,
+    context::PacketContext,
     frame::{Frame, sk_buff, skb::SkbFrame, xdp::XdpFrame},
     headers::{Chain, Packet},
     maps::Arena,
@@ -23,7 +23,7 @@ use crate::{
 };
 
 /// What the verifier sees of the arguments.
-type FactsWords = [u32; 5];
+type ContextWords = [u32; 5];
 type Packet4 = [u32; 9];
 type Packet6 = [u32; 16];
 type Key4 = [u32; 8];
@@ -31,7 +31,7 @@ type Key6 = [u32; 14];
 type ChainWords = [u32; 3];
 
 const _: () = {
-    assert!(size_of::<Facts>() == size_of::<FactsWords>());
+    assert!(size_of::<PacketContext>() == size_of::<ContextWords>());
     assert!(size_of::<Packet<V4>>() == size_of::<Packet4>());
     assert!(size_of::<Packet<V6>>() == size_of::<Packet6>());
     assert!(size_of::<Key<V4>>() == size_of::<Key4>());
@@ -45,7 +45,7 @@ macro_rules! global_fns {
         pub(crate) trait GlobalFns: Net + Sized {
             $(
                 $(#[$doc])*
-                fn $step(facts: &Facts, packet: &Packet<Self>, key: &mut Key<Self>, number: u32) -> u64;
+                fn $step(context: &PacketContext, packet: &Packet<Self>, key: &mut Key<Self>, number: u32) -> u64;
             )+
         }
         global_fns!(V4, Packet4, Key4: $($step, $v4, $module;)+);
@@ -55,9 +55,9 @@ macro_rules! global_fns {
         impl GlobalFns for $net {
             $(
                 #[inline(always)]
-                fn $step(facts: &Facts, packet: &Packet<Self>, key: &mut Key<Self>, number: u32) -> u64 {
-                    let facts = (&raw const *facts).cast();
-                    $function(facts, (&raw const *packet).cast(), (&raw mut *key).cast(), number)
+                fn $step(context: &PacketContext, packet: &Packet<Self>, key: &mut Key<Self>, number: u32) -> u64 {
+                    let context = (&raw const *context).cast();
+                    $function(context, (&raw const *packet).cast(), (&raw mut *key).cast(), number)
                 }
             )+
         }
@@ -65,25 +65,25 @@ macro_rules! global_fns {
             #[unsafe(no_mangle)]
             #[inline(never)]
             extern "C" fn $function(
-                facts: *const FactsWords,
+                context: *const ContextWords,
                 packet: *const $packet,
                 key: *mut $key,
                 number: u32,
             ) -> u64 {
                 // LLVM would else leave out an argument that a step does not need, and callers
                 // would not set its register, which the verifier wants set.
-                let (facts, packet) = (opaque(facts as usize), opaque(packet as usize));
+                let (context, packet) = (opaque(context as usize), opaque(packet as usize));
                 let (key, number) = (opaque(key as usize), opaque(number as usize) as u32);
                 // SAFETY: null, or what `GlobalFns` passes.
-                let (facts, packet, key) = unsafe {
+                let (context, packet, key) = unsafe {
                     (
-                        (facts as *const Facts).as_ref(),
+                        (context as *const PacketContext).as_ref(),
                         (packet as *const Packet<$net>).as_ref(),
                         (key as *mut Key<$net>).as_mut(),
                     )
                 };
-                let (Some(facts), Some(packet), Some(key)) = (facts, packet, key) else { return 0 };
-                let context = facts.open();
+                let (Some(context), Some(packet), Some(key)) = (context, packet, key) else { return 0 };
+                let context = context.open();
                 $module::$step::<$net>(&context, packet, key, number)
             }
         )+

@@ -1,4 +1,4 @@
-//! What becomes of a packet, as steps hand it on.
+//! Results of steps: a register has room for one number, so each is a transparent newtype.
 
 use sg_common::{Reason, reason::is_allowed};
 

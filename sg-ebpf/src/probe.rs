@@ -9,7 +9,7 @@ use sg_common::{
 };
 
 use crate::{
-    context::{Facts, Notes},
+    context::{PacketContext, PacketMeta},
     frame::xdp::XdpFrame,
     walk::judge::judge,
 };
@@ -25,11 +25,11 @@ pub(crate) fn answer(ctx: &XdpContext) {
     let Question { ifindex, direction } = unsafe { *(meta as *const Question) };
     let direction = |_| if direction == 0 { Direction::Ingress } else { Direction::Egress };
     let (mut reason, mut flow) = (0, NO_FLOW);
-    if let Some(facts) = Facts::of(ifindex, direction, false) {
+    if let Some(context) = PacketContext::of(ifindex, direction, false) {
         let frame = XdpFrame::new(ctx);
-        let mut notes = Notes::on(&frame);
-        reason = judge(&facts, &frame, &mut notes).0;
-        flow = notes.flow;
+        let mut meta = PacketMeta::on(&frame);
+        reason = judge(&context, &frame, &mut meta).0;
+        flow = meta.flow;
     }
     let (data, end) = (ctx.data(), ctx.data_end());
     if data + size_of::<Answer>() <= end {

@@ -1,4 +1,4 @@
-//! What lies beside a packet's bytes in `struct sk_buff`, where the agent has found it in the kernel's types.
+//! Members of `struct sk_buff` beside a packet's bytes. The agent has found them in the kernel's types.
 
 use aya_ebpf::{bindings::__sk_buff, helpers::bpf_probe_read_kernel, programs::TcContext};
 use sg_common::kernel::{CHECKSUM_PARTIAL, access, skb};

@@ -3,7 +3,7 @@
 use sg_common::{Reason, flow::TCP};
 
 use crate::{
-    context::Notes,
+    context::PacketMeta,
     frame::{Frame, Scratch, View},
     global_fns::sg_extension,
     headers::{Chain, Ip, Part},
@@ -20,14 +20,18 @@ pub(crate) trait Header: Net + Sized {
     /// Bytes of the fixed header.
     const LENGTH: usize;
 
-    /// Reads the header at `notes.ip` and what leads from it to the transport header.
-    fn read<F: Frame>(frame: &F, notes: &Notes, ip: &mut Ip<Self::Address>) -> Result<(), Reason>;
+    /// Reads the header at `meta.ip` and what leads from it to the transport header.
+    fn read<F: Frame>(
+        frame: &F,
+        meta: &PacketMeta,
+        ip: &mut Ip<Self::Address>,
+    ) -> Result<(), Reason>;
 
     /// The same for a header that leads straight to a transport header, and lies before it as it
     /// is; `None`: another one.
     fn straight<F: Frame>(
         frame: &F,
-        notes: &Notes,
+        meta: &PacketMeta,
         header: View,
         ip: &mut Ip<Self::Address>,
     ) -> Option<Result<(), Reason>>;
@@ -45,32 +49,32 @@ pub(crate) trait Header: Net + Sized {
 #[inline(never)]
 pub(crate) fn parse<N: Header, F: Frame>(
     frame: &F,
-    notes: &Notes,
+    meta: &PacketMeta,
     ip: &mut Ip<N::Address>,
 ) -> Refusal {
-    Refusal::of(N::read(frame, notes, ip))
+    Refusal::of(N::read(frame, meta, ip))
 }
 
 impl Header for V4 {
     const LENGTH: usize = 20;
 
     #[inline(always)]
-    fn read<F: Frame>(frame: &F, notes: &Notes, to: &mut Ip<u32>) -> Result<(), Reason> {
+    fn read<F: Frame>(frame: &F, meta: &PacketMeta, to: &mut Ip<u32>) -> Result<(), Reason> {
         let mut scratch = Scratch::new();
-        let header = frame.header::<20>(notes.ip, &mut scratch).ok_or(Reason::Malformed)?;
-        whole4(frame, notes, header, to)
+        let header = frame.header::<20>(meta.ip, &mut scratch).ok_or(Reason::Malformed)?;
+        whole4(frame, meta, header, to)
     }
 
     #[inline(always)]
     fn straight<F: Frame>(
         frame: &F,
-        notes: &Notes,
+        meta: &PacketMeta,
         header: View,
         ip: &mut Ip<u32>,
     ) -> Option<Result<(), Reason>> {
         // No options, no fragment.
         let straight = header.byte(0) == 0x45 && header.half(6) & 0x3fff == 0;
-        straight.then(|| whole4(frame, notes, header, ip))
+        straight.then(|| whole4(frame, meta, header, ip))
     }
 
     #[inline(always)]
@@ -94,18 +98,18 @@ struct Fixed4 {
 #[inline(always)]
 fn whole4<F: Frame>(
     frame: &F,
-    notes: &Notes,
+    meta: &PacketMeta,
     header: View,
     to: &mut Ip<u32>,
 ) -> Result<(), Reason> {
-    let at = notes.ip;
+    let at = meta.ip;
     let Fixed4 { mut ip, fragment_offset } = fixed4(header, at)?;
     let header = ip.chain.transport - at;
     let mut total = ip.end;
     if total == 0 && frame.is_gso() {
-        total = notes.length.wrapping_sub(at);
+        total = meta.length.wrapping_sub(at);
     }
-    if total < header || at + total > notes.length {
+    if total < header || at + total > meta.length {
         return Err(Reason::Malformed);
     }
     ip.end = at + total;
@@ -152,21 +156,21 @@ impl Header for V6 {
     const LENGTH: usize = 40;
 
     #[inline(always)]
-    fn read<F: Frame>(frame: &F, notes: &Notes, ip: &mut Ip<(u64, u64)>) -> Result<(), Reason> {
+    fn read<F: Frame>(frame: &F, meta: &PacketMeta, ip: &mut Ip<(u64, u64)>) -> Result<(), Reason> {
         let mut scratch = Scratch::new();
-        let header = frame.header::<40>(notes.ip, &mut scratch).ok_or(Reason::Malformed)?;
-        whole6(frame, notes, header, ip)?;
+        let header = frame.header::<40>(meta.ip, &mut scratch).ok_or(Reason::Malformed)?;
+        whole6(frame, meta, header, ip)?;
         extend(frame, ip)
     }
 
     #[inline(always)]
     fn straight<F: Frame>(
         frame: &F,
-        notes: &Notes,
+        meta: &PacketMeta,
         header: View,
         ip: &mut Ip<(u64, u64)>,
     ) -> Option<Result<(), Reason>> {
-        (!is_extension(header.byte(6))).then(|| whole6(frame, notes, header, ip))
+        (!is_extension(header.byte(6))).then(|| whole6(frame, meta, header, ip))
     }
 
     #[inline(always)]
@@ -188,16 +192,16 @@ impl Header for V6 {
 #[inline(always)]
 fn whole6<F: Frame>(
     frame: &F,
-    notes: &Notes,
+    meta: &PacketMeta,
     header: View,
     ip: &mut Ip<(u64, u64)>,
 ) -> Result<(), Reason> {
-    fixed6(header, notes.ip, ip)?;
+    fixed6(header, meta.ip, ip)?;
     let mut end = ip.chain.transport + ip.end;
     if ip.end == 0 && frame.is_gso() {
-        end = notes.length;
+        end = meta.length;
     }
-    if end > notes.length {
+    if end > meta.length {
         return Err(Reason::Malformed);
     }
     ip.end = end;

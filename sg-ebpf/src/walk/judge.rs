@@ -4,7 +4,7 @@
 use sg_common::{Direction, image::flags};
 
 use crate::{
-    context::{Facts, Notes},
+    context::{PacketContext, PacketMeta},
     counters::Row,
     events,
     frame::Frame,
@@ -40,14 +40,17 @@ pub(crate) fn enforce<F: Frame>(frame: &F, hook: Hook) -> Verdict {
         (Hook::Receive, false) | (Hook::Send, true) => Direction::Ingress,
         (Hook::Receive, true) | (Hook::Send, false) => Direction::Egress,
     };
-    let Some(facts) = Facts::of(frame.ifindex(), direction, true) else { return Verdict::Pass };
-    if hook == Hook::Receive && facts.interface & flags::NO_ETHERNET == 0 && frame.was_in_tunnel() {
+    let Some(context) = PacketContext::of(frame.ifindex(), direction, true) else {
+        return Verdict::Pass;
+    };
+    if hook == Hook::Receive && context.interface & flags::NO_ETHERNET == 0 && frame.was_in_tunnel()
+    {
         // A tunnel's own interface, where nothing was judged yet, has no Ethernet header.
         return Verdict::Pass;
     }
-    let mut notes = Notes::on(frame);
-    let outcome = judge(&facts, frame, &mut notes);
-    count(&facts, frame, &notes, outcome);
+    let mut meta = PacketMeta::on(frame);
+    let outcome = judge(&context, frame, &mut meta);
+    count(&context, frame, &meta, outcome);
     if outcome.passes() { Verdict::Pass } else { Verdict::Drop }
 }
 
@@ -58,48 +61,54 @@ pub(crate) fn enforce_behind_xdp<F: Frame>(frame: &F) -> Verdict {
         false => Direction::Ingress,
         true => Direction::Egress,
     };
-    let Some(facts) = Facts::of(frame.ifindex(), direction, true) else { return Verdict::Pass };
-    let mut notes = Notes::on(frame);
-    let payload = Payload::of(&facts, frame);
-    notes.ip = payload.offset().wrapping_add(maps::zero());
+    let Some(context) = PacketContext::of(frame.ifindex(), direction, true) else {
+        return Verdict::Pass;
+    };
+    let mut meta = PacketMeta::on(frame);
+    let payload = Payload::of(&context, frame);
+    meta.ip = payload.offset().wrapping_add(maps::zero());
     let refusal = if payload.is_v4() {
-        headers::<V4, F>(frame, &notes)
+        headers::<V4, F>(frame, &meta)
     } else if payload.is_v6() {
-        headers::<V6, F>(frame, &notes)
+        headers::<V6, F>(frame, &meta)
     } else {
-        notes.ip = NO_IP;
+        meta.ip = NO_IP;
         Refusal::unless_allowed(payload.reason())
     };
     if refusal.is_none() {
         return Verdict::Pass;
     }
-    count(&facts, frame, &notes, Outcome::of(refusal.number()));
+    count(&context, frame, &meta, Outcome::of(refusal.number()));
     Verdict::Drop
 }
 
 #[inline(always)]
-fn count<F: Frame>(facts: &Facts, frame: &F, notes: &Notes, outcome: Outcome) {
-    let told = events::tell(facts, frame, notes, outcome);
-    let row = Row::of(facts.slot);
-    row.count(facts.direction, outcome, notes.length);
+fn count<F: Frame>(context: &PacketContext, frame: &F, meta: &PacketMeta, outcome: Outcome) {
+    let told = events::tell(context, frame, meta, outcome);
+    let row = Row::of(context.slot);
+    row.count(context.direction, outcome, meta.length);
     if !told {
-        row.not_logged(facts.direction, notes.length);
+        row.not_logged(context.direction, meta.length);
     }
 }
 
 /// Judges a frame.
 #[inline(always)]
-pub(crate) fn judge<F: Frame>(facts: &Facts, frame: &F, notes: &mut Notes) -> Outcome {
-    let payload = Payload::of(facts, frame);
+pub(crate) fn judge<F: Frame>(
+    context: &PacketContext,
+    frame: &F,
+    meta: &mut PacketMeta,
+) -> Outcome {
+    let payload = Payload::of(context, frame);
     // A zero that the verifier does not know: the rest is checked once, not for every place where
     // an IP header can begin.
-    notes.ip = payload.offset().wrapping_add(maps::zero());
+    meta.ip = payload.offset().wrapping_add(maps::zero());
     Outcome::of(if payload.is_v4() {
-        packet::<V4, F>(facts, frame, notes)
+        packet::<V4, F>(context, frame, meta)
     } else if payload.is_v6() {
-        packet::<V6, F>(facts, frame, notes)
+        packet::<V6, F>(context, frame, meta)
     } else {
-        notes.ip = NO_IP;
+        meta.ip = NO_IP;
         payload.reason()
     })
 }

@@ -3,7 +3,7 @@
 use sg_common::{Reason, image::flags};
 
 use crate::{
-    context::{Context, Facts},
+    context::{Context, PacketContext},
     frame::{Frame, Scratch},
     outcome::Judgement,
     walk::{metadata, source},
@@ -102,8 +102,8 @@ impl Payload {
 
     /// Finds what a frame carries.
     #[inline(always)]
-    pub(crate) fn of<F: Frame>(facts: &Facts, frame: &F) -> Self {
-        LinkHeader::plain(frame, facts.interface).unwrap_or_else(|| payload(facts, frame))
+    pub(crate) fn of<F: Frame>(context: &PacketContext, frame: &F) -> Self {
+        LinkHeader::plain(frame, context.interface).unwrap_or_else(|| payload(context, frame))
     }
 
     #[inline(always)]
@@ -131,9 +131,9 @@ impl Payload {
 
 /// Finds what a frame carries that is not [`LinkHeader::plain`].
 #[inline(never)]
-fn payload<F: Frame>(facts: &Facts, frame: &F) -> Payload {
+fn payload<F: Frame>(context: &PacketContext, frame: &F) -> Payload {
     frame.settle();
-    let context = facts.open();
+    let context = context.open();
     match LinkHeader::read(frame, context.interface) {
         Err(reason) => Payload::not_ip(reason),
         Ok(LinkHeader { ethertype: IPV4, payload }) => Payload::v4(payload),

@@ -12,7 +12,7 @@ use sg_common::{
 };
 
 use crate::{
-    context::Notes,
+    context::PacketMeta,
     frame::{
         Frame,
         sk_buff::{place, probe},
@@ -60,12 +60,12 @@ const ETHERNET: u32 = 1 << 10;
 
 /// Holds what the kernel will do to a packet against its headers.
 #[inline(always)]
-pub(crate) fn check<N: Net, F: Frame>(frame: &F, notes: &Notes, packet: &Packet<N>) -> Refusal {
+pub(crate) fn check<N: Net, F: Frame>(frame: &F, meta: &PacketMeta, packet: &Packet<N>) -> Refusal {
     let chain = &packet.ip.chain;
     if let Some(at) = frame.unfinished() {
         let (own, read) = own(packet);
         if at != chain.transport + own
-            && (at < chain.transport + read || at > notes.length.wrapping_sub(CHECKSUM))
+            && (at < chain.transport + read || at > meta.length.wrapping_sub(CHECKSUM))
         {
             return Refusal::of(Err(Reason::Malformed));
         }
@@ -80,7 +80,7 @@ pub(crate) fn check<N: Net, F: Frame>(frame: &F, notes: &Notes, packet: &Packet<
     if matches!(N::FAMILY, Family::V6) {
         kind |= IPV6;
     }
-    if notes.ip != 0 {
+    if meta.ip != 0 {
         kind |= ETHERNET;
     }
     frame.segments(kind, chain.transport)

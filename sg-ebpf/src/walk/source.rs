@@ -8,7 +8,7 @@ use sg_common::{
 };
 
 use crate::{
-    context::Facts,
+    context::PacketContext,
     frame::{Frame, Scratch, View},
     global_fns::{sg_own4, sg_own6},
     headers::{Ip, Packet, Part, Transport},
@@ -97,11 +97,11 @@ pub(crate) trait SourceCheck: Header {
 /// Ethernet source and IP.
 #[inline(never)]
 pub(crate) fn check<N: SourceCheck, F: Frame>(
-    facts: &Facts,
+    context: &PacketContext,
     frame: &F,
     packet: &Packet<N>,
 ) -> Refusal {
-    let context = facts.open();
+    let context = context.open();
     let Packet { ip, transport } = packet;
     let (rules, interface) = (&context.rules, context.interface);
     let checked = ethernet(rules, interface, frame)
