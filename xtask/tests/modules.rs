@@ -20,9 +20,13 @@ const CIRCLES: &[(&str, &[&str])] = &[
     ("sg-policy", &["reference::generate::frame", "reference::generate::shape"]),
     ("sg-policy", &["reference::packet", "reference::transport"]),
     ("sg-policy", &["rules::names", "rules::table"]),
-    // The verifier checks trampolines once; each calls a step, and steps call them.
-    ("sg-ebpf", &["*"]),
+    // A family names its flow keys' searches; contexts and rules take a family's addresses.
+    ("sg-ebpf", &["conntrack", "context", "frame", "headers", "net", "rules"]),
 ];
+
+/// The file whose functions call what the verifier is to check once. What calls them lies below and above
+/// it, so what it needs itself does not count.
+const TRAMPOLINES: (&str, &str) = ("sg-ebpf", "global_fns");
 
 const CRATES: [&str; 10] = [
     "sg-common",
@@ -219,7 +223,12 @@ fn covers(row: &[&str], circle: &BTreeSet<String>) -> bool {
 fn no_file_needs_one_that_needs_it() {
     let mut wrong = Vec::new();
     for name in CRATES {
-        let found = circles(&needs(&root().join(name).join("src")));
+        let mut needs = needs(&root().join(name).join("src"));
+        if name == TRAMPOLINES.0 {
+            let trampolines = needs.get_mut(&vec![TRAMPOLINES.1.to_owned()]);
+            trampolines.expect("the file of the trampolines").clear();
+        }
+        let found = circles(&needs);
         let rows: Vec<_> = CIRCLES.iter().filter(|(of, _)| *of == name).collect();
         let others = found.iter().filter(|circle| !rows.iter().any(|row| covers(row.1, circle)));
         wrong.extend(others.map(|circle| format!("{name}: {circle:?}")));
