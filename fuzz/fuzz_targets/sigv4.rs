@@ -34,9 +34,9 @@ fuzz_target!(|input: &[u8]| {
         assert!(presented.verify(&request, Some(&secret), &expected).is_err());
         return;
     }
-    headers.retain(|(name, _)| is_name(name));
-    headers.push(("host", b"127.0.0.1"));
-    let request = Request { headers: &headers, ..request };
+    let mut kept: Vec<_> = headers.iter().copied().filter(|(name, _)| is_name(name)).collect();
+    kept.push(("host", b"127.0.0.1"));
+    let request = Request { headers: &kept, ..request };
     if query.contains("X-Amz-") || query.contains('%') {
         return;
     }
@@ -48,7 +48,7 @@ fuzz_target!(|input: &[u8]| {
         service: "ec2",
     };
     let added = sign(&request, &signer, NOW);
-    let mut signed = headers.clone();
+    let mut signed = kept.clone();
     signed.extend(added.iter().map(|(name, value)| (*name, value.as_bytes())));
     let request = Request { headers: &signed, ..request };
     let presented = Presented::read(&request).expect("our own signature");

@@ -1,4 +1,4 @@
-//! What a decision depends on, and what it is.
+//! Inputs of a decision, and the decision.
 
 use sg_iam::Timestamp;
 use sg_policy::id::AccountId;
@@ -71,7 +71,7 @@ impl Default for Quotas {
     }
 }
 
-/// What a call comes to.
+/// The outcome of a call.
 #[derive(Debug)]
 pub struct Decision {
     /// To be sent once the transaction is durable.

@@ -167,7 +167,7 @@ impl<'r> Named<'r> {
     }
 }
 
-/// Filters over the group itself. Those over its rules begin with `ip-permission.`, or with `egress.` before it.
+/// Filters over the group itself. Filters over its rules begin with `ip-permission.`, or with `egress.` before it.
 const FILTERS: &[&str] = &[
     "description",
     "group-id",

@@ -196,7 +196,7 @@ pub(super) fn shown(
     }
 }
 
-/// What is shown is what is filtered.
+/// Filters look at the values that the answer shows.
 fn values(shown: &ec2::NetworkInterface, filter: &str) -> Vec<String> {
     let text = |value: &Option<String>| value.iter().cloned().collect::<Vec<_>>();
     let truth = |value: Option<bool>| value.iter().map(ToString::to_string).collect::<Vec<_>>();

@@ -190,7 +190,7 @@ impl Token {
         IndexEntry::held(self.index(context), &format!("{made} {}", self.digest))
     }
 
-    /// What the first request with the token made.
+    /// The interface that the first request with the token made.
     fn made(&self, context: &Context<'_>) -> Result<Option<NetworkInterface>, Error> {
         let Some(entry) = context.snapshot.get::<IndexEntry>(&Key::Index(self.index(context)))
         else {

@@ -32,7 +32,7 @@ use crate::{
     generated::{ec2, sts},
 };
 
-/// What an action gives: the members of its answer, and what changes.
+/// The members of an action's answer, and its changes.
 struct Outcome {
     answer: Box<dyn Members>,
     txn: Option<Txn>,

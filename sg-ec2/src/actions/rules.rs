@@ -160,7 +160,7 @@ pub(super) fn revoke(change: &Change, gate: &Gate<'_>) -> Result<Outcome, Error>
     Ok(Outcome::change(answer, txn, &kept.id))
 }
 
-/// Whether a rule is the one that was asked for; descriptions do not count. What the request names need not exist.
+/// Whether a rule is the one that was asked for; descriptions do not count. The request may name a group that does not exist.
 fn is_asked(
     context: &Context<'_>,
     group: &Versioned<'_, SecurityGroup>,

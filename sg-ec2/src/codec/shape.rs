@@ -1,4 +1,4 @@
-//! What generated shapes are made of: the macros that they are written in, and how each kind of value is read.
+//! Ground of the generated shapes: the macros that they are written in, and how each kind of value is read.
 
 use std::{fmt, ops::Deref};
 

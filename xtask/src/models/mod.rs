@@ -32,7 +32,7 @@ struct List {
     service: Vec<Service>,
 }
 
-/// What is kept of a service's model.
+/// The part of a service's model that is kept.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Service {
