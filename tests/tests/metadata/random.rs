@@ -52,8 +52,8 @@ fn random_header(rng: &mut SmallRng, length: usize) -> Header {
     Header { unfinished: Some((at.saturating_sub(offset), offset)), segments }
 }
 
-/// The frame and what is beside it as TC has them: the kernel has taken off a VLAN tag, and what is too short
-/// to be cut is no GSO packet (`virtio_net_hdr_to_skb`).
+/// Judges the frame and its header as TC has them. The kernel has taken off a VLAN tag. A frame that is too
+/// short to be cut is no GSO packet (`virtio_net_hdr_to_skb`).
 fn expected(evaluator: &mut Evaluator, header: Header, frame: &[u8]) -> Option<Reason> {
     let unfinished = header.unfinished.map(|(start, offset)| u32::from(start) + u32::from(offset));
     let segments = header.segments.and_then(|(kind, _, size)| {
