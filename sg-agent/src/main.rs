@@ -6,13 +6,13 @@ use clap::{CommandFactory as _, Parser as _};
 use sg_agent::{
     agent,
     config::{Cli, Command, Config},
-    system::{allocator, logging},
+    system::allocator,
 };
 
 fn main() -> ExitCode {
     allocator::one_heap();
     let cli = Cli::parse();
-    logging::start();
+    sg_log::start();
     let done = match cli.command {
         Some(Command::Man) => man(),
         Some(Command::Detach) => Config::load(&cli).and_then(|config| agent::detach(&config)),

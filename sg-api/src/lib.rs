@@ -21,8 +21,12 @@
 //! with faults, 409 for what the present state does not admit, 500 for what the kernel refused.
 //! These types are apart from the internal ones: fields are added here, never changed.
 
+#[cfg(feature = "feed")]
+pub mod admin;
 #[cfg(feature = "client")]
 pub mod client;
+#[cfg(feature = "feed")]
+pub mod feed;
 pub mod format;
 
 use std::{

@@ -37,6 +37,12 @@ const LAYERS: &[Layer] = &[
         leaves_to_others: &[],
     },
     Layer {
+        name: "sg-log",
+        uses: &["sg-policy"],
+        knows_nothing_of: &[ASYNC, HTTP],
+        leaves_to_others: &[],
+    },
+    Layer {
         name: "sg-datapath",
         uses: &["sg-common"],
         knows_nothing_of: &[RULES, FORMATS, HTTP, ASYNC],
@@ -67,8 +73,14 @@ const LAYERS: &[Layer] = &[
         leaves_to_others: &[],
     },
     Layer {
+        name: "sg-server",
+        uses: &["sg-policy", "sg-log", "sg-api", "sg-iam", "sg-store", "sg-ec2"],
+        knows_nothing_of: &[BPF, NETLINK, &["sg-agent", "sg-datapath"]],
+        leaves_to_others: &[],
+    },
+    Layer {
         name: "sg-agent",
-        uses: &["sg-common", "sg-policy", "sg-datapath", "sg-api"],
+        uses: &["sg-common", "sg-policy", "sg-log", "sg-datapath", "sg-api", "sg-store"],
         knows_nothing_of: &[],
         leaves_to_others: &[BPF],
     },
@@ -80,7 +92,7 @@ const LAYERS: &[Layer] = &[
     },
     Layer {
         name: "sg-tests",
-        uses: &["sg-common", "sg-policy", "sg-datapath", "sg-api", "sg-agent"],
+        uses: &["sg-common", "sg-policy", "sg-log", "sg-datapath", "sg-api", "sg-agent"],
         knows_nothing_of: &[],
         leaves_to_others: &[BPF],
     },

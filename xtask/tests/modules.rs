@@ -28,7 +28,7 @@ const CIRCLES: &[(&str, &[&str])] = &[
 /// it, so what it needs itself does not count.
 const TRAMPOLINES: (&str, &str) = ("sg-ebpf", "global_fns");
 
-const CRATES: [&str; 10] = [
+const CRATES: [&str; 12] = [
     "sg-common",
     "sg-policy",
     "sg-datapath",
@@ -36,6 +36,8 @@ const CRATES: [&str; 10] = [
     "sg-iam",
     "sg-store",
     "sg-ec2",
+    "sg-server",
+    "sg-log",
     "sg-agent",
     "sgctl",
     "sg-ebpf",

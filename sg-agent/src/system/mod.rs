@@ -3,5 +3,4 @@
 pub mod allocator;
 pub mod clock;
 pub mod lock;
-pub mod logging;
 pub mod watchdog;

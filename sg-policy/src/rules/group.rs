@@ -90,7 +90,7 @@ pub(crate) fn everything(group: &str) -> Vec<Rule> {
 }
 
 /// A group's rules of one direction, as they are read.
-struct RuleTable<'d, 't> {
+pub(super) struct RuleTable<'d, 't> {
     definitions: &'d Definitions<'t>,
     direction: Direction,
     ids: RuleIds,
@@ -105,7 +105,7 @@ struct RuleTable<'d, 't> {
 }
 
 impl<'d, 't> RuleTable<'d, 't> {
-    fn new(
+    pub(super) fn new(
         group: &str,
         direction: Direction,
         definitions: &'d Definitions<'t>,
@@ -125,10 +125,17 @@ impl<'d, 't> RuleTable<'d, 't> {
     }
 
     fn add(&mut self, value: &Value<'_>, findings: &mut Findings) {
-        let Some(section) = Section::of(value, "a rule", &RULE_KEYS, findings) else { return };
-        let services = services(&section, findings);
-        let peers = self.peers(&section, services.first().map(|(services, _)| *services), findings);
-        let description = description(&section, findings);
+        let section = Section::of(value, "a rule", &RULE_KEYS, findings);
+        if let Some(section) = section {
+            self.add_section(&section, findings);
+        }
+    }
+
+    /// Adds the rules of a table whose keys were looked at.
+    pub(super) fn add_section(&mut self, section: &Section<'_, '_>, findings: &mut Findings) {
+        let services = services(section, findings);
+        let peers = self.peers(section, services.first().map(|(services, _)| *services), findings);
+        let description = description(section, findings);
         if !self.weigh(&peers, services.len() as u64, &section.span) {
             return;
         }
@@ -174,7 +181,7 @@ impl<'d, 't> RuleTable<'d, 't> {
         self.full.is_none() && self.exceeded.iter().all(Option::is_none)
     }
 
-    fn finish(self, group: &str, findings: &mut Findings) -> Vec<Rule> {
+    pub(super) fn finish(self, group: &str, findings: &mut Findings) -> Vec<Rule> {
         let direction = match self.direction {
             Direction::Ingress => "ingress",
             Direction::Egress => "egress",

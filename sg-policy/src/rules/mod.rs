@@ -6,6 +6,7 @@
 pub(crate) mod check;
 mod cidr;
 mod fault;
+mod floor;
 mod group;
 mod interface;
 mod names;
@@ -23,6 +24,7 @@ use toml::de::{DeArray, DeTable};
 
 pub(crate) use cidr::{family, family_name};
 pub use fault::{Fault, Faults};
+pub use floor::{Floor, floor};
 
 use self::{
     cidr::prefix_list,

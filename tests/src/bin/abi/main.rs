@@ -6,12 +6,11 @@ use clap::Parser as _;
 use sg_agent::{
     agent,
     config::{Cli, Command, Config},
-    system::logging,
 };
 use sg_datapath::Abi;
 
 fn main() -> anyhow::Result<()> {
-    logging::start();
+    sg_log::start();
     let cli = Cli::parse();
     let mut config = Config::load(&cli)?;
     config.abi = abi()?;
