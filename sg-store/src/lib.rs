@@ -6,6 +6,7 @@
 //!
 //! Knows nothing of EC2 requests, IAM rules and HTTP.
 
+pub mod backup;
 pub mod document;
 #[cfg(feature = "redb")]
 pub mod embedded;

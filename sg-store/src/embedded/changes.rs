@@ -9,6 +9,7 @@ use super::{
 use crate::{
     error::TxnError,
     id::Revision,
+    store::KeyValue,
     txn::{Op, Txn},
 };
 
@@ -172,20 +173,35 @@ fn size(key: &str, version: &[u8]) -> u64 {
     (key.len() + version.len()) as u64
 }
 
+/// The state that a new store begins with, and the history of which is compacted.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Origin<'o> {
+    pub(super) revision: Revision,
+    pub(super) entries: &'o [KeyValue],
+}
+
+impl Origin<'_> {
+    pub(super) const EMPTY: Self = Self { revision: Revision::FIRST, entries: &[] };
+}
+
 /// Fills a new file.
 pub(super) fn make(
     database: &Database,
+    origin: Origin<'_>,
     first: &Txn,
     history: History,
 ) -> Result<std::result::Result<(), TxnError>> {
     let transaction = database.begin_write()?;
-    let head = Head {
-        format: FORMAT,
-        revision: Revision::FIRST,
-        compacted: Revision(0),
-        history_bytes: 0,
-    };
+    let Origin { revision, entries } = origin;
+    // Nothing can be read of the time before a state that came from elsewhere.
+    let compacted = if entries.is_empty() { Revision(0) } else { revision };
+    let head = Head { format: FORMAT, revision, compacted, history_bytes: 0 };
     let mut writer = Writer::with(&transaction, head)?;
+    for entry in entries {
+        let KeyValue { key, value, create_revision, mod_revision } = entry;
+        let version = Version::Put { create_revision: *create_revision, value }.encode();
+        writer.versions.insert((key.as_str(), mod_revision.0), &*version)?;
+    }
     let made = writer.apply(first, history)?;
     writer.finish()?;
     if let Err(conflict) = made {

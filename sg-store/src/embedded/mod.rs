@@ -23,6 +23,7 @@ use std::{
     thread::JoinHandle,
 };
 
+use changes::Origin;
 pub use disk::Opener;
 pub use redb::StorageBackend;
 pub use settings::{History, Options};
@@ -30,8 +31,9 @@ use shared::{Job, Shared, State};
 use tokio::sync::{oneshot, watch as signal};
 
 use crate::{
+    backup::Backup,
     error::{Fault, ReadError, TxnError, WatchError},
-    id::Revision,
+    id::{EpochId, Revision},
     store::{Batch, BoxFuture, KeyValue, List, Page, Store, Watch},
     txn::{Limits, Txn},
 };
@@ -66,7 +68,21 @@ impl Drop for Handle {
 impl Embedded {
     /// Makes a store that holds what `first` writes. The file appears whole or not at all.
     pub fn create(file: &Path, options: Options, first: &Txn) -> Result<Self, TxnError> {
-        open::create(file, options, first)?;
+        first.check(options.limits)?;
+        open::create(file, options, Origin::EMPTY, first)?;
+        Ok(Self::open(file, options)?)
+    }
+
+    /// Makes a store of a backup, as a new epoch that names the old one. Keys keep their revisions, so
+    /// that the oldest claim on an interface stays the oldest.
+    pub fn restore(
+        file: &Path,
+        options: Options,
+        backup: &Backup,
+        epoch: EpochId,
+    ) -> Result<Self, TxnError> {
+        let origin = Origin { revision: backup.revision, entries: &backup.entries };
+        open::create(file, options, origin, &backup.new_epoch(epoch))?;
         Ok(Self::open(file, options)?)
     }
 

@@ -10,7 +10,7 @@ use std::{
 use redb::{Builder, Database, StorageBackend};
 
 use super::{
-    changes,
+    changes::{self, Origin},
     disk::{LockedFile, Opener, Recorded, Recorder},
     settings::Options,
     tables::{self, Error, FORMAT},
@@ -63,8 +63,12 @@ fn begin(
 
 /// Makes a store beside its place, then moves it there. A process that dies leaves a file that the next
 /// one overwrites.
-pub(super) fn create(file: &Path, options: Options, first: &Txn) -> Result<(), TxnError> {
-    first.check(options.limits)?;
+pub(super) fn create(
+    file: &Path,
+    options: Options,
+    origin: Origin<'_>,
+    first: &Txn,
+) -> Result<(), TxnError> {
     let io_fault = |error| io_fault(file, error);
     if file.symlink_metadata().is_ok() {
         return Err(Fault::Exists { file: file.to_owned() }.into());
@@ -74,7 +78,9 @@ pub(super) fn create(file: &Path, options: Options, first: &Txn) -> Result<(), T
     let (disk, _lock) = LockedFile::make(&unfinished).map_err(io_fault)?;
     let database = begin(Box::new(disk), &Recorder::default(), &options)
         .map_err(|error| fault(file, error))?;
-    match changes::make(&database, first, options.history).map_err(|error| fault(file, error))? {
+    match changes::make(&database, origin, first, options.history)
+        .map_err(|error| fault(file, error))?
+    {
         Ok(()) => (),
         Err(conflict) => return Err(conflict),
     }

@@ -4,7 +4,7 @@
 use std::{io::ErrorKind, path::Path};
 
 use sg_store::{
-    Fault, ReadError, Revision, Store as _, Txn, TxnError, WatchError,
+    Expected, Fault, ReadError, Revision, Store as _, Txn, TxnError, WatchError,
     embedded::{Embedded, History, Options},
     store,
 };
@@ -215,6 +215,48 @@ async fn a_failed_sync_closes_the_store_and_says_so_to_everyone() {
     assert!(matches!(read, Err(ReadError::Fault(Fault::Closed { .. }))), "{read:?}");
     let watched = waiting.await.expect("it ends");
     assert!(matches!(watched, Err(WatchError::Fault(Fault::Closed { .. }))), "{watched:?}");
+}
+
+#[tokio::test]
+async fn a_change_costs_one_sync_and_those_that_wait_share_it() {
+    let disk = Disk::with_store();
+    let store = open(&disk).expect("it opens");
+    // One of the first changes costs two: redb settles the size of a small file.
+    for number in 0..5 {
+        store.commit(transaction(number)).await.expect("it is made");
+    }
+    let before = disk.syncs();
+    for number in 0..20 {
+        store.commit(transaction(number)).await.expect("it is made");
+    }
+    assert_eq!(disk.syncs() - before, 20);
+
+    let before = disk.syncs();
+    let mut lost = Txn::new();
+    lost.expect_raw("always".into(), Expected::Absent).delete_raw("always".into());
+    assert!(store.commit(lost).await.is_err());
+    store.commit(Txn::new()).await.expect("nothing to do");
+    assert_eq!(disk.syncs(), before, "nothing was changed");
+
+    // While the first of them is on its way, the others wait.
+    disk.block_syncs(true);
+    let writers: Vec<_> = (0..40)
+        .map(|number| {
+            let store = store.clone();
+            tokio::spawn(async move { store.commit(transaction(number)).await })
+        })
+        .collect();
+    tokio::task::yield_now().await;
+    disk.block_syncs(false);
+    let mut revisions = Vec::new();
+    for writer in writers {
+        revisions.push(writer.await.expect("it ends").expect("it is made"));
+    }
+    revisions.sort_unstable();
+    revisions.dedup();
+    assert_eq!(revisions.len(), 40, "each has a revision of its own");
+    let syncs = disk.syncs() - before;
+    assert!((1..=3).contains(&syncs), "{syncs} syncs for 40 changes");
 }
 
 #[tokio::test]

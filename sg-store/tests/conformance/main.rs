@@ -2,6 +2,7 @@
 //! against an oracle that keeps every state whole.
 
 mod backend;
+mod backups;
 mod cases;
 mod damage;
 mod faults;

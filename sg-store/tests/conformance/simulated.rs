@@ -2,7 +2,7 @@
 
 use std::{
     io,
-    sync::{Arc, LazyLock, Mutex, MutexGuard},
+    sync::{Arc, Condvar, LazyLock, Mutex, MutexGuard},
 };
 
 use sg_store::{
@@ -17,7 +17,7 @@ const SECTOR: usize = 512;
 
 /// Clones are the same disk.
 #[derive(Clone, Debug, Default)]
-pub struct Disk(Arc<Mutex<State>>);
+pub struct Disk(Arc<(Mutex<State>, Condvar)>);
 
 #[derive(Debug, Default)]
 struct State {
@@ -29,8 +29,10 @@ struct State {
     unsynced: Vec<(usize, Vec<u8>)>,
     /// Operations so far that change the disk.
     operations: u64,
+    syncs: u64,
     planted: Option<Planted>,
     is_sync_failing: bool,
+    are_syncs_blocked: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -58,11 +60,18 @@ impl Disk {
 
     pub fn of(bytes: Vec<u8>) -> Self {
         let (cached, durable) = (bytes.clone(), bytes);
-        Self(Arc::new(Mutex::new(State { cached, durable, ..State::default() })))
+        let state = State { cached, durable, ..State::default() };
+        Self(Arc::new((Mutex::new(state), Condvar::new())))
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.0.lock().expect("no test panics with it")
+        self.0.0.lock().expect("no test panics with it")
+    }
+
+    /// Whether syncs wait until this is called again.
+    pub fn block_syncs(&self, block: bool) {
+        self.state().are_syncs_blocked = block;
+        self.0.1.notify_all();
     }
 
     pub fn opener(&self) -> Opener {
@@ -72,6 +81,10 @@ impl Disk {
 
     pub fn operations(&self) -> u64 {
         self.state().operations
+    }
+
+    pub fn syncs(&self) -> u64 {
+        self.state().syncs
     }
 
     pub fn plant(&self, planted: Planted) {
@@ -139,8 +152,11 @@ impl StorageBackend for Disk {
     }
 
     fn sync_data(&self) -> io::Result<()> {
-        let mut state = self.state();
+        let state = self.state();
+        let waited = self.0.1.wait_while(state, |state| state.are_syncs_blocked);
+        let mut state = waited.expect("no test panics with it");
         state.operation()?;
+        state.syncs += 1;
         if std::mem::take(&mut state.is_sync_failing) {
             return Err(io::ErrorKind::Other.into());
         }
