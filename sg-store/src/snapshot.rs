@@ -239,6 +239,12 @@ impl Snapshot {
         self.entries.range(keys).filter_map(|(_, entry)| versioned(entry))
     }
 
+    /// The revision of a key's newest document, whether it can be used or not.
+    pub(crate) fn newest_revision(&self, key: &Key) -> Option<Revision> {
+        let unusable = self.unusable.get(key).map(|unusable| unusable.mod_revision);
+        unusable.max(self.mod_revision(key))
+    }
+
     /// Every object with its key.
     pub fn iter(&self) -> impl Iterator<Item = (&Key, Versioned<'_, Object>)> {
         self.entries.iter().map(|(key, entry)| {

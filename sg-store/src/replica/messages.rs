@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::changes::Changes;
+use super::{audit::Audit, changes::Changes};
 use crate::{
     id::{EpochId, Revision},
     objects::EpochRecord,
@@ -26,6 +26,8 @@ pub enum Input {
     Compacted,
     /// The watch ended for another reason.
     WatchFailed,
+    /// Keys and revisions, read now and then. Where they contradict what is here, all is read anew.
+    Audit(Audit),
     /// Everything that the last [`Action::Publish`] was about is enforced.
     Published,
     /// It is not: the image does not fit, or the kernel refuses. The state before is enforced.

@@ -10,12 +10,14 @@
 //! - Empty is not an order: where the epoch or the VPC's record is missing, or of another store, or the
 //!   store went back, the replica holds its last state and says why.
 
+mod audit;
 mod changes;
 mod listing;
 mod messages;
 
 use std::collections::BTreeMap;
 
+pub use audit::Audit;
 pub use changes::Changes;
 use listing::Listing;
 pub use messages::{Action, Hold, Input};
@@ -131,6 +133,10 @@ impl Replica {
             Input::Batch(batch) if self.is_watching() => self.take_batch(batch),
             // Left over from a watch that is no more.
             Input::Batch(_) => Vec::new(),
+            Input::Audit(audit) if self.is_watching() && audit.contradicts(&self.snapshot) => {
+                self.list()
+            }
+            Input::Audit(_) => Vec::new(),
             Input::Published => self.published(true),
             Input::NotPublished => self.published(false),
         }

@@ -423,6 +423,47 @@ fn a_document_that_cannot_be_read_keeps_its_last_good_state() {
 }
 
 #[test]
+fn an_audit_finds_what_a_watch_has_lost() {
+    let mut log = log();
+    let mut replica = following(&log);
+    let audit = |log: &Log, at: Revision| {
+        let keys = log.state(at).values().map(|entry| (entry.key.clone(), entry.mod_revision));
+        Input::Audit(Audit { at, keys: keys.collect() })
+    };
+    let known = log.revision();
+    assert_eq!(replica.step(audit(&log, known)), []);
+    log.change(vec![gone(&group(1, "").key()), put(&group(2, "x")), put(&group(3, "c"))]);
+    let changed = log.revision();
+    assert_eq!(replica.step(audit(&log, changed)), [], "it is ahead of us, that is all");
+    assert_eq!(replica.step(audit(&log, Revision(2))), [], "it is behind us, that is all");
+    // A change, a deletion and a new object: each event may be the one that is lost.
+    for lost in 0..3 {
+        let mut replica = following(&log_before(&log));
+        let mut events = log.events(changed, changed);
+        events.remove(lost);
+        replica.step(Input::Batch(Batch { events, through: changed }));
+        let actions = replica.step(audit(&log, changed));
+        assert_eq!(actions, [Action::List { at: None, after: None }], "event {lost}");
+        list(&mut replica, &log);
+        assert_eq!(*replica.snapshot(), log.snapshot(changed));
+        assert_eq!(replica.step(audit(&log, changed)), []);
+        assert_eq!(replica.step(audit(&log, known)), [], "an old answer");
+    }
+    // A document that cannot be read is there all the same.
+    let bad = Some(br#"{"format":99}"#.to_vec());
+    log.change(vec![(group(4, "").key().to_string(), bad)]);
+    let mut replica = following(&log);
+    assert_eq!(replica.step(audit(&log, log.revision())), []);
+}
+
+/// A log without its last revision.
+fn log_before(log: &Log) -> Log {
+    let mut before = log.clone();
+    before.states.pop();
+    before
+}
+
+#[test]
 fn a_state_that_another_version_wrote_is_read_again() {
     let log = log();
     let snapshot = log.snapshot(log.revision());
