@@ -28,17 +28,17 @@ pub struct NewVpc<'a> {
     pub account: AccountId,
     pub region: &'a RegionName,
     pub epoch: EpochId,
-    /// IPv4, /28 or shorter, without host bits.
-    pub cidr: IpNet,
+    /// Blocks without host bits. At least one is of IPv4, and none of these is longer than /28.
+    pub cidrs: &'a [IpNet],
     /// Draws a random number for an id.
     pub draw: &'a dyn Fn() -> u128,
 }
 
 impl std::fmt::Debug for NewVpc<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { account, region, cidr, .. } = self;
+        let Self { account, region, cidrs, .. } = self;
         let mut shown = f.debug_struct("NewVpc");
-        shown.field("account", account).field("region", region).field("cidr", cidr);
+        shown.field("account", account).field("region", region).field("cidrs", cidrs);
         shown.finish_non_exhaustive()
     }
 }
@@ -46,16 +46,19 @@ impl std::fmt::Debug for NewVpc<'_> {
 /// Adds the default VPC of an account in a region to a transaction. There must be none yet.
 pub fn add_default_vpc(txn: &mut Txn, new: &NewVpc<'_>) -> VpcId {
     let draw = || (new.draw)() & MASK;
-    let NewVpc { account, region, epoch, cidr, .. } = *new;
+    let NewVpc { account, region, epoch, cidrs, .. } = *new;
     let vpc = VpcId(draw());
-    let association = format!("vpc-cidr-assoc-{:017x}", draw());
+    let block = |cidr: &IpNet| {
+        let association = format!("vpc-cidr-assoc-{:017x}", draw());
+        CidrBlock { cidr: *cidr, association }
+    };
     txn.create(&Vpc {
         id: vpc,
         epoch,
         account,
         region: region.clone(),
-        cidrs: vec![CidrBlock { cidr, association }],
-        allowed: vec![cidr],
+        cidrs: cidrs.iter().map(block).collect(),
+        allowed: cidrs.to_vec(),
         is_default: true,
         settings: VpcSettings::default(),
         dns_support: true,
@@ -63,8 +66,11 @@ pub fn add_default_vpc(txn: &mut Txn, new: &NewVpc<'_>) -> VpcId {
         tags: Tags::new(),
     });
     txn.create(&AccountRegion { account, region: region.clone(), default_vpc: Some(vpc) });
-    let length = (cidr.prefix_len() + SUBNET_BITS).min(LONGEST_SUBNET).max(cidr.prefix_len());
-    let nets = cidr.subnets(length).into_iter().flatten();
+    let first = cidrs.iter().find(|cidr| cidr.addr().is_ipv4());
+    let nets = first.into_iter().flat_map(|cidr| {
+        let length = (cidr.prefix_len() + SUBNET_BITS).min(LONGEST_SUBNET).max(cidr.prefix_len());
+        cidr.subnets(length).into_iter().flatten()
+    });
     for (net, zone) in nets.zip(ZONES) {
         txn.create(&Subnet {
             id: SubnetId(draw()),
@@ -91,6 +97,7 @@ pub fn add_default_vpc(txn: &mut Txn, new: &NewVpc<'_>) -> VpcId {
 /// The group that network interfaces get where none is named: its members reach each other.
 fn add_default_group(txn: &mut Txn, new: &NewVpc<'_>, vpc: VpcId) {
     let id = GroupId((new.draw)() & MASK);
+    let has_ipv6 = new.cidrs.iter().any(|cidr| cidr.addr().is_ipv6());
     let from_itself = GroupRule {
         id: RuleId((new.draw)() & MASK),
         services: Services::All,
@@ -106,7 +113,7 @@ fn add_default_group(txn: &mut Txn, new: &NewVpc<'_>, vpc: VpcId) {
         name: "default".to_owned(),
         description: "default VPC security group".to_owned(),
         ingress: vec![from_itself],
-        egress: default_egress(false, new.draw),
+        egress: default_egress(has_ipv6, new.draw),
         tags: Tags::new(),
     });
     txn.create(&IndexEntry::held(Index::group_name(vpc, "default"), &id));

@@ -1,28 +1,19 @@
 //! New accounts, and what each has in a region: a default VPC with subnets and its default group.
 
-use ipnet::{IpNet, Ipv4Net};
-use sg_policy::{
-    id::{AccountId, GroupId, RuleId, VpcId},
-    model::{Peer, Services},
-};
+use std::cell::Cell;
+
+use ipnet::IpNet;
+use sg_ec2::seed::{NewVpc, add_default_vpc};
+use sg_policy::id::AccountId;
 use sg_store::{
-    EpochId, Index, Key, RegionName, Snapshot, SubnetId, Txn,
-    key::Counted,
-    objects::{
-        Account, AccountRegion, CidrBlock, GroupRule, IndexEntry, RootKey, SecurityGroup, Subnet,
-        Vpc, VpcSettings,
-    },
+    EpochId, Index, Key, RegionName, Snapshot, Txn,
+    objects::{Account, AccountRegion, IndexEntry, RootKey, Vpc},
 };
 
 use crate::seal::{SealingKey, random};
 
 /// EC2's default VPC.
 const DEFAULT_CIDR: &str = "172.31.0.0/16";
-/// Each region has zones with these letters, and the default VPC a subnet in each.
-const ZONES: [char; 3] = ['a', 'b', 'c'];
-/// The smallest subnet that EC2 has.
-const SMALLEST_SUBNET: u8 = 28;
-
 /// An access key with its secret in the clear: shown once, to the one who asked for it.
 pub struct AccessKey {
     pub id: String,
@@ -73,65 +64,29 @@ pub fn add_account(txn: &mut Txn, account: &Account) {
     }
 }
 
-/// What a region of an account begins with.
+/// Where a default VPC is to be made.
 #[derive(Clone, Debug)]
 pub struct Region<'a> {
     pub account: AccountId,
     pub region: &'a RegionName,
     pub epoch: EpochId,
-    /// The default VPC's blocks, at least one of IPv4.
+    /// The default VPC's blocks, at least one of IPv4. See [`check_prefixes`].
     pub cidrs: &'a [IpNet],
 }
 
 /// Adds a region of an account, with its default VPC, to a transaction.
 pub fn add_region(txn: &mut Txn, region: &Region<'_>) -> anyhow::Result<()> {
-    let vpc = Vpc {
-        id: VpcId(draw_id()?),
-        epoch: region.epoch,
-        account: region.account,
-        region: region.region.clone(),
-        cidrs: blocks(region.cidrs)?,
-        allowed: region.cidrs.to_vec(),
-        is_default: true,
-        settings: VpcSettings::default(),
-        dns_support: true,
-        dns_hostnames: true,
-        tags: Default::default(),
+    let Region { account, region, epoch, cidrs } = *region;
+    let has_failed = Cell::new(false);
+    let draw = || match random() {
+        Ok(bytes) => u128::from_le_bytes(bytes),
+        Err(_) => {
+            has_failed.set(true);
+            0
+        }
     };
-    let account_region = AccountRegion {
-        account: region.account,
-        region: region.region.clone(),
-        default_vpc: Some(vpc.id),
-    };
-    txn.create(&account_region).create(&vpc);
-    let first = region.cidrs.iter().find_map(|cidr| match cidr {
-        IpNet::V4(cidr) => Some(*cidr),
-        IpNet::V6(_) => None,
-    });
-    let first = first.ok_or_else(|| anyhow::anyhow!("a VPC needs an IPv4 block"))?;
-    for (zone, cidr) in ZONES.into_iter().zip(subnets(first)) {
-        txn.create(&Subnet {
-            id: SubnetId(draw_id()?),
-            account: region.account,
-            region: region.region.clone(),
-            vpc: vpc.id,
-            availability_zone: format!("{}{zone}", region.region),
-            ipv4: Some(cidr.into()),
-            ipv6: None,
-            is_default: true,
-            map_public_ip: false,
-            assign_ipv6: false,
-            tags: Default::default(),
-        });
-    }
-    let group = default_group(&vpc)?;
-    txn.create(&group);
-    txn.create(&IndexEntry::held(Index::group_name(vpc.id, &group.name), &group.id));
-    txn.create(&IndexEntry::guard(Index::VpcUsers(vpc.id)));
-    for counted in [Counted::Groups, Counted::Vpcs] {
-        let index = Index::Count(region.account, region.region.clone(), counted);
-        txn.create(&IndexEntry::counted(index, 1));
-    }
+    add_default_vpc(txn, &NewVpc { account, region, epoch, cidrs, draw: &draw });
+    anyhow::ensure!(!has_failed.get(), "the kernel gives no random numbers");
     Ok(())
 }
 
@@ -153,57 +108,6 @@ pub fn cidrs_for(snapshot: &Snapshot, account: &Account) -> Vec<IpNet> {
 /// Whether a region of an account is still to be made.
 pub fn lacks_region(snapshot: &Snapshot, account: AccountId, region: &RegionName) -> bool {
     snapshot.get::<AccountRegion>(&Key::Region(account, region.clone())).is_none()
-}
-
-/// The group `default` of a VPC: its members reach each other, and everything is allowed out.
-fn default_group(vpc: &Vpc) -> anyhow::Result<SecurityGroup> {
-    let id = GroupId(draw_id()?);
-    let rule = |peer| -> anyhow::Result<GroupRule> {
-        Ok(GroupRule {
-            id: RuleId(draw_id()?),
-            services: Services::All,
-            peer,
-            description: String::new(),
-            tags: Default::default(),
-        })
-    };
-    let mut egress = vec![rule(Peer::Cidr("0.0.0.0/0".parse()?))?];
-    if vpc.has_ipv6() {
-        egress.push(rule(Peer::Cidr("::/0".parse()?))?);
-    }
-    Ok(SecurityGroup {
-        id,
-        account: vpc.account,
-        region: vpc.region.clone(),
-        vpc: vpc.id,
-        name: "default".to_owned(),
-        description: "default VPC security group".to_owned(),
-        ingress: vec![rule(Peer::Group(id))?],
-        egress,
-        tags: Default::default(),
-    })
-}
-
-fn blocks(cidrs: &[IpNet]) -> anyhow::Result<Vec<CidrBlock>> {
-    let one = |cidr: &IpNet| -> anyhow::Result<CidrBlock> {
-        let association = format!("vpc-cidr-assoc-{:017x}", draw_id()?);
-        Ok(CidrBlock { cidr: *cidr, association })
-    };
-    cidrs.iter().map(one).collect()
-}
-
-/// The default subnets of a block: sixteenths of it, or the block itself where these would be too small.
-fn subnets(block: Ipv4Net) -> Vec<Ipv4Net> {
-    let length = block.prefix_len() + 4;
-    if length > SMALLEST_SUBNET {
-        return vec![block];
-    }
-    block.subnets(length).map(|subnets| subnets.take(ZONES.len()).collect()).unwrap_or_default()
-}
-
-/// 68 random bits: the 17 hex digits of an id.
-pub fn draw_id() -> anyhow::Result<u128> {
-    Ok(u128::from_le_bytes(random()?) >> 60)
 }
 
 /// Checks the prefixes of `--vpc-cidr` and `--allow`.
@@ -233,19 +137,10 @@ pub fn check_prefixes(prefixes: &[IpNet]) -> anyhow::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use sg_policy::model::Peer;
+    use sg_store::objects::{SecurityGroup, Subnet};
 
-    #[test]
-    fn subnets_are_sixteenths_while_they_can_be() {
-        let shown = |block: &str| {
-            let subnets = subnets(block.parse().unwrap());
-            subnets.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
-        };
-        assert_eq!(shown("172.31.0.0/16"), "172.31.0.0/20 172.31.16.0/20 172.31.32.0/20");
-        assert_eq!(shown("10.0.0.0/24"), "10.0.0.0/28 10.0.0.16/28 10.0.0.32/28");
-        assert_eq!(shown("10.0.0.0/25"), "10.0.0.0/25");
-        assert_eq!(shown("10.0.0.0/28"), "10.0.0.0/28");
-    }
+    use super::*;
 
     #[test]
     fn a_key_looks_like_aws_s() {

@@ -111,7 +111,7 @@ impl World {
                 account,
                 region: &self.region,
                 epoch: EpochId(1),
-                cidr: cidr.parse().expect("a network"),
+                cidrs: &[cidr.parse().expect("a network")],
                 draw: &|| self.draw(),
             },
         );
