@@ -18,7 +18,7 @@ pub const MAX_LINE: usize = 8 << 20;
 /// The server says at least this often, in seconds, how far the store is.
 pub const PROGRESS_S: u64 = 5;
 
-/// What the server says.
+/// A message of the server.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ToHost {
@@ -64,7 +64,7 @@ pub struct Event {
     pub create_revision: u64,
 }
 
-/// What the agent says.
+/// A message of the agent.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FromHost {
@@ -75,7 +75,7 @@ pub enum FromHost {
         machine_id: String,
         /// The agent's version, for people.
         agent: String,
-        /// What the agent's state is of. `None`: it has none.
+        /// The store and the revision of the agent's state. `None`: it has no state.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         at: Option<Position>,
     },

@@ -32,7 +32,7 @@ pub fn start() {
     }
 }
 
-/// Keeps each event on one line, whatever names of files and interfaces it has in it: a second line would
+/// Keeps each event on one line, whatever names of files and interfaces it has in it. A second line would
 /// be an event of its own to journald, with a priority that somebody else has chosen.
 struct OneLine<W>(W);
 

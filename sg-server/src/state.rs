@@ -1,4 +1,4 @@
-//! What every part of a running server shares.
+//! State that every part of a running server shares.
 
 use std::{ops::Deref, sync::Arc};
 

@@ -17,7 +17,7 @@ const KEPT: u32 = 4;
 /// Months of changes that are kept beside the present one: three have at least 89 days, so four.
 const MONTHS: i64 = 4;
 
-/// What a file has records of.
+/// Kind of the records in a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) enum Kind {
     Changes,

@@ -1,4 +1,4 @@
-//! What the store knows of a host that follows the local feed.
+//! Records in the store of a host that follows the local feed.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -180,7 +180,7 @@ fn decide_once(
     Ok(decision)
 }
 
-/// What a client hears of a store that did not take a transaction.
+/// The answer to a client where the store did not take a transaction.
 fn refused(error: &TxnError) -> Error {
     match error {
         TxnError::TooLarge { .. } => Error::new("RequestTooLarge", error.to_string()),

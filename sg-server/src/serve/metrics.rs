@@ -36,7 +36,7 @@ pub(super) struct Call {
     pub code: u16,
 }
 
-/// What is counted as it happens.
+/// Counts of events, as they happen.
 #[derive(Debug)]
 pub(super) struct Counters {
     pub calls: Family<Call, Counter>,

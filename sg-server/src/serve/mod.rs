@@ -39,7 +39,7 @@ use crate::{
 /// Serves until a signal ends it.
 ///
 /// # Errors
-/// Something that the server cannot do without. What hosts enforce stays as it is.
+/// Something that the server cannot do without. Hosts go on enforcing their last state.
 pub fn run(settings: Settings) -> anyhow::Result<()> {
     owner::refuse_root()?;
     let runtime = tokio::runtime::Builder::new_multi_thread()

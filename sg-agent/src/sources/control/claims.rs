@@ -2,8 +2,8 @@
 //!
 //! A network interface claims a device by its tag `sg:bind`; a device claims a network interface by its
 //! alias, where the host's record admits that. Each network interface and each device has one binding at
-//! most: one that is in force stays while its claim holds, then the tag that the store saw first, then
-//! aliases by the device's name.
+//! most. A binding in force stays while its claim holds. Then the tag that the store saw first has
+//! precedence, then aliases by the device's name.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -22,7 +22,7 @@ pub struct Device {
     pub has_default_route: bool,
 }
 
-/// What this host admits beside its record in the store.
+/// Admission by this host, beside its record in the store.
 #[derive(Clone, Copy, Debug)]
 pub struct Own<'a> {
     pub host: &'a HostName,
@@ -126,7 +126,7 @@ fn settle(claims: BTreeSet<Claim>, past: &BTreeMap<String, InterfaceId>, binding
     }
 }
 
-/// What the host's record admits.
+/// Admission by the host's record.
 struct Admission<'a> {
     own: Own<'a>,
     host: Option<&'a Host>,

@@ -1,8 +1,8 @@
 //! The desired state of this host, from the objects of the control plane. Pure.
 //!
-//! Only what this host needs goes in: the groups of its bound devices with their rules, the groups and
-//! prefix lists that these rules name, and the network interfaces that are members of such groups. So a
-//! change elsewhere in a large store changes nothing here.
+//! Only objects that this host needs go in: the groups of its bound devices with their rules, and the groups
+//! and prefix lists that these rules name. Members of such groups go in, too. A change elsewhere in a
+//! large store changes nothing here.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -32,7 +32,7 @@ use super::{
     past::{Past, Unbound},
 };
 
-/// What agent.toml adds.
+/// Additions of agent.toml.
 #[derive(Clone, Copy, Debug)]
 pub struct Local<'a> {
     /// Rules that hold on every interface in host role, ingress then egress.
@@ -44,7 +44,7 @@ pub struct Local<'a> {
     pub closed: &'a BTreeSet<String>,
 }
 
-/// What a device is.
+/// State of a device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DeviceState {
     Bound(InterfaceId),

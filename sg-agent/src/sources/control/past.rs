@@ -1,4 +1,4 @@
-//! What was bound before: unbinding never opens anything, over restarts and boots. Pure.
+//! Earlier bindings: unbinding never opens anything, over restarts and boots. Pure.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -21,7 +21,7 @@ pub struct Past {
     unbound: BTreeMap<String, Unbound>,
 }
 
-/// What a device is whose binding has ended.
+/// State of a device whose binding has ended.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Unbound {
