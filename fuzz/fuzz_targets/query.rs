@@ -46,7 +46,13 @@ fn answer(service: Service, query: &[u8], body: &[u8]) -> Result<String, Error> 
     let cidr = "172.31.0.0/16".parse().expect("a network");
     add_default_vpc(
         &mut txn,
-        &NewVpc { account: ACCOUNT, region: &region, epoch: EpochId(1), cidr, draw: &draw },
+        &NewVpc {
+            account: ACCOUNT,
+            region: &region,
+            epoch: EpochId(1),
+            cidrs: &[cidr],
+            draw: &draw,
+        },
     );
     let puts = txn.ops().iter().filter_map(|op| match op {
         Op::Put { key, value } => Some(KeyValue {
