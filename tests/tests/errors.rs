@@ -10,6 +10,7 @@ use nix::{
 use sg_tests::{
     Agent, Datapath, NetNs, Role, V4, World,
     agent::ran_within,
+    eventually,
     probe::{PATIENCE, tcp},
     tools::Strace,
 };
@@ -202,6 +203,38 @@ fn disk_fails() {
         world.agent.kill();
         world.agent.restart();
         only(&world, 81, 80);
+    }
+}
+
+/// Behind the answer, whole files are written, renamed into place and their directory synced. Where that fails,
+/// what was acknowledged is in the journal, and nothing else comes into force by a restart.
+#[test]
+fn disk_fails_behind_the_answer() {
+    for call in ["rename", "fsync"] {
+        let mut world = World::new(Role::Host, Datapath::Tc);
+        let _servers = [80, 81].map(|port| tcp::serve(&world.instance, V4.instance_port(port)));
+        let only = |world: &World, open, closed| {
+            tcp::passes(&world.remote, V4.remote, V4.instance_port(open));
+            tcp::is_dropped(&world.remote, V4.remote, V4.instance_port(closed));
+        };
+        world.apply(&["web"], WEB);
+        let trace = format!("trace={call}");
+        let inject = format!("inject={call}:error=EIO");
+        let strace = Strace::attach(&world.agent, &["-e", &trace, "-e", &inject]);
+        world.apply(&["web"], &WEB.replace("80", "81"));
+        // It is the log that says so, a second later.
+        eventually("whole files cannot be written", || {
+            world.agent.log().contains("Input/output error")
+        });
+        world.agent.kill();
+        let log = strace.end();
+        assert!(log.contains("(INJECTED)"), "{log}");
+        world.agent.restart();
+        only(&world, 81, 80);
+        world.apply(&["web"], WEB);
+        world.agent.kill();
+        world.agent.restart();
+        only(&world, 80, 81);
     }
 }
 
