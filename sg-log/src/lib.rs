@@ -7,9 +7,10 @@ use std::{
 
 use sg_policy::describe::plain;
 
-use tracing::{Event, Level, Subscriber};
+use tracing::{Event, Level, Subscriber, field::Field};
 use tracing_subscriber::{
     EnvFilter,
+    field::MakeExt as _,
     fmt::{FmtContext, FormatEvent, FormatFields, format},
     registry::LookupSpan,
 };
@@ -25,11 +26,23 @@ pub fn start() {
             ))
             .init();
     } else if io::stderr().is_terminal() {
-        // Colours are escape sequences, too; the formatter escapes those in what is logged.
-        base.with_writer(io::stderr).with_target(false).with_ansi(true).init();
+        // Colours are escape sequences, too, so what is logged is escaped before they are added.
+        base.with_writer(io::stderr).with_target(false).with_ansi(true).fmt_fields(fields()).init();
     } else {
         base.with_writer(|| OneLine(io::stderr())).with_target(false).with_ansi(false).init();
     }
+}
+
+/// Fields as the formatter writes them, but each escaped.
+fn fields() -> impl for<'a> FormatFields<'a> + 'static {
+    let field = |writer: &mut format::Writer<'_>, field: &Field, value: &dyn fmt::Debug| {
+        let text = format!("{value:?}");
+        match field.name() {
+            "message" => write!(writer, "{}", plain(&text)),
+            name => write!(writer, "{name}={}", plain(&text)),
+        }
+    };
+    format::debug_fn(field).delimited(" ")
 }
 
 /// Keeps each event on one line, whatever names of files and interfaces it has in it. A second line would
@@ -93,6 +106,29 @@ mod tests {
         fn flush(&mut self) -> io::Result<()> {
             Ok(())
         }
+    }
+
+    /// A terminal gets colours of ours, and nothing else that moves text.
+    #[test]
+    fn a_terminal_gets_no_escape_sequence_from_outside() {
+        let written = Written::default();
+        let writer = written.clone();
+        let subscriber = tracing_subscriber::fmt()
+            .with_writer(move || writer.clone())
+            .without_time()
+            .with_target(false)
+            .with_ansi(true)
+            .fmt_fields(fields())
+            .finish();
+        tracing::subscriber::with_default(subscriber, || {
+            let name = "\x1b[2Jeth0\n\u{202e}";
+            tracing::warn!(interface = %name, "filtered: {name}");
+        });
+        let text = String::from_utf8(written.0.lock().expect("one thread").clone());
+        let text = text.expect("UTF-8");
+        let name = "\\u{1b}[2Jeth0\\n\\u{202e}";
+        assert!(text.ends_with(&format!(" filtered: {name} interface={name}\n")), "{text}");
+        assert!(text.starts_with("\x1b[33m"), "{text}");
     }
 
     #[test]

@@ -22,8 +22,27 @@ pub fn plain(text: &str) -> Cow<'_, str> {
     Cow::Owned(text.chars().map(escaped).collect())
 }
 
+/// JSON whose strings hold no such character either: it means what it meant, and a terminal that shows it
+/// does nothing else. Ends of lines are those between its values.
+pub fn plain_json(json: &str) -> Cow<'_, str> {
+    let moves = |c: char| c != '\n' && moves_text(c);
+    if !json.contains(moves) {
+        return Cow::Borrowed(json);
+    }
+    let mut escaped = String::with_capacity(json.len() + 8);
+    for c in json.chars() {
+        if moves(c) {
+            let mut units = [0; 2];
+            escaped.extend(c.encode_utf16(&mut units).iter().map(|unit| format!("\\u{unit:04x}")));
+        } else {
+            escaped.push(c);
+        }
+    }
+    Cow::Owned(escaped)
+}
+
 /// Control characters, ends of lines, directions of writing, and characters without a width.
-fn moves_text(c: char) -> bool {
+pub(crate) fn moves_text(c: char) -> bool {
     c.is_control()
         || matches!(c,
             '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}'
@@ -123,6 +142,14 @@ mod tests {
         ] {
             assert_eq!(plain(text), expected);
         }
+    }
+
+    #[test]
+    fn json_from_outside_moves_nothing_and_means_the_same() {
+        let json = "{\n  \"a\": \"caf\u{e9} \\n\u{7f}\u{9b}31m\u{202e}\"\n}\n";
+        let expected = "{\n  \"a\": \"caf\u{e9} \\n\\u007f\\u009b31m\\u202e\"\n}\n";
+        assert_eq!(plain_json(json), expected);
+        assert_eq!(plain_json(expected), expected);
     }
 
     #[test]

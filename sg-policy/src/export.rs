@@ -2,9 +2,12 @@
 
 use std::fmt::Write as _;
 
-use crate::model::{
-    DatapathChoice, DesiredState, FilterSettings, IcmpMatch, Interface, Names, OnRevoke, Peer,
-    PortRange, PrefixList, Quotas, Role, Rule, SecurityGroup, Services, Settings, Tracking,
+use crate::{
+    describe::moves_text,
+    model::{
+        DatapathChoice, DesiredState, FilterSettings, IcmpMatch, Interface, Names, OnRevoke, Peer,
+        PortRange, PrefixList, Quotas, Role, Rule, SecurityGroup, Services, Settings, Tracking,
+    },
 };
 
 /// The text of a rules.toml; defaults are left out.
@@ -218,7 +221,7 @@ fn quoted(text: &str) -> String {
     for c in text.chars() {
         match c {
             '"' | '\\' => quoted.extend(['\\', c]),
-            c if c.is_control() => {
+            c if moves_text(c) => {
                 write!(quoted, "\\u{:04X}", u32::from(c)).expect("writing to a string");
             }
             c => quoted.push(c),

@@ -7,6 +7,7 @@ use std::{
 };
 
 use sg_api::{MAX_FILE, RulesFile};
+use sg_policy::describe::plain;
 
 use crate::error::{Error, Result};
 
@@ -27,7 +28,8 @@ impl Input {
             let bytes = read_limited(io::stdin().lock(), STDIN)?;
             return Ok(Self { name: STDIN.to_owned(), bytes });
         }
-        let name = path.display().to_string();
+        // Each message that names the file is one line.
+        let name = plain(&path.display().to_string()).into_owned();
         let metadata = fs::metadata(path).map_err(|error| unreadable(&name, &error))?;
         if metadata.is_dir() {
             return Err(Error::Usage(format!("cannot read {name}: it is a directory")));

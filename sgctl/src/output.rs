@@ -6,7 +6,7 @@ use std::{
 };
 
 use serde::Serialize;
-use sg_policy::describe::plain;
+use sg_policy::describe::{plain, plain_json};
 
 use crate::error::Result;
 
@@ -28,13 +28,30 @@ impl Output {
         if !self.json {
             return print(&text(value));
         }
-        let json = if io::stdout().is_terminal() {
-            serde_json::to_string_pretty(value)
-        } else {
-            serde_json::to_string(value)
-        };
-        print(&(json.map_err(io::Error::from)? + "\n"))
+        if !io::stdout().is_terminal() {
+            return print(&json_line(value)?);
+        }
+        let json = serde_json::to_string_pretty(value).map_err(io::Error::from)?;
+        print(&(plain_json(&json).into_owned() + "\n"))
     }
+
+    /// Writes warnings to standard error, a line each; in JSON they are part of the answer.
+    pub(crate) fn warn(self, warnings: &[String]) {
+        if self.json {
+            return;
+        }
+        let mut stderr = io::stderr().lock();
+        for warning in warnings {
+            // Nobody is left to tell when this fails.
+            let _ = writeln!(stderr, "warning: {}", plain(warning));
+        }
+    }
+}
+
+/// `value` as a line of JSON.
+pub(crate) fn json_line<T: Serialize + ?Sized>(value: &T) -> Result<String> {
+    let json = serde_json::to_string(value).map_err(io::Error::from)?;
+    Ok(plain_json(&json).into_owned() + "\n")
 }
 
 /// Writes all of `text` now, so that a reader of a pipe has it.
@@ -43,15 +60,6 @@ pub(crate) fn print(text: &str) -> Result<()> {
     stdout.write_all(text.as_bytes())?;
     stdout.flush()?;
     Ok(())
-}
-
-/// Writes warnings to standard error, a line each.
-pub(crate) fn warn(warnings: &[String]) {
-    let mut stderr = io::stderr().lock();
-    for warning in warnings {
-        // Nobody is left to tell when this fails.
-        let _ = writeln!(stderr, "warning: {}", plain(warning));
-    }
 }
 
 #[derive(Clone, Copy, Debug)]

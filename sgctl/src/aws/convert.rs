@@ -10,7 +10,9 @@ use std::{
 use ipnet::IpNet;
 use sg_common::{Direction, Family};
 use sg_policy::{
-    DesiredState, export,
+    DesiredState,
+    describe::plain,
+    export,
     id::{NamedPeer, RuleIds},
     model::{Peer, PrefixEntry, PrefixList, PrefixListId, Quotas, Rule, SecurityGroup},
 };
@@ -358,11 +360,7 @@ impl Conversion {
             lines.extend(self.left.iter().map(|left| format!("- {left}")));
             lines.extend(tags.map(|tags| format!("- {tags}")));
         }
-        let comment = |line: String| {
-            let clean: String =
-                line.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
-            format!("# {clean}\n")
-        };
+        let comment = |line: String| format!("# {}\n", plain(&line));
         lines.into_iter().map(comment).collect()
     }
 

@@ -6,7 +6,7 @@ use sg_policy::{describe::plain, model::DesiredState, rules::Faults};
 use crate::{
     error::{Error, Result},
     input::Input,
-    output::{Output, count, shows_colour, warn},
+    output::{Output, count, shows_colour},
 };
 
 /// Exit status of an invalid file; the same as [`Error::Faults`] gives.
@@ -27,9 +27,7 @@ impl Args {
             Ok(state) => {
                 let warnings = sg_policy::warnings(&state);
                 self.output.print(&summary(&state, &warnings), |summary| text(&name, summary))?;
-                if !self.output.json {
-                    warn(&warnings);
-                }
+                self.output.warn(&warnings);
                 Ok(ExitCode::SUCCESS)
             }
             Err(faults) if self.output.json => {

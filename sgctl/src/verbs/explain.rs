@@ -1,6 +1,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use sg_api::{ExplainRequest, Explanation, client::Client};
+use sg_policy::describe::plain;
 
 use super::{flows, show};
 use crate::{
@@ -76,7 +77,7 @@ impl Args {
 fn text(explanation: &Explanation) -> String {
     let Explanation { verdict, reason, flow, rules } = explanation;
     let colour = if verdict == "allow" { Colour::Green } else { Colour::Red };
-    let mut text = format!("{}: {reason}", paint(colour, verdict));
+    let mut text = format!("{}: {}", paint(colour, &plain(verdict)), plain(reason));
     if let Some(words) = reasons::in_words(reason) {
         text += &format!(" ({words})");
     }

@@ -7,7 +7,7 @@ use sg_policy::describe::plain;
 
 use crate::{
     error::{Error, Result},
-    output::{Output, print},
+    output::{Output, json_line, print},
 };
 
 /// Of what there is already, so much is printed before what comes.
@@ -65,10 +65,10 @@ impl Args {
 
     fn line(&self, record: &FlowRecord, format: &Format) -> Result<String> {
         let line = if self.output.json {
-            serde_json::to_string(record).map_err(|error| Error::Output(error.into()))?
+            json_line(record)?
         } else {
-            plain(&format.line(record, "-")).into_owned()
+            plain(&format.line(record, "-")).into_owned() + "\n"
         };
-        Ok(line + "\n")
+        Ok(line)
     }
 }

@@ -4,6 +4,7 @@ use std::{
 };
 
 use clap::CommandFactory as _;
+use sg_policy::describe::plain;
 
 use crate::{
     Cli,
@@ -20,7 +21,8 @@ impl Args {
     pub(crate) fn run(self) -> Result<()> {
         let dir = self.dir;
         write(&dir).map_err(|error| {
-            Error::Failed(format!("cannot write man pages to {}: {error}", dir.display()))
+            let dir = dir.display().to_string();
+            Error::Failed(format!("cannot write man pages to {}: {error}", plain(&dir)))
         })
     }
 }

@@ -1,4 +1,5 @@
 use sg_api::{Shown, ShownGroup, ShownInterface, ShownPrefixList, ShownRule, client::Client};
+use sg_policy::describe::plain;
 
 use crate::{
     error::Result,
@@ -83,13 +84,13 @@ fn show_prefix_lists(lists: &[ShownPrefixList]) -> String {
 /// The list's name, then a line per entry.
 fn show_prefix_list(list: &ShownPrefixList) -> String {
     let ShownPrefixList { name, description, max_entries, entries } = list;
-    let mut text = format!("{name}: {} of {max_entries} entries", entries.len());
+    let mut text = format!("{}: {} of {max_entries} entries", plain(name), entries.len());
     if !description.is_empty() {
-        text += &format!(", {description}");
+        text += &format!(", {}", plain(description));
     }
     text += "\n";
     for entry in entries {
-        text += format!("  {:<18}  {}", entry.cidr, entry.description).trim_end();
+        text += format!("  {:<18}  {}", entry.cidr, plain(&entry.description)).trim_end();
         text += "\n";
     }
     text

@@ -1,6 +1,7 @@
 use std::collections::BTreeMap;
 
 use sg_api::{Count, InterfaceStatus, Status, client::Client};
+use sg_policy::describe::plain;
 
 use super::apply::seconds_left;
 use crate::{
@@ -44,6 +45,7 @@ fn head(status: &Status) -> String {
     let Status { version, pid, kernel, revision, .. } = status;
     let used: u64 = status.interfaces.iter().map(|interface| interface.flows.used).sum();
     let capacity = status.interfaces.iter().map(|interface| interface.flows.capacity).max();
+    let kernel = plain(kernel);
     let mut text = format!("sg-agent {version}, pid {pid}, kernel {kernel}\n");
     text += &match revision {
         0 => "nothing was applied yet".to_owned(),

@@ -6,8 +6,8 @@ use serde::Serialize;
 use sg_api::Flow;
 
 use crate::{
-    error::{Error, Result},
-    output::{Colour, Output, paint, print},
+    error::Result,
+    output::{Colour, Output, json_line, paint, print},
 };
 
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -58,9 +58,10 @@ fn changes(
 }
 
 fn line(event: &Event<'_>, output: Output) -> Result<String> {
-    let line = if output.json {
-        serde_json::to_string(event).map_err(|error| Error::Output(error.into()))?
-    } else if event.event == "new" {
+    if output.json {
+        return json_line(event);
+    }
+    let line = if event.event == "new" {
         paint(Colour::Green, &format!("+ {}", super::in_words(event.flow)))
     } else {
         paint(Colour::Red, &format!("- {}", super::in_words(event.flow)))

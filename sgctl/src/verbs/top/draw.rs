@@ -8,6 +8,7 @@ use ratatui::{
     widgets::{Block, Borders, Clear, Paragraph, Row, Table, TableState, Wrap},
 };
 use sg_api::{FlowRecord, ShownRule};
+use sg_policy::describe::plain;
 
 use super::{
     rates::Rate,
@@ -31,7 +32,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, state: &State) {
     .areas(frame.area());
     let [reasons, flows] =
         Layout::horizontal([Constraint::Length(30), Constraint::Fill(1)]).areas(middle);
-    frame.render_widget(Line::styled(head(state), BOLD), title);
+    frame.render_widget(Line::styled(plain(&head(state)).into_owned(), BOLD), title);
     draw_interfaces(frame, top, state);
     draw_reasons(frame, reasons, state);
     draw_flows(frame, flows, state);
@@ -93,7 +94,7 @@ fn draw_interfaces(frame: &mut Frame<'_>, area: Rect, state: &State) {
             _ => Style::new(),
         };
         Row::new([
-            interface.name.clone(),
+            plain(&interface.name).into_owned(),
             interface.role.clone(),
             interface.datapath.clone(),
             volume(interface.ingress),
@@ -141,7 +142,7 @@ impl Coloured for Row<'_> {
 fn draw_flows(frame: &mut Frame<'_>, area: Rect, state: &State) {
     let rows = state.shown_flows().map(|record| {
         let bits = short(record.bytes.unwrap_or(0) * 8);
-        Row::new([bits, record.interface.clone(), ends(record)])
+        Row::new([bits, plain(&record.interface).into_owned(), ends(record)])
     });
     let widths = [Constraint::Length(6), Constraint::Length(8), Constraint::Fill(1)];
     let title = "Busiest flows, bit/s";
@@ -153,7 +154,7 @@ fn draw_drops(frame: &mut Frame<'_>, area: Rect, state: &State) {
         let way = if record.direction.as_deref() == Some("ingress") { "in" } else { "out" };
         Row::new([
             clock(record.end),
-            record.interface.clone(),
+            plain(&record.interface).into_owned(),
             way.to_owned(),
             short(record.packets.unwrap_or(0)),
             record.reason.clone().unwrap_or_default(),
@@ -177,7 +178,10 @@ fn draw_explained(frame: &mut Frame<'_>, explained: &Explained) {
     let (w, h) = (width.saturating_sub(4).min(100), height.saturating_sub(4).min(20));
     let area = Rect::new((width - w) / 2, (height - h) / 2, w, h);
     let block = Block::bordered().title("Explain (Esc: back)");
-    let text = Paragraph::new(words(explained)).wrap(Wrap { trim: false }).block(block);
+    // Its lines are ours; names and the agent's errors in them are not.
+    let words = words(explained);
+    let lines: Vec<Line<'_>> = words.lines().map(|line| Line::from(plain(line))).collect();
+    let text = Paragraph::new(lines).wrap(Wrap { trim: false }).block(block);
     frame.render_widget(Clear, area);
     frame.render_widget(text, area);
 }

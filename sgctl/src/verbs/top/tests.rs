@@ -127,6 +127,26 @@ Tab pane  Up/Down select  Enter explain/filter  p pause  Esc back  q quit
     assert_eq!(shown, expected, "\n{shown}");
 }
 
+/// Names that others choose show what is in them, and neither move nor hide anything.
+#[test]
+fn names_are_escaped() {
+    let mut state = State::new();
+    let name = "\x1b[2J\u{202e}t";
+    let mut status = status(1);
+    status.interfaces[0].name = name.into();
+    state.take(News::Status(status), Instant::now());
+    let record = record(name, "REJECT", "no_rule", 22, 1);
+    state.take(News::Records(vec![record.clone()]), Instant::now());
+    let shown = screen(&state, 100, 24);
+    assert_eq!(shown.matches("\\u{1b}").count(), 2, "{shown}");
+    assert!(shown.contains("\\u{1b}[2J\\u{202"), "{shown}");
+    let answer = Err("gone\n\x1b[2J".to_owned());
+    state.take(News::Explained(Explained { record, answer }.into()), Instant::now());
+    let shown = screen(&state, 100, 24);
+    assert!(shown.contains("\\u{1b}[2J\\u{202e}t ingress"), "{shown}");
+    assert!(shown.lines().any(|line| line.contains("│\\u{1b}[2J ")), "{shown}");
+}
+
 #[test]
 fn no_screen_is_too_small() {
     let mut state = busy();
