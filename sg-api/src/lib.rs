@@ -61,6 +61,10 @@ pub struct ApplyRequest {
     pub rules: RulesFile,
     /// Seconds until the change is rolled back unless it is confirmed.
     pub confirm: Option<u32>,
+    /// Also where no interface would be filtered any more. Without it, and without `confirm`, such a change
+    /// is refused (409) while some are filtered.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub force: bool,
     /// SSH sessions that the change must not end or leave without a way back: it is refused (409)
     /// where it would.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -87,12 +91,18 @@ pub struct Applied {
     pub superseded_by: Option<u64>,
     /// Unix time in seconds at which an unconfirmed change is rolled back.
     pub confirm_until: Option<u64>,
+    /// What in the rules is valid and matches nothing.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
 }
 
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct RollbackRequest {
     /// Absent: the revision before the present one.
     pub revision: Option<u64>,
+    /// As in [`ApplyRequest`].
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub force: bool,
     /// As in [`ApplyRequest`].
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub sessions: Vec<Session>,
@@ -175,6 +185,9 @@ pub struct Plan {
     pub changes: Vec<Change>,
     /// Names of the interfaces that the changes reach.
     pub interfaces: Vec<String>,
+    /// As in [`Applied`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]

@@ -1,6 +1,6 @@
 //! Prefixes and names that are allowed and match nothing.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use ipnet::{IpNet, Ipv4Net};
 use sg_common::Direction;
@@ -153,16 +153,23 @@ impl Found {
             let groups = if can_have { &mut with_members } else { &mut without };
             groups.extend(entry.groups.iter().copied());
         }
+        if without.is_subset(&with_members) {
+            return;
+        }
+        // The first group that names each.
+        let mut named = HashMap::new();
+        for group in &state.groups {
+            for rule in group.ingress.iter().chain(&group.egress) {
+                if let Peer::Group(peer) = rule.peer {
+                    named.entry(peer).or_insert(&group.name);
+                }
+            }
+        }
         for group in &state.groups {
             if with_members.contains(&group.id) || !without.contains(&group.id) {
                 continue;
             }
-            let mut rules = state.groups.iter().flat_map(|group| {
-                let all = group.ingress.iter().chain(&group.egress);
-                all.map(move |rule| (&group.name, &rule.peer))
-            });
-            let named = rules.find(|(_, peer)| **peer == Peer::Group(group.id));
-            if let Some((by, _)) = named {
+            if let Some(by) = named.get(&group.id) {
                 let name = &group.name;
                 self.add(format!(
                     "group \"{name}\" as a peer in group \"{by}\" matches nothing: the interfaces in \

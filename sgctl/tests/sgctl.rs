@@ -67,6 +67,40 @@ fn apply_sends_the_text_and_prints_the_revision() {
     assert_eq!(agent.bodies("POST /v1/apply"), [sent.clone(), sent]);
 }
 
+/// In JSON they are part of the answer.
+#[test]
+fn warnings_of_the_agent_are_shown() {
+    let file = rules_file(b"");
+    let mut body = applied(true, None);
+    body["warnings"] = json!(["\"a\nb\" matches nothing"]);
+    let plan = json!({"changes": [], "interfaces": [], "warnings": body["warnings"]});
+    let agent =
+        FakeAgent::start(vec![("POST /v1/apply", answer(&body)), ("POST /v1/plan", answer(&plan))]);
+    let warning = "warning: \"a\\nb\" matches nothing\n";
+    let in_force = "revision 7 is in force on 3 interfaces (0.8 ms)\n";
+    expect(&agent, &["apply", path(&file)], 0, in_force, warning);
+    expect(&agent, &["plan", path(&file)], 0, "no changes\n", warning);
+    expect_json(&agent, &["apply", path(&file)], &body);
+    expect_json(&agent, &["plan", path(&file)], &plan);
+}
+
+#[test]
+fn force_is_sent() {
+    let file = rules_file(b"");
+    let body = applied(true, None);
+    let answers = vec![
+        ("POST /v1/apply", answer(&body)),
+        ("POST /v1/rollback", answer(&applied(true, None))),
+    ];
+    let agent = FakeAgent::start(answers);
+    for args in [&["apply", path(&file), "--force"][..], &["rollback", "--force"]] {
+        assert_eq!(sgctl(&agent, args).status.code(), Some(0), "{args:?}");
+    }
+    for request in ["POST /v1/apply", "POST /v1/rollback"] {
+        assert_eq!(agent.bodies(request)[0]["force"], true, "{request}");
+    }
+}
+
 #[test]
 fn apply_without_a_change_says_so() {
     let file = rules_file(b"");

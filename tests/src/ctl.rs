@@ -111,7 +111,7 @@ impl Ctl {
     #[track_caller]
     pub fn post_rules(&self, text: &str) -> Applied {
         let rules = RulesFile { file: "rules.toml".into(), text: text.into() };
-        let request = ApplyRequest { rules, confirm: None, sessions: Vec::new() };
+        let request = ApplyRequest { rules, confirm: None, force: false, sessions: Vec::new() };
         let body = serde_json::to_string(&request).expect("JSON");
         let mut stream = UnixStream::connect(&self.socket).expect("an agent");
         write!(

@@ -304,3 +304,24 @@ fn a_storm_of_applies() {
     let open: Vec<u16> = (1000..1000 + STORM).filter(|port| allows(*port)).collect();
     assert_eq!(open, [answers[usize::from(STORM) - 1].1]);
 }
+
+/// Rules that are valid and match nothing are in force all the same; their author hears of them.
+#[test]
+fn what_matches_nothing_is_warned_of() {
+    let world = World::new(Role::Host, Datapath::Tc);
+    let text = world.rules(&["web"], &web("80", "")).replace("10.9.0.0/24", "::ffff:0:0/96");
+    let text = format!("{text}[[interface]]\nname = \"eth0@if5\"\ngroups = [\"web\"]\n");
+    let text = format!("{text}[[interface]]\nname = \"eth+\"\ngroups = [\"web\"]\n");
+    let said =
+        ["\"::ffff:0.0.0.0/96\" in an ingress rule", "the name is \"eth0\"", "write \"eth*\""];
+    let file = ctl::file(text.as_bytes());
+    for verb in ["plan", "apply"] {
+        let ran = world.ctl().run(&[verb, &file]).expect(0).says(&said);
+        assert_eq!(ran.stderr.matches("warning: ").count(), said.len(), "{ran:?}");
+        let json: serde_json::Value = world.ctl().json(&[verb, &file]);
+        assert_eq!(json["warnings"].as_array().map(Vec::len), Some(said.len()), "{json}");
+    }
+    let ran =
+        world.ctl().run(&["apply", &ctl::file(world.rules(&["web"], &web("80", "")).as_bytes())]);
+    assert_eq!(ran.expect(0).stderr, "");
+}

@@ -119,7 +119,16 @@ matrix! {
         let _servers = serve(world);
         world.apply(&["web"], WEB);
         is_filtered(world);
-        world.ctl().apply(WEB, &[]);
+        // Not unasked: it was the last one. Nor for a name that no interface has.
+        for text in [WEB.to_owned(), world.rules(&["web"], WEB).replace(world.interface(), "typo0")] {
+            let refused = world.ctl().try_apply(&text).expect(1);
+            refused.says(&["no interface filtered", world.interface(), "--confirm", "--force"]);
+        }
+        is_filtered(world);
+        world.ctl().apply(WEB, &["--confirm", "60"]);
+        world.ctl().run(&["rollback"]).expect(0);
+        is_filtered(world);
+        world.ctl().apply(WEB, &["--force"]);
         assert_eq!(world.ctl().status().interfaces.len(), 0);
         for at in FAMILIES {
             tcp::passes(&world.remote, at.remote, at.instance_port(81));

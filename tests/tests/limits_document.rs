@@ -249,7 +249,7 @@ fn interfaces() {
     sg_tests::eventually("it is gone", || {
         !world.ctl().run(&["status"]).expect(0).stdout.contains("later0")
     });
-    world.ctl().apply("", &[]);
+    world.ctl().apply("", &["--force"]);
     add();
     let refused = world.ctl().try_apply(TWO).expect(1);
     row("filtered interfaces").is_said(2, &refused.stderr);

@@ -75,7 +75,7 @@ fn first_filter(world: &World) {
         // A way in, and the session, which is older than the filter, goes on.
         apply_in(&session, world, &rules(SSH, WEB), &[]).expect(0);
         connection.passes();
-        world.ctl().apply("", &[]);
+        world.ctl().apply("", &["--force"]);
     }
 }
 
@@ -220,7 +220,7 @@ fn without_a_session() {
     let stranger = session.replace("10.9.0.10", "10.9.0.77");
     for session in ["", &stranger, "nonsense"] {
         apply_in(session, &world, &rules(WEB, ""), &[]).expect(0);
-        world.ctl().apply("", &[]);
+        world.ctl().apply("", &["--force"]);
     }
     // A terminal multiplexer remembers the session in which it was started.
     let (_, port) = session.split_once(' ').expect("four fields");

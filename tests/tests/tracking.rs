@@ -153,7 +153,7 @@ matrix! {
         for at in FAMILIES {
             let _servers = [80, 22].map(|port| tcp::serve(&world.instance, at.instance_port(port)));
             let empty = "";
-            world.ctl().apply(empty, &[]);
+            world.ctl().apply(empty, &["--force"]);
             let mut allowed = tcp::open(&world.remote, at.remote, at.instance_port(80));
             let mut denied = tcp::open(&world.remote, at.remote, at.instance_port(22));
             world.apply(&["inbound"], INBOUND);

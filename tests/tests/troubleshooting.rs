@@ -403,6 +403,21 @@ rows! {
         apply_in(&session, &world, SSH, &["--force"]).expect(0);
     }
 
+    "`would leave no interface filtered`"
+    fn unfiltered(row) {
+        let world = host();
+        world.apply(&["web"], WEB);
+        let typo = world.rules(&["web"], WEB).replace("nic0", "nic9");
+        row.is_quoted(SEEN, &world.ctl().try_apply(&typo).expect(1).stderr);
+        let plan = with_file(row).sgctl(ASK, &world.ctl(), "", &ctl::file(typo.as_bytes()));
+        assert!(plan.contains("+ interface nic9") && plan.contains("- interface nic0"), "{plan}");
+        for part in ["`ip link`", "--confirm", "--force", "sgctl detach --yes"] {
+            assert!(row.0[DO].contains(part), "{row:?}");
+        }
+        world.ctl().apply(&typo, &["--force"]);
+        assert_eq!(world.ctl().status().interfaces.len(), 0);
+    }
+
     "`more than the quota of`"
     fn quota(row) {
         let world = host();

@@ -3,11 +3,16 @@
 use std::{io, net::SocketAddr};
 
 use nix::sys::socket::SockProtocol;
-use sg_common::flow::{ICMP, ICMPV6, TCP};
+use sg_common::{
+    Direction,
+    flow::{ICMP, ICMPV6, TCP},
+};
 use sg_datapath::{
     Phase,
     netlink::{self, Deadline, attribute},
 };
+
+use super::opener::Opener;
 
 /// NFNL_SUBSYS_CTNETLINK << 8 | IPCTNL_MSG_CT_GET.
 const GET: u16 = 1 << 8 | 1;
@@ -31,6 +36,7 @@ mod cta {
     pub const PROTO_DST_PORT: u16 = 3;
     pub const PROTOINFO_TCP: u16 = 1;
     pub const PROTOINFO_TCP_STATE: u16 = 1;
+    pub const PROTOINFO_TCP_FLAGS_ORIGINAL: u16 = 4;
 }
 
 /// A tracked connection. NAT makes its ends other ones for either side.
@@ -42,6 +48,21 @@ pub struct Tracked {
     /// The same of the answers before any NAT: source is who answers.
     pub reply: (SocketAddr, SocketAddr),
     pub phase: Phase,
+    /// Whether conntrack saw it open. Of a TCP connection that was there before, it takes the first packet that
+    /// it sees for the opener's.
+    pub is_whole: bool,
+}
+
+impl Tracked {
+    /// Whether some address or port is another one for either side.
+    pub fn is_translated(&self) -> bool {
+        self.reply != (self.original.1, self.original.0)
+    }
+
+    /// Who opened it, of a pair of its ends as one interface sees them. `told`: the direction by conntrack.
+    pub fn opener(&self, told: Direction, local: SocketAddr, remote: SocketAddr) -> Opener {
+        if self.is_whole { Opener::Known(told) } else { Opener::by_ports(local, remote) }
+    }
 }
 
 /// All tracked connections but those of ICMP.
@@ -64,8 +85,10 @@ fn parse(message: &[u8]) -> Option<Tracked> {
     let (_, reply) = tuple(attribute(list, cta::TUPLE_REPLY)?)?;
     let status = attribute(list, cta::STATUS)
         .map_or(0, |status| status.try_into().map_or(0, u32::from_be_bytes));
-    let phase = if protocol == TCP { tcp_phase(list)? } else { phase(status) };
-    (protocol != ICMP && protocol != ICMPV6).then_some(Tracked { protocol, original, reply, phase })
+    let (phase, is_whole) =
+        if protocol == TCP { (tcp_phase(list)?, saw_syn(list)) } else { (phase(status), true) };
+    let tracked = Tracked { protocol, original, reply, phase, is_whole };
+    (protocol != ICMP && protocol != ICMPV6).then_some(tracked)
 }
 
 fn tuple(list: &[u8]) -> Option<(u8, (SocketAddr, SocketAddr))> {
@@ -95,6 +118,15 @@ fn tcp_phase(list: &[u8]) -> Option<Phase> {
         4..=7 => Some(Phase::Closing),
         _ => None,
     }
+}
+
+/// IP_CT_TCP_FLAG_BE_LIBERAL: conntrack sets it on what it takes up in mid-stream (tcp_new,
+/// net/netfilter/nf_conntrack_proto_tcp.c), because it has not seen the window scale.
+fn saw_syn(list: &[u8]) -> bool {
+    const BE_LIBERAL: u8 = 8;
+    let tcp = attribute(list, cta::PROTOINFO).and_then(|info| attribute(info, cta::PROTOINFO_TCP));
+    let flags = tcp.and_then(|tcp| attribute(tcp, cta::PROTOINFO_TCP_FLAGS_ORIGINAL));
+    flags.and_then(<[u8]>::first).is_none_or(|flags| flags & BE_LIBERAL == 0)
 }
 
 /// By IPS_SEEN_REPLY and IPS_ASSURED.

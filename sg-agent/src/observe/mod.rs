@@ -4,6 +4,8 @@
 
 pub mod conntrack;
 pub mod interfaces;
+pub mod opener;
 pub mod rtnetlink;
 pub mod sockets;
 pub mod ssh_sessions;
+pub mod tunnels;

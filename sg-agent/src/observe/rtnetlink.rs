@@ -17,7 +17,10 @@ use rtnetlink::{
 };
 use tracing::warn;
 
-use crate::observe::interfaces::{Event, Tracker, View};
+use crate::observe::{
+    interfaces::{Event, Tracker, View},
+    tunnels::is_tunnel,
+};
 
 /// Room for bursts of events; the kernel caps it at net.core.rmem_max.
 const RECEIVE_BUFFER: usize = 1 << 20;
@@ -166,16 +169,21 @@ fn with_lower(first: u32, links: &[LinkMessage]) -> Vec<u32> {
 }
 
 /// What `link` says to be below `upper`. A veth names its peer as its parent, in whichever namespace
-/// that is.
+/// that is, and a tunnel the device that its outer packets take.
 fn lower_of(upper: u32, link: &LinkMessage) -> Option<u32> {
     let attributes = &link.attributes;
-    let is_veth = attributes.iter().any(|attribute| match attribute {
-        LinkAttribute::LinkInfo(infos) => infos.contains(&LinkInfo::Kind(InfoKind::Veth)),
+    let hides = |info: &LinkInfo| match info {
+        LinkInfo::Kind(InfoKind::Veth) => true,
+        LinkInfo::Kind(kind) => is_tunnel(kind.to_string().as_bytes()),
+        _ => false,
+    };
+    let hides = attributes.iter().any(|attribute| match attribute {
+        LinkAttribute::LinkInfo(infos) => infos.iter().any(hides),
         _ => false,
     });
     attributes.iter().find_map(|attribute| match attribute {
         LinkAttribute::Controller(of) if *of == upper => Some(link.header.index),
-        LinkAttribute::Link(parent) if link.header.index == upper && !is_veth && *parent != 0 => {
+        LinkAttribute::Link(parent) if link.header.index == upper && !hides && *parent != 0 => {
             Some(*parent)
         }
         _ => None,

@@ -12,6 +12,8 @@ use sg_datapath::{
     netlink::{self, Deadline},
 };
 
+use super::opener::Opener;
+
 /// Transport protocols whose sockets are looked at.
 const PROTOCOLS: [u8; 2] = [TCP, UDP];
 
@@ -51,18 +53,27 @@ pub struct Sockets {
 }
 
 impl Sockets {
-    /// Who opened a connection; the kernel does not keep it. Where somebody listens, the peer did.
-    pub fn opener(&self, socket: &Socket) -> Direction {
+    /// Who opened a connection; the kernel does not keep it. Where somebody listens, the peer did. Else the
+    /// ports tell, because a server that has ended leaves its connections to other processes.
+    pub fn opener(&self, socket: &Socket) -> Opener {
+        if self.is_accepted(socket) {
+            return Opener::Known(Direction::Ingress);
+        }
+        match socket.protocol {
+            TCP => Opener::by_ports(socket.local, socket.remote),
+            // A connected socket of UDP is a client's.
+            _ => Opener::Known(Direction::Egress),
+        }
+    }
+
+    /// Whether somebody listens where it is.
+    pub fn is_accepted(&self, socket: &Socket) -> bool {
         let listens = |address| self.listening.contains(&(socket.protocol, address));
         let port = socket.local.port();
         // A wildcard of IPv6 takes IPv4, too.
         let wildcards =
             ["0.0.0.0", "::"].map(|any| any.parse().map(|ip| SocketAddr::new(ip, port)));
-        if listens(socket.local) || wildcards.into_iter().flatten().any(listens) {
-            Direction::Ingress
-        } else {
-            Direction::Egress
-        }
+        listens(socket.local) || wildcards.into_iter().flatten().any(listens)
     }
 
     fn take(&mut self, protocol: u8, message: &[u8]) {
@@ -175,11 +186,15 @@ mod tests {
                 };
                 let socket = *sockets.connected.iter().find(is).unwrap();
                 assert_eq!(socket.phase, Phase::Established);
-                sockets.opener(&socket)
+                (sockets.is_accepted(&socket), sockets.opener(&socket))
             };
-            assert_eq!(find(TCP, client.local_addr(), client.peer_addr()), Direction::Egress);
-            assert_eq!(find(TCP, server.local_addr(), server.peer_addr()), Direction::Ingress);
-            assert_eq!(find(UDP, connected.local_addr(), connected.peer_addr()), Direction::Egress);
+            // Both ports are high.
+            let [egress, ingress] = [Direction::Egress, Direction::Ingress].map(Opener::Known);
+            let client = find(TCP, client.local_addr(), client.peer_addr());
+            assert_eq!(client, (false, Opener::Unknown));
+            assert_eq!(find(TCP, server.local_addr(), server.peer_addr()), (true, ingress));
+            let asks = find(UDP, connected.local_addr(), connected.peer_addr());
+            assert_eq!(asks, (false, egress));
         }
     }
 }

@@ -70,7 +70,7 @@ impl<D: Kernel> Owner<D> {
         let revision = next.revision(self.store.next_revision());
         let Command { actor, confirm, .. } = &submission.command;
         confirm.is_none()
-            && actor.sessions.is_empty()
+            && actor.guard.sessions.is_empty()
             && self.target.pending.is_none()
             && !self.unsettled
             && !revision.is_cut()
@@ -92,7 +92,7 @@ impl<D: Kernel> Owner<D> {
         let revision = first + batch.len() as u64 - 1;
         let target = Target { active: next.revision(revision), pending: None };
         let prepared = self.prepare(target, Cause::Apply).ok()?;
-        self.refuse_lock_out(&prepared, Origin::Command, &last.command.actor.sessions).ok()?;
+        self.refuse_unasked(&prepared, Origin::Command, &last.command.actor.guard).ok()?;
         let revisions =
             all.into_iter().zip(batch).map(|(next, one)| next.stored(&one.command.actor)).collect();
         self.enforce(prepared, Some(store::LedgerChange::Record { revisions, pending: None }))

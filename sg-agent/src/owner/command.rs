@@ -11,6 +11,7 @@ use super::{
     lockout::Origin,
     revision::{PendingConfirmation, Revision, Target, load},
     state::Owner,
+    unfiltered::Guard,
 };
 use crate::{
     api::Applied,
@@ -28,8 +29,8 @@ const MAX_CONFIRM: u32 = 86_400;
 pub struct Actor {
     /// A file's name, `rollback to N`, or what a source calls itself. The log and the history show it.
     pub name: String,
-    /// SSH sessions that the change must not cut.
-    pub sessions: Vec<Located>,
+    /// What the change must not do.
+    pub guard: Guard,
 }
 
 /// A change of the desired state: authorised, logged, queued, batched and compared as a value.
@@ -93,7 +94,7 @@ impl<D: Kernel> Owner<D> {
     /// Executes a command as a whole, or changes nothing. `since` is when it was given.
     ///
     /// # Errors
-    /// Also where that would lock one of the actor's sessions out.
+    /// Also where that would do what the actor's guard does not let it.
     pub fn execute(&mut self, command: Command, since: Instant) -> Result<Applied, Error> {
         let Command { actor, change, confirm, expected_revision } = command;
         if confirm.is_some_and(|seconds| !(1..=MAX_CONFIRM).contains(&seconds)) {
@@ -143,7 +144,7 @@ impl<D: Kernel> Owner<D> {
             until: pending.until,
         });
         let prepared = self.prepare(Target { active, pending }, Cause::Apply)?;
-        self.refuse_lock_out(&prepared, origin, &actor.sessions)?;
+        self.refuse_unasked(&prepared, origin, &actor.guard)?;
         let record =
             store::LedgerChange::Record { revisions: vec![next.stored(actor)], pending: stored };
         self.enforce(prepared, Some(record))?;
@@ -168,11 +169,12 @@ impl<D: Kernel> Owner<D> {
     /// confirmation is taken back as if it had run out; anything else makes a new revision.
     ///
     /// # Errors
-    /// Also where that would lock one of the sessions out.
+    /// Also where that would do what `guard` does not let it. A change that waits goes back by itself,
+    /// whatever that filters, so only its sessions count then.
     pub fn roll_back(
         &mut self,
         revision: Option<u64>,
-        sessions: &[Located],
+        guard: &Guard,
         since: Instant,
     ) -> Result<Applied, Error> {
         self.expire();
@@ -181,7 +183,7 @@ impl<D: Kernel> Owner<D> {
             if revision.is_some_and(|revision| revision != previous) {
                 self.refuse_while_pending()?;
             }
-            self.take_back(Some(sessions))?;
+            self.take_back(Some(&guard.sessions))?;
             return Ok(self.applied(true, since));
         }
         let ledger = self.store.ledger();
@@ -197,7 +199,7 @@ impl<D: Kernel> Owner<D> {
             Some(file) => Replacement::file(file),
             None => Replacement::state(earlier.state),
         };
-        let actor = Actor { name: format!("rollback to {revision}"), sessions: sessions.to_vec() };
+        let actor = Actor { name: format!("rollback to {revision}"), guard: guard.clone() };
         self.replace(&next, &actor, Origin::Revision(revision), None, since)
     }
 
@@ -235,6 +237,7 @@ impl<D: Kernel> Owner<D> {
             took_us: u64::try_from(since.elapsed().as_micros()).unwrap_or(u64::MAX),
             superseded_by: None,
             confirm_until: self.target.pending.as_ref().map(|pending| pending.until),
+            warnings: Vec::new(),
         }
     }
 }

@@ -34,6 +34,7 @@ use super::{
     mailbox::{Reply, Submission},
     revision::Stored,
     state::{Options, Owner},
+    unfiltered::Guard,
 };
 use crate::{
     api::Applied,
@@ -459,7 +460,7 @@ impl Fixture {
 /// To put a rules file in force.
 pub fn command(text: &str, confirm: Option<u32>) -> Command {
     let source = ParsedRules::read("rules.toml", text).expect("valid rules");
-    let actor = Actor { name: "rules.toml".to_owned(), sessions: Vec::new() };
+    let actor = Actor { name: "rules.toml".to_owned(), guard: Guard::default() };
     let change = Change::Replace(Replacement::file(Arc::new(source)));
     Command { actor, change, confirm, expected_revision: None }
 }

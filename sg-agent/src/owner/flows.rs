@@ -1,6 +1,10 @@
 //! The flow table: listing, counting, forgetting.
 
-use std::{collections::BTreeMap, net::IpAddr, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+    time::Duration,
+};
 
 use ipnet::IpNet;
 use sg_common::flow::{ICMP, ICMPV6, TCP, Timeout, UDP};
@@ -65,11 +69,18 @@ impl<D: Kernel> Owner<D> {
 
     /// Whether a live flow of a slot is one that `is` says.
     pub(super) fn has_flow(&self, slot: u16, is: impl Fn(&FlowEntry) -> bool) -> bool {
-        let by_slot = self.by_slot();
-        let Some(&(_, tracking)) = by_slot.get(&slot) else { return false };
-        let (ticks, mut found) = (self.ticks(), false);
+        !self.slots_with_flow(|flow| flow.slot == slot && is(flow)).is_empty()
+    }
+
+    /// Slots that have a live flow which is one that `is` says.
+    pub(super) fn slots_with_flow(&self, is: impl Fn(&FlowEntry) -> bool) -> BTreeSet<u16> {
+        let (by_slot, ticks) = (self.by_slot(), self.ticks());
+        let mut found = BTreeSet::new();
         self.kernel.for_each_flow(&mut |flow| {
-            found |= flow.slot == slot && is(flow) && left(flow, tracking, ticks).is_some();
+            let Some(&(_, tracking)) = by_slot.get(&flow.slot) else { return };
+            if is(flow) && left(flow, tracking, ticks).is_some() {
+                found.insert(flow.slot);
+            }
         });
         found
     }

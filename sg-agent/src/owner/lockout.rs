@@ -1,24 +1,22 @@
 //! A change that would cut the SSH session of whoever makes it, or leave no way back in, is refused
 //! unless it goes back by itself or is forced; so is a flush that would cut it.
 
-use std::net::SocketAddr;
-
-use sg_common::{Direction, flow::TCP};
-use sg_policy::{compile::Image, model::Role};
+use sg_common::flow::TCP;
+use sg_policy::{model::Role, plan};
 
 use super::{
+    carriers::{in_words, is_flow_of, opening},
     error::Error,
     flows::FlowFilter,
     interface_plan::PlannedInterface,
-    prepare::Prepared,
-    revision::Target,
+    prepare::{Images, Prepared},
     state::{InterfaceState, Owner},
 };
 use crate::{
     api::Session,
     datapath::{FlowEntry, Opening, Opens},
     kernel::Kernel,
-    observe::ssh_sessions::Located,
+    observe::ssh_sessions::{Carrier, Located},
 };
 
 /// Where rules come from that are to be in force.
@@ -30,14 +28,14 @@ pub enum Origin {
 }
 
 impl Origin {
-    fn rules(self) -> String {
+    pub(super) fn rules(self) -> String {
         match self {
             Self::Command => "the new rules".to_owned(),
             Self::Revision(revision) => format!("the rules of revision {revision}"),
         }
     }
 
-    fn refuse(self, what: &str) -> Error {
+    pub(super) fn refuse(self, what: &str) -> Error {
         let by_itself = match self {
             Self::Command => "`--confirm SECONDS` goes back by itself, ",
             Self::Revision(_) => "",
@@ -47,6 +45,15 @@ impl Origin {
 }
 
 const FORCE: &str = "`--force` does it all the same";
+
+/// What carries a session, and the rules that it is to get through.
+struct Passage<'a> {
+    next: &'a Prepared,
+    images: &'a Images,
+    origin: Origin,
+    session: &'a Session,
+    carrier: &'a Carrier,
+}
 
 impl<D: Kernel> Owner<D> {
     /// # Errors
@@ -58,53 +65,96 @@ impl<D: Kernel> Owner<D> {
         sessions: &[Located],
     ) -> Result<(), Error> {
         let Some(images) = &next.images else { return Ok(()) };
-        for Located { session, interfaces } in sessions {
-            for ifindex in interfaces {
-                if let Some(planned) = next.plan.interfaces.get(ifindex)
-                    && let Some(what) = self.harm(
-                        &next.target,
-                        &images.active,
-                        (*ifindex, planned),
-                        origin,
-                        session,
-                    )
-                {
-                    return Err(origin.refuse(&what));
-                }
+        for located in sessions {
+            for carrier in &located.carriers {
+                let session = &located.session;
+                self.refuse_harm(&Passage { next, images, origin, session, carrier })?;
+            }
+            self.refuse_doubt(next, origin, located)?;
+        }
+        Ok(())
+    }
+
+    /// Wherever the packets may pass, and wherever they have a flow already.
+    fn refuse_harm(&self, passage: &Passage<'_>) -> Result<(), Error> {
+        let Passage { next, origin, carrier, .. } = passage;
+        let with_flow = self.slots_with_flow(|flow| is_flow_of(flow, carrier));
+        for (ifindex, planned) in &next.plan.interfaces {
+            let has_flow = with_flow.contains(&planned.slot);
+            if !has_flow && !carrier.interfaces.contains(ifindex) {
+                continue;
+            }
+            if let Some(what) = self.harm(passage, *ifindex, planned, has_flow) {
+                return Err(origin.refuse(&what));
             }
         }
         Ok(())
     }
 
+    /// A session that comes in a way nobody can tell, if the change reaches any interface but the one that it
+    /// is known to come through.
+    fn refuse_doubt(
+        &self,
+        next: &Prepared,
+        origin: Origin,
+        located: &Located,
+    ) -> Result<(), Error> {
+        let Some(unknown) = &located.unknown else { return Ok(()) };
+        let state = &next.target.active.state;
+        let changes = plan::diff(self.rules(), state);
+        let reached = plan::reached(self.rules(), state, &changes);
+        let is_reached = |(ifindex, planned): (&u32, &PlannedInterface)| {
+            let name = self.view.get(ifindex).map(|interface| interface.name.as_str());
+            let is_other = name.is_some() && name != unknown.interface.as_deref();
+            let is_in = |entry: usize| reached.contains(&state.interfaces[entry].name);
+            is_other && planned.entry.is_some_and(is_in)
+        };
+        if !next.plan.interfaces.iter().any(is_reached) {
+            return Ok(());
+        }
+        let (rules, client, why) = (origin.rules(), located.session.client, &unknown.why);
+        Err(origin.refuse(&format!(
+            "whether {rules} would cut this SSH session ({client}) cannot be known: {why}"
+        )))
+    }
+
     /// What a session suffers at an interface, if anything.
     fn harm(
         &self,
-        target: &Target,
-        image: &Image,
-        (ifindex, planned): (u32, &PlannedInterface),
-        origin: Origin,
-        session: &Session,
+        passage: &Passage<'_>,
+        ifindex: u32,
+        planned: &PlannedInterface,
+        has_flow: bool,
     ) -> Option<String> {
+        let Passage { next, images, origin, session, carrier } = passage;
         let interface = self.view.get(&ifindex)?;
-        let entry = &target.active.state.interfaces[planned.entry?];
-        let opening = opening(planned.slot, entry.role, session);
-        let spoofed = entry.role == Role::Port
-            && entry.source_check
-            && !entry.addresses.contains(&session.client.ip());
-        let opens = if spoofed { Opens::Denied } else { self.kernel.judge(image, &opening) };
-        let has_flow = || self.has_flow(planned.slot, |flow| is_flow_of(flow, session));
+        let entry = &next.target.active.state.interfaces[planned.entry?];
+        let opening = opening(planned.slot, entry.role, carrier);
+        let spoofed =
+            entry.source_check && entry.role == Role::Port && !carrier.is_from(&entry.addresses);
+        let opens =
+            if spoofed { Opens::Denied } else { self.kernel.judge(&images.active, &opening) };
         let kept = self.kept(ifindex, interface.generation);
+        let (rules, client, name) = (origin.rules(), session.client, &interface.name);
+        if let Some(tunnel) = &carrier.tunnel {
+            let is_harm = opens == Opens::Denied && !self.denies(kept, &opening);
+            let packets = in_words(carrier);
+            return is_harm.then(|| {
+                format!(
+                    "{rules} would cut this SSH session ({client}), which comes through {tunnel}: \
+                     none allows {packets} on {name}"
+                )
+            });
+        }
         let cuts = entry.cuts();
-        let Session { client, server } = session;
-        let (client_ip, port, name) = (client.ip(), server.port(), &interface.name);
-        let rules = origin.rules();
+        let (client_ip, port) = (carrier.source.ip(), carrier.destination.port());
         match (opens, kept) {
             (Opens::Untracked, _) => None,
             // It gets its flow as the connections do that are older than the filter.
             (Opens::Tracked, None) => None,
             // Without a flow it can only go on where it needs none; else it has been cut already.
             (Opens::Tracked, Some(kept)) => {
-                let is_harm = !has_flow() && self.needs_no_flow(kept, &opening);
+                let is_harm = !has_flow && self.needs_no_flow(kept, &opening);
                 is_harm.then(|| {
                     format!(
                         "{rules} would cut this SSH session ({client}): TCP port {port} on {name} \
@@ -113,7 +163,7 @@ impl<D: Kernel> Owner<D> {
                     )
                 })
             }
-            (Opens::Denied, Some(_)) if !cuts && !spoofed && has_flow() => Some(format!(
+            (Opens::Denied, Some(_)) if !cuts && !spoofed && has_flow => Some(format!(
                 "this SSH session would go on, but {rules} let {client_ip} open no other one: none \
                  allows it TCP port {port} on {name}"
             )),
@@ -122,6 +172,12 @@ impl<D: Kernel> Owner<D> {
                  {port} on {name}"
             )),
         }
+    }
+
+    /// Whether the rules in force deny it already.
+    fn denies(&self, kept: Option<&InterfaceState>, opening: &Opening) -> bool {
+        kept.is_some_and(|kept| kept.entry.is_some())
+            && self.kernel.judge(&self.image_in_force, opening) == Opens::Denied
     }
 
     /// Whether the rules in force let a connection pass that has no flow.
@@ -137,17 +193,19 @@ impl<D: Kernel> Owner<D> {
         denied: bool,
         sessions: &[Located],
     ) -> Result<(), Error> {
-        if sessions.is_empty() {
-            return Ok(());
-        }
-        for Located { session, interfaces } in sessions {
-            for held in interfaces.iter().filter_map(|ifindex| self.filtered.get(ifindex)) {
+        for Located { session, carriers, .. } in sessions {
+            for (carrier, held) in carriers
+                .iter()
+                .flat_map(|carrier| self.filtered.values().map(move |it| (carrier, it)))
+            {
+                // Only TCP needs pickup; other packets open a flow anew.
+                let goes_on = || carrier.protocol != TCP || denied || self.picks_up(held, filter);
                 let ends = |flow: &FlowEntry| {
-                    is_flow_of(flow, session)
+                    is_flow_of(flow, carrier)
                         && filter.matches(flow)
                         && match self.kernel.judge(&self.image_in_force, &flow.opening()) {
                             Opens::Denied => true,
-                            Opens::Tracked => !denied && !self.picks_up(held, filter),
+                            Opens::Tracked => !goes_on(),
                             Opens::Untracked => false,
                         }
                 };
@@ -170,23 +228,4 @@ impl<D: Kernel> Owner<D> {
             && held.entry.is_some_and(|entry| self.rules().interfaces[entry].tracking.pickup > 0);
         is_anew || (until != 0 && !self.ticks().has_passed(until))
     }
-}
-
-/// A port's instance that connects to this host opens it on its way out.
-fn opening(slot: u16, role: Role, session: &Session) -> Opening {
-    let Session { client, server } = *session;
-    let (direction, local, remote) = match role {
-        Role::Host => (Direction::Ingress, server, client),
-        Role::Port => (Direction::Egress, client, server),
-    };
-    Opening { slot, protocol: TCP, direction, local, remote }
-}
-
-fn is_flow_of(flow: &FlowEntry, session: &Session) -> bool {
-    let ends = (SocketAddr::new(flow.src, flow.sport), SocketAddr::new(flow.dst, flow.dport));
-    let Session { client, server } = *session;
-    // Picked up in mid-stream, a session may count as opened by its server.
-    flow.protocol == TCP
-        && flow.state != "cut"
-        && (ends == (client, server) || ends == (server, client))
 }

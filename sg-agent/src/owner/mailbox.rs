@@ -10,7 +10,9 @@ use std::{
 
 use tokio::sync::oneshot;
 
-use super::{command::Command, error::Error, figures::Figures, revision::Revision};
+use super::{
+    command::Command, error::Error, figures::Figures, revision::Revision, unfiltered::Guard,
+};
 use crate::{
     api::{self, Applied, ExplainRequest, Explanation, Flow, FlushRequest, Flushed, Shown, Status},
     observe::interfaces::View,
@@ -59,7 +61,7 @@ pub enum Request {
     Flush(FlushRequest, Vec<Located>, Reply<Result<Flushed, Error>>),
     Confirm(Instant, Reply<Result<Applied, Error>>),
     /// To a revision, or to the one before.
-    RollBack(Option<u64>, Vec<Located>, Instant, Reply<Result<Applied, Error>>),
+    RollBack(Option<u64>, Guard, Instant, Reply<Result<Applied, Error>>),
     Detach(Reply<Result<(), Error>>),
 }
 

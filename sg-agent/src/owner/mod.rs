@@ -17,6 +17,7 @@
 mod attach;
 mod attach_limiter;
 pub mod batch;
+mod carriers;
 mod cause;
 pub mod command;
 mod enforce;
@@ -30,6 +31,7 @@ mod frame;
 mod interface_plan;
 pub mod lockout;
 pub mod mailbox;
+mod older_connections;
 mod prepare;
 mod queries;
 pub mod revision;
@@ -40,5 +42,6 @@ mod start;
 pub mod state;
 #[cfg(test)]
 mod tests;
+pub mod unfiltered;
 mod upkeep;
 mod used_slots;

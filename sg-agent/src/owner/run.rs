@@ -79,8 +79,8 @@ impl<D: Kernel> Owner<D> {
                 reply.send(self.flush(&request, &sessions));
             }
             Request::Confirm(since, reply) => reply.send(self.confirm(since)),
-            Request::RollBack(revision, sessions, since, reply) => {
-                reply.send(self.roll_back(revision, &sessions, since));
+            Request::RollBack(revision, guard, since, reply) => {
+                reply.send(self.roll_back(revision, &guard, since));
             }
             Request::Detach(reply) => reply.send(self.detach()),
         }

@@ -17,6 +17,7 @@ use super::{
     fake::{self, Fixture, TOO_LARGE, interface, view},
     lockout::Origin,
     revision::{Revision, Target},
+    unfiltered::Guard,
 };
 use crate::{
     api::{self, FlushRequest, Session},
@@ -25,7 +26,7 @@ use crate::{
         conntrack::Tracked,
         interfaces::{Interface, View},
         sockets::{Socket, Sockets},
-        ssh_sessions::Located,
+        ssh_sessions::{Carrier, Located, Unknown},
     },
     store::{
         Store,
@@ -341,15 +342,18 @@ fn at_the_deadline_the_previous_rules_are_a_fact() {
 #[test]
 fn a_rollback_is_a_revision_of_its_own() {
     let mut host = Fixture::new(view([interface(2, "tap0"), interface(3, "tap1")]));
-    assert!(matches!(host.owner.roll_back(None, &[], Instant::now()), Err(Error::Conflict(_))));
+    assert!(matches!(
+        host.owner.roll_back(None, &Guard::default(), Instant::now()),
+        Err(Error::Conflict(_))
+    ));
     host.apply(&rules(&["tap0"])).unwrap();
     host.apply(&rules(&["tap1"])).unwrap();
     host.diary();
-    let applied = host.owner.roll_back(None, &[], Instant::now()).unwrap();
+    let applied = host.owner.roll_back(None, &Guard::default(), Instant::now()).unwrap();
     assert_eq!((applied.revision, applied.changed), (3, true));
     assert_eq!(host.diary(), ["attach 2 Auto", "publish 3: 2=0", "detach 3", "release 1"]);
     assert_eq!(host.owner.history()[2].origin, "rollback to 1");
-    let missing = host.owner.roll_back(Some(9), &[], Instant::now()).unwrap_err();
+    let missing = host.owner.roll_back(Some(9), &Guard::default(), Instant::now()).unwrap_err();
     assert_eq!(missing.to_string(), "there is no revision 9");
 }
 
@@ -358,9 +362,9 @@ fn a_rollback_of_what_waits_takes_it_back() {
     let mut host = Fixture::new(view([interface(2, "tap0")]));
     host.apply_until(&rules(&["tap0"]), 60).unwrap();
     host.diary();
-    let elsewhere = host.owner.roll_back(Some(7), &[], Instant::now()).unwrap_err();
+    let elsewhere = host.owner.roll_back(Some(7), &Guard::default(), Instant::now()).unwrap_err();
     assert!(matches!(elsewhere, Error::Conflict(_)));
-    let applied = host.owner.roll_back(None, &[], Instant::now()).unwrap();
+    let applied = host.owner.roll_back(None, &Guard::default(), Instant::now()).unwrap();
     assert_eq!((applied.revision, applied.confirm_until), (0, None));
     assert_eq!(host.diary(), ["publish 0:", "detach 2", "release 0"]);
     assert_eq!(host.stored(), (0, 1));
@@ -562,7 +566,10 @@ fn of_commands_in_a_batch_all_are_recorded_and_the_last_is_in_force() {
     for revision in 2..=5 {
         assert_eq!(host.owner.store.text(revision).unwrap(), files[revision as usize - 2]);
     }
-    assert_eq!(host.owner.roll_back(Some(3), &[], Instant::now()).unwrap().revision, 6);
+    assert_eq!(
+        host.owner.roll_back(Some(3), &Guard::default(), Instant::now()).unwrap().revision,
+        6
+    );
 }
 
 #[test]
@@ -784,15 +791,91 @@ fn a_failed_change_leaves_no_seeds() {
     assert_eq!(host.diary(), ["attach 2 Auto", "publish 1: 2=0", "release 0", "detach 2"]);
 }
 
-#[test]
-fn a_first_filter_takes_a_port_s_connections_from_conntrack() {
-    let mut host = Fixture::new(view([interface(2, "tap0")]));
-    let tracked = |original: [&str; 2], reply: [&str; 2]| Tracked {
+/// Ends of the opener's packets, and of the answers, each before any NAT.
+fn tracked(original: [&str; 2], reply: [&str; 2]) -> Tracked {
+    Tracked {
         protocol: sg_common::flow::TCP,
         original: (address(original[0]), address(original[1])),
         reply: (address(reply[0]), address(reply[1])),
         phase: Phase::Established,
+        is_whole: true,
+    }
+}
+
+#[test]
+fn a_first_filter_takes_what_a_host_forwards_from_conntrack() {
+    let mut host = busy_host();
+    host.kernel().sockets = Sockets::default();
+    host.kernel().tracked = vec![
+        // A container behind masquerade, and a port that is published for one.
+        tracked(["10.88.0.5:41000", "192.0.2.1:443"], ["192.0.2.1:443", "10.0.0.1:7000"]),
+        tracked(["192.0.2.2:50000", "10.0.0.1:8080"], ["10.88.0.5:80", "192.0.2.2:50000"]),
+    ];
+    host.apply(&rules(&["eth0"])).unwrap();
+    let seeded = seeded(&host);
+    for expected in
+        ["0 Egress 10.0.0.1:7000 192.0.2.1:443", "0 Ingress 10.0.0.1:8080 192.0.2.2:50000"]
+    {
+        assert!(seeded.iter().any(|seed| seed == expected), "{seeded:?}");
+    }
+}
+
+/// The surest witness of who opened a connection counts: whoever listens, then conntrack, then the ports.
+#[test]
+fn who_opened_a_connection_is_told_by_the_surest_witness() {
+    let socket = |local, remote| Socket {
+        protocol: sg_common::flow::TCP,
+        local: address(local),
+        remote: address(remote),
+        phase: Phase::Established,
+        interface: 0,
     };
+    let from_the_middle = |original, reply| Tracked { is_whole: false, ..tracked(original, reply) };
+    let listens = [(sg_common::flow::TCP, address("0.0.0.0:22"))];
+    let accepted = socket("10.0.0.1:22", "192.0.2.2:50000");
+    let orphan = socket("10.0.0.1:2200", "192.0.2.2:50001");
+    let low = socket("10.0.0.1:700", "192.0.2.2:2049");
+    let both = |ends: &str| vec![format!("0 Ingress {ends}"), format!("0 Egress {ends}")];
+    let one = |text: &str| vec![text.to_owned()];
+    for (connected, listening, tracked, expected) in [
+        // Conntrack was loaded when the server had just spoken: it has the ends the wrong way round.
+        (
+            vec![accepted],
+            &listens[..],
+            vec![from_the_middle(
+                ["10.0.0.1:22", "192.0.2.2:50000"],
+                ["192.0.2.2:50000", "10.0.0.1:22"],
+            )],
+            one("0 Ingress 10.0.0.1:22 192.0.2.2:50000"),
+        ),
+        // Its server has ended.
+        (vec![orphan], &[], vec![], one("0 Ingress 10.0.0.1:2200 192.0.2.2:50001")),
+        (vec![low], &[], vec![], both("10.0.0.1:700 192.0.2.2:2049")),
+        (
+            vec![low],
+            &[],
+            vec![tracked(["10.0.0.1:700", "192.0.2.2:2049"], ["192.0.2.2:2049", "10.0.0.1:700"])],
+            one("0 Egress 10.0.0.1:700 192.0.2.2:2049"),
+        ),
+        // A redirection: the wire has another port than the socket.
+        (
+            vec![accepted],
+            &listens[..],
+            vec![tracked(["192.0.2.2:50000", "10.0.0.1:2222"], ["10.0.0.1:22", "192.0.2.2:50000"])],
+            one("0 Ingress 10.0.0.1:2222 192.0.2.2:50000"),
+        ),
+    ] {
+        let mut host = busy_host();
+        host.kernel().sockets = Sockets::of(connected, listening);
+        host.kernel().tracked = tracked;
+        host.apply(&rules(&["eth0"])).unwrap();
+        assert_eq!(seeded(&host), expected);
+    }
+}
+
+#[test]
+fn a_first_filter_takes_a_port_s_connections_from_conntrack() {
+    let mut host = Fixture::new(view([interface(2, "tap0")]));
     host.kernel().tracked = vec![
         // Masqueraded on its way out; forwarded in to another port; somebody else's.
         tracked(["10.0.0.5:1000", "192.0.2.1:443"], ["192.0.2.1:443", "203.0.113.1:7"]),
@@ -806,15 +889,71 @@ fn a_first_filter_takes_a_port_s_connections_from_conntrack() {
     assert_eq!(seeded(&host), expected);
 }
 
+#[test]
+fn what_leaves_no_interface_filtered_is_refused() {
+    let mut host = Fixture::new(view([interface(2, "eth0"), interface(3, "tap0")]));
+    let guard = Guard { keeps_filtering: true, ..Guard::default() };
+    let refused = |host: &mut Fixture, text: &str| refused(host, text, &guard);
+    // Nothing is filtered yet.
+    assert_eq!(refused(&mut host, ""), "");
+    host.apply(&rules(&["eth0", "tap0"])).unwrap();
+    let all = "the new rules would leave no interface filtered; filtered now: eth0, tap0; nothing was \
+               changed. `--confirm SECONDS` goes back by itself, `--force` does it all the same";
+    // An empty file, and an entry for an interface that is not there.
+    for text in ["", &rules(&["eth7"])] {
+        assert_eq!(refused(&mut host, text), all);
+    }
+    // One stays, or the same one under other rules.
+    for text in [rules(&["tap0"]), with_port(1)] {
+        assert_eq!(refused(&mut host, &text), "");
+    }
+    host.apply("").unwrap();
+    host.apply(&rules(&["tap0"])).unwrap();
+    let back = said(host.owner.roll_back(Some(2), &guard, Instant::now()));
+    let expected = "the rules of revision 2 would leave no interface filtered; filtered now: tap0; \
+                    nothing was changed. `--force` does it all the same";
+    assert_eq!(back, expected);
+    assert_eq!(host.stored(), (3, 3));
+    assert_eq!(said(host.owner.roll_back(Some(1), &guard, Instant::now())), "");
+
+    let mut host = Fixture::new(view([interface(2, "eth0")]));
+    host.apply_until(&rules(&["eth0"]), 60).unwrap();
+    // What waits goes back by itself: nobody asks.
+    assert_eq!(said(host.owner.roll_back(None, &guard, Instant::now())), "");
+    assert_eq!(refused(&mut host, ""), "");
+}
+
+#[test]
+fn many_interfaces_are_counted_in_a_refusal() {
+    let names: Vec<String> = (0..7).map(|number| format!("tap{number}")).collect();
+    let links = (2..).zip(&names).map(|(ifindex, name)| interface(ifindex, name));
+    let mut host = Fixture::new(links.collect());
+    host.apply(&rules(&["tap*"])).unwrap();
+    let guard = Guard { keeps_filtering: true, ..Guard::default() };
+    let refused = refused(&mut host, "", &guard);
+    assert!(
+        refused.contains("filtered now: tap0, tap1, tap2, tap3, tap4 and 2 more;"),
+        "{refused}"
+    );
+}
+
 fn session(port: u16) -> Located {
     let client = address("192.0.2.9:50000");
     let server = std::net::SocketAddr::new("10.0.0.1".parse().unwrap(), port);
-    Located { session: Session { client, server }, interfaces: vec![2] }
+    let carrier = Carrier {
+        protocol: sg_common::flow::TCP,
+        source: client,
+        destination: server,
+        comes: true,
+        tunnel: None,
+        interfaces: vec![2],
+    };
+    Located { session: Session { client, server }, carriers: vec![carrier], unknown: None }
 }
 
-/// What is said of a session to this port if these rules came next; "" if nothing.
+/// What is said to whoever guards this if these rules came next; "" if nothing.
 #[track_caller]
-fn harm(host: &mut Fixture, text: &str, port: u16) -> String {
+fn refused(host: &mut Fixture, text: &str, guard: &Guard) -> String {
     let state = sg_policy::parse("rules.toml", text.as_bytes()).unwrap();
     if sg_policy::plan::is_same(host.owner.rules(), &state) {
         return String::new();
@@ -822,7 +961,18 @@ fn harm(host: &mut Fixture, text: &str, port: u16) -> String {
     let number = host.owner.store.next_revision();
     let active = Revision { number, state: state.into(), file: None };
     let next = host.owner.prepare(Target { active, pending: None }, Cause::Apply).unwrap();
-    said(host.owner.refuse_lock_out(&next, Origin::Command, &[session(port)]))
+    said(host.owner.refuse_unasked(&next, Origin::Command, guard))
+}
+
+#[track_caller]
+fn harm_to(host: &mut Fixture, text: &str, located: &Located) -> String {
+    refused(host, text, &Guard { sessions: vec![located.clone()], ..Guard::default() })
+}
+
+/// What is said of a session to this port if these rules came next; "" if nothing.
+#[track_caller]
+fn harm(host: &mut Fixture, text: &str, port: u16) -> String {
+    harm_to(host, text, &session(port))
 }
 
 #[track_caller]
@@ -832,6 +982,72 @@ fn said<T>(answer: Result<T, Error>) -> String {
         Err(Error::Conflict(text)) => text,
         Err(error) => panic!("{error}"),
     }
+}
+
+#[test]
+fn a_session_s_tunnel_has_to_get_through() {
+    let mut host = Fixture::new(view([interface(2, "eth0"), interface(3, "vx7")]));
+    let inner = session(443);
+    let outer = |port, comes| {
+        let (far, near) = (address("192.0.2.9:49152"), address("10.0.0.1:49152"));
+        let at = |mut end: std::net::SocketAddr, port| {
+            end.set_port(port);
+            end
+        };
+        let (source, destination) =
+            if comes { (far, at(near, port)) } else { (near, at(far, port)) };
+        Carrier {
+            protocol: sg_common::flow::UDP,
+            source,
+            destination,
+            comes,
+            tunnel: Some("vx7".to_owned()),
+            interfaces: vec![2],
+        }
+    };
+    let through = |carrier| Located { carriers: vec![carrier], ..inner.clone() };
+    let all = rules(&["eth0"]);
+    let refused = harm_to(&mut host, &all, &through(outer(4789, true)));
+    assert!(
+        refused.contains("(192.0.2.9:50000), which comes through vx7: none allows UDP port 4789 from 192.0.2.9 on eth0"),
+        "{refused}"
+    );
+    let refused = harm_to(&mut host, &all, &through(outer(4789, false)));
+    assert!(refused.contains("none allows UDP port 4789 to 192.0.2.9 on eth0"), "{refused}");
+    for comes in [true, false] {
+        assert_eq!(harm_to(&mut host, &all, &through(outer(443, comes))), "");
+    }
+    // Where the rules in force deny it, too, it lives without their help.
+    host.apply(&all).unwrap();
+    let other = rules(&["eth0", "vx7"]);
+    assert_eq!(harm_to(&mut host, &other, &through(outer(4789, true))), "");
+    // A flow tells where it comes, whatever the routes say.
+    let elsewhere = Carrier { interfaces: vec![3], ..session(22).carriers[0].clone() };
+    let located = Located { carriers: vec![elsewhere], ..session(22) };
+    assert_eq!(harm_to(&mut host, &with_cut(&all), &located), "");
+    host.kernel().flows = vec![flow_of(&session(22))];
+    assert!(harm_to(&mut host, &with_cut(&all), &located).contains("port 22 on eth0"));
+}
+
+#[test]
+fn what_cannot_be_known_of_a_session_is_said() {
+    let mut host = Fixture::new(view([interface(2, "eth0"), interface(3, "vpn0")]));
+    let unknown = Unknown { why: "it comes through vpn0".into(), interface: Some("vpn0".into()) };
+    let located = Located { carriers: Vec::new(), unknown: Some(unknown), ..session(443) };
+    let refused = harm_to(&mut host, &rules(&["eth0"]), &located);
+    let expected = "whether the new rules would cut this SSH session (192.0.2.9:50000) cannot be known: \
+                    it comes through vpn0; nothing was changed. `--confirm SECONDS` goes back by \
+                    itself, `--force` does it all the same";
+    assert_eq!(refused, expected);
+    // Of the tunnel itself all is known. Nor does a change matter that reaches no other interface.
+    assert_eq!(harm_to(&mut host, &rules(&["vpn0"]), &located), "");
+    host.apply(&rules(&["eth0"])).unwrap();
+    assert_eq!(harm_to(&mut host, &rules(&["eth0", "vpn0"]), &located), "");
+    assert_eq!(harm_to(&mut host, &with_cut(&rules(&["eth0"])), &located), expected);
+    let more = format!("{}[[security_group]]\nname = \"unused\"\n", rules(&["eth0"]));
+    assert_eq!(harm_to(&mut host, &more, &located), "");
+    host.apply("").unwrap();
+    assert_eq!(harm_to(&mut host, &rules(&["eth7"]), &located), "");
 }
 
 /// Its flow at the first interface.
@@ -885,7 +1101,8 @@ fn a_rollback_says_what_it_would_do_to_a_session() {
     host.apply(&rules(&["eth0"])).unwrap();
     host.apply(&rules(&["tap0"])).unwrap();
     let rollback = |host: &mut Fixture, revision, port| {
-        said(host.owner.roll_back(revision, &[session(port)], Instant::now()))
+        let guard = Guard { sessions: vec![session(port)], ..Guard::default() };
+        said(host.owner.roll_back(revision, &guard, Instant::now()))
     };
     let refused = rollback(&mut host, None, 22);
     assert!(refused.starts_with("the rules of revision 1 would cut this SSH session"), "{refused}");
@@ -975,13 +1192,13 @@ fn a_change_is_compiled_once() {
     host.apply(&with_port(443)).unwrap();
     fake::compiled();
     let mut command = fake::command(&with_port(444).replace("tap0", "eth0"), None);
-    command.actor.sessions = vec![session(443)];
+    command.actor.guard.sessions = vec![session(443)];
     host.owner.execute(command, Instant::now()).unwrap();
     assert_eq!(fake::compiled(), 1);
     // A session that has no flow, by rules that are to track it: the image in force says that it needs none.
     host.kernel().open_to_all = Some(2);
     let mut command = fake::command(&with_port(445).replace("tap0", "eth0"), None);
-    command.actor.sessions = vec![session(443)];
+    command.actor.guard.sessions = vec![session(443)];
     let refused = said(host.owner.execute(command, Instant::now()));
     assert!(refused.contains("its connections have no flows"), "{refused}");
     assert_eq!(fake::compiled(), 1);
@@ -998,7 +1215,7 @@ fn a_change_is_compiled_once() {
 }
 
 fn edits(edits: Vec<Edit>, expected_revision: Option<u64>) -> Command {
-    let actor = Actor { name: "test".to_owned(), sessions: Vec::new() };
+    let actor = Actor { name: "test".to_owned(), guard: Guard::default() };
     Command { actor, change: Change::Edit(edits), confirm: None, expected_revision }
 }
 
@@ -1027,7 +1244,7 @@ fn edits_are_a_revision_that_a_restart_reads() {
     assert_eq!(host.owner.history()[1].origin, "test");
     // A file comes after it as after any other.
     assert_eq!(host.apply(&rules(&["tap1"])).unwrap().revision, 3);
-    assert_eq!(host.owner.roll_back(None, &[], Instant::now()).unwrap().revision, 4);
+    assert_eq!(host.owner.roll_back(None, &Guard::default(), Instant::now()).unwrap().revision, 4);
     assert_eq!(host.owner.present().state, before);
 }
 

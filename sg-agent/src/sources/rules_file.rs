@@ -4,18 +4,20 @@
 use std::{sync::Arc, time::Instant};
 
 use sg_policy::{
+    describe::plain,
     plan::{self, Change},
     rules::parsed::ParsedRules,
 };
 
 use crate::{
-    api::{Applied, MAX_FILE, RulesFile, Session},
+    api::{Applied, ApplyRequest, MAX_FILE, RulesFile},
     observe::ssh_sessions,
     owner::{
         self,
         command::{self, Actor, Command, Replacement},
         mailbox::{Ending, Mailbox, Request},
         revision::Revision,
+        unfiltered::Guard,
     },
     system::allocator,
 };
@@ -23,7 +25,7 @@ use crate::{
 /// Why a file is not in force.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    #[error("{file} is longer than the {} MiB that are taken", MAX_FILE >> 20)]
+    #[error("{} is longer than the {} MiB that are taken", plain(file), MAX_FILE >> 20)]
     TooLong { file: String },
     /// As people are to read them.
     #[error("{0}")]
@@ -41,6 +43,7 @@ pub enum Error {
 pub struct Planned {
     pub changes: Vec<Change>,
     pub interfaces: Vec<String>,
+    pub warnings: Vec<String>,
 }
 
 /// # Errors
@@ -51,35 +54,38 @@ pub async fn plan(agent: &Mailbox, file: RulesFile) -> Result<Planned, Error> {
         let (_, next) = read(&present, file)?;
         let changes = plan::diff(&present.state, next.state());
         let interfaces = plan::reached(&present.state, next.state(), &changes);
-        Ok(Planned { changes, interfaces })
+        let warnings = sg_policy::warnings(next.state());
+        Ok(Planned { changes, interfaces, warnings })
     })
     .await?
 }
 
-/// Has a file put in force, to be confirmed within so many seconds if it is said how many.
+/// Has a file put in force, to be confirmed within so many seconds if it is said how many. Without that, and
+/// unless it is forced, some interface has to stay filtered.
 ///
 /// # Errors
 /// Also where that would lock one of the sessions out.
-pub async fn apply(
-    agent: &Mailbox,
-    file: RulesFile,
-    confirm: Option<u32>,
-    sessions: Vec<Session>,
-) -> Result<Applied, Error> {
+pub async fn apply(agent: &Mailbox, request: ApplyRequest) -> Result<Applied, Error> {
     let since = Instant::now();
+    let ApplyRequest { rules, confirm, force, sessions } = request;
     let present = agent.ask(Request::Present).await?;
     let read = tokio::task::spawn_blocking(move || {
-        let (name, next) = read(&present, file)?;
+        let (name, next) = read(&present, rules)?;
         Ok::<_, Error>((name, Replacement::file(Arc::new(next))))
     });
     let (name, next) = read.await??;
+    // They keep nobody waiting who applies.
+    let state = Arc::clone(&next.state);
+    let warnings = tokio::task::spawn_blocking(move || sg_policy::warnings(&state));
     let sessions = ssh_sessions::locate(sessions).await;
-    let actor = Actor { name, sessions };
+    let guard = Guard { sessions, keeps_filtering: !force && confirm.is_none() };
+    let actor = Actor { name, guard };
     let change = command::Change::Replace(next);
     let command = Command { actor, change, confirm, expected_revision: None };
     let applied = agent.command(command, since).await??;
+    let warnings = warnings.await?;
     allocator::give_back_soon();
-    Ok(applied)
+    Ok(Applied { warnings, ..applied })
 }
 
 /// Reads a file that most likely is much like the one in force; with its name.

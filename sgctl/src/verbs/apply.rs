@@ -19,7 +19,7 @@ pub(crate) struct Args {
     /// Roll back by itself unless `sgctl confirm` comes within this many seconds
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..=86400))]
     confirm: Option<u32>,
-    /// Also where the new rules would cut the SSH session that this runs in
+    /// Also where the new rules would cut the SSH session that this runs in, or leave no interface filtered
     #[arg(long)]
     force: bool,
     #[command(flatten)]
@@ -31,15 +31,19 @@ impl Args {
         let rules = Input::read(&self.file)?.into_rules()?;
         // A change that goes back by itself may cut anything.
         let sessions = session::unless(self.force || self.confirm.is_some());
-        let request = ApplyRequest { rules, confirm: self.confirm, sessions };
+        let Self { confirm, force, .. } = self;
+        let request = ApplyRequest { rules, confirm, force, sessions };
         let applied: Applied = client.post("/v1/apply", &request)?;
-        self.output.print(&applied, text)
+        self.output.print(&applied, text)?;
+        self.output.warn(&applied.warnings);
+        Ok(())
     }
 }
 
 /// What `apply` and `rollback` say.
 pub(crate) fn text(applied: &Applied) -> String {
-    let Applied { revision, changed, interfaces, took_us, superseded_by, confirm_until } = applied;
+    let Applied { revision, changed, interfaces, took_us, superseded_by, confirm_until, .. } =
+        applied;
     if let Some(newer) = superseded_by {
         let newer = in_force(*newer, *interfaces);
         return format!("revision {revision} is recorded, and superseded: {newer}\n");

@@ -28,6 +28,7 @@ impl Args {
         let rules = Input::read(&self.file)?.into_rules()?;
         let plan: Plan = client.post("/v1/plan", &rules)?;
         self.output.print(&plan, text)?;
+        self.output.warn(&plan.warnings);
         let changes = self.exit_code && !plan.changes.is_empty();
         Ok(if changes { ExitCode::from(CHANGES) } else { ExitCode::SUCCESS })
     }

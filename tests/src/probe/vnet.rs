@@ -84,6 +84,30 @@ const IFF_VNET_HDR: u16 = 0x4000;
 #[derive(Debug)]
 pub struct Tap(File);
 
+/// The interface of a VPN's program, of which a test is the program: plain IP packets.
+#[track_caller]
+pub fn tun(namespace: &NetNs, interface: &str) -> File {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true);
+    device(namespace, interface, IFF_TUN | IFF_NO_PI, &options)
+}
+
+#[track_caller]
+fn device(namespace: &NetNs, interface: &str, flags: u16, options: &OpenOptions) -> File {
+    let mut request = [0u8; 40];
+    request[..interface.len()].copy_from_slice(interface.as_bytes());
+    request[16..18].copy_from_slice(&flags.to_ne_bytes());
+    let opened = || {
+        let file = options.open("/dev/net/tun")?;
+        // SAFETY: a struct ifreq with a name and flags.
+        match unsafe { libc::ioctl(file.as_raw_fd(), TUNSETIFF, request.as_mut_ptr()) } {
+            0 => Ok(file),
+            _ => Err(io::Error::last_os_error()),
+        }
+    };
+    namespace.run(opened).unwrap_or_else(|error| panic!("{interface}: {error}"))
+}
+
 impl Tap {
     /// Makes the interface, which goes with it.
     #[track_caller]
@@ -99,20 +123,9 @@ impl Tap {
 
     #[track_caller]
     fn of(namespace: &NetNs, interface: &str, flags: u16) -> Self {
-        let mut request = [0u8; 40];
-        request[..interface.len()].copy_from_slice(interface.as_bytes());
-        request[16..18].copy_from_slice(&(flags | IFF_VNET_HDR).to_ne_bytes());
-        let opened = || {
-            let mut options = OpenOptions::new();
-            options.read(true).write(true).custom_flags(libc::O_NONBLOCK);
-            let file = options.open("/dev/net/tun")?;
-            // SAFETY: a struct ifreq with a name and flags.
-            match unsafe { libc::ioctl(file.as_raw_fd(), TUNSETIFF, request.as_mut_ptr()) } {
-                0 => Ok(file),
-                _ => Err(io::Error::last_os_error()),
-            }
-        };
-        Self(namespace.run(opened).unwrap_or_else(|error| panic!("{interface}: {error}")))
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).custom_flags(libc::O_NONBLOCK);
+        Self(device(namespace, interface, flags | IFF_VNET_HDR, &options))
     }
 
     /// The same tap once more.

@@ -8,7 +8,10 @@ use super::answer::{Answer, Input, Refusal};
 use crate::{
     api::{Applied, ApplyRequest, Change, Plan, Revision, RollbackRequest, RulesFile},
     observe::ssh_sessions,
-    owner::mailbox::{Mailbox, Request},
+    owner::{
+        mailbox::{Mailbox, Request},
+        unfiltered::Guard,
+    },
     sources::rules_file::{self, Planned},
     system::allocator,
 };
@@ -17,22 +20,21 @@ pub(super) async fn plan(
     State(agent): State<Mailbox>,
     Input(file): Input<RulesFile>,
 ) -> Answer<Plan> {
-    let Planned { changes, interfaces } = rules_file::plan(&agent, file).await?;
+    let Planned { changes, interfaces, warnings } = rules_file::plan(&agent, file).await?;
     let changes = changes.into_iter().map(|change| Change {
         op: change.op.sign().to_owned(),
         kind: change.kind.name().to_owned(),
         id: change.id,
         text: change.text,
     });
-    Ok(Json(Plan { changes: changes.collect(), interfaces }))
+    Ok(Json(Plan { changes: changes.collect(), interfaces, warnings }))
 }
 
 pub(super) async fn apply(
     State(agent): State<Mailbox>,
     Input(request): Input<ApplyRequest>,
 ) -> Answer<Applied> {
-    let ApplyRequest { rules, confirm, sessions } = request;
-    Ok(Json(rules_file::apply(&agent, rules, confirm, sessions).await?))
+    Ok(Json(rules_file::apply(&agent, request).await?))
 }
 
 pub(super) async fn confirm(State(agent): State<Mailbox>) -> Answer<Applied> {
@@ -45,9 +47,10 @@ pub(super) async fn rollback(
     Input(request): Input<RollbackRequest>,
 ) -> Answer<Applied> {
     let since = Instant::now();
-    let RollbackRequest { revision, sessions } = request;
+    let RollbackRequest { revision, force, sessions } = request;
     let sessions = ssh_sessions::locate(sessions).await;
-    let request = |reply| Request::RollBack(revision, sessions, since, reply);
+    let guard = Guard { sessions, keeps_filtering: !force };
+    let request = |reply| Request::RollBack(revision, guard, since, reply);
     let applied = agent.ask(request).await??;
     allocator::give_back_soon();
     Ok(Json(applied))

@@ -1,0 +1,56 @@
+//! Who opened a connection, as far as the kernel or its ports tell.
+
+use std::net::SocketAddr;
+
+use sg_common::Direction;
+
+/// Ports from here on are what systems give to those who open connections.
+const EPHEMERAL: u16 = 32_768;
+
+/// Who opened a connection; the rules of that direction have to allow it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Opener {
+    Known(Direction),
+    /// Nobody can tell: the rules of either direction may allow it.
+    Unknown,
+}
+
+impl Opener {
+    /// Where exactly one port is 32768 or higher, that side.
+    pub fn by_ports(local: SocketAddr, remote: SocketAddr) -> Self {
+        match (local.port() >= EPHEMERAL, remote.port() >= EPHEMERAL) {
+            (true, false) => Self::Known(Direction::Egress),
+            (false, true) => Self::Known(Direction::Ingress),
+            _ => Self::Unknown,
+        }
+    }
+
+    /// Directions to ask the rules for.
+    pub fn directions(self) -> &'static [Direction] {
+        match self {
+            Self::Known(Direction::Ingress) => &[Direction::Ingress],
+            Self::Known(Direction::Egress) => &[Direction::Egress],
+            Self::Unknown => &[Direction::Ingress, Direction::Egress],
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_side_with_the_only_high_port_opened_it() {
+        for (local, remote, expected) in [
+            (22, 50_000, Opener::Known(Direction::Ingress)),
+            (32_767, 32_768, Opener::Known(Direction::Ingress)),
+            (40_000, 443, Opener::Known(Direction::Egress)),
+            (65_535, 1, Opener::Known(Direction::Egress)),
+            (700, 2049, Opener::Unknown),
+            (40_000, 50_000, Opener::Unknown),
+        ] {
+            let at = |port| SocketAddr::from(([192, 0, 2, 1], port));
+            assert_eq!(Opener::by_ports(at(local), at(remote)), expected, "{local} {remote}");
+        }
+    }
+}
