@@ -91,7 +91,7 @@ pub struct Applied {
     pub superseded_by: Option<u64>,
     /// Unix time in seconds at which an unconfirmed change is rolled back.
     pub confirm_until: Option<u64>,
-    /// What in the rules is valid and matches nothing.
+    /// Parts of the rules that are valid and match nothing.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
 }

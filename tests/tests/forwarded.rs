@@ -155,7 +155,7 @@ fn masqueraded_containers() {
 #[test]
 fn published_ports() {
     let site = Site::new(
-        "chain in { type nat hook prerouting priority -100;
+        "chain incoming { type nat hook prerouting priority -100;
             ip daddr 10.9.0.1 tcp dport 2222 dnat ip to 10.1.0.2:22
             ip daddr 10.9.0.1 tcp dport 2223 dnat ip to 10.1.0.2:23
             ip6 daddr fd09::1 tcp dport 2222 dnat ip6 to [fd01::2]:22
@@ -218,7 +218,7 @@ fn tracked_from_the_middle() {
 #[test]
 fn redirected_ports() {
     let site = Site::new(
-        "chain in { type nat hook prerouting priority -100;
+        "chain incoming { type nat hook prerouting priority -100;
             tcp dport 2222 redirect to :22
             tcp dport 2223 redirect to :23 }",
     );

@@ -33,7 +33,7 @@ fn a_hangup_reads_the_settings_and_opens_the_logs_again() {
         agent.log().contains("max-flows has changed, which takes effect when the agent is started")
     });
 
-    // What cannot be read changes nothing, and logs are opened anew all the same.
+    // A file that cannot be read changes nothing, and logs are opened anew all the same.
     fs::write(&settings, "= 1").expect("written");
     fs::rename(&flows, directory.join("flows.log-20261201")).expect("moved");
     hangup(&agent);

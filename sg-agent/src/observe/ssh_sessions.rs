@@ -82,7 +82,7 @@ pub async fn locate(mut sessions: Vec<Session>) -> Vec<Located> {
     located
 }
 
-/// What the kernel says of its connections and interfaces.
+/// Answers of the kernel about its connections and interfaces.
 struct Host {
     /// `None`: they could not be read, and sessions are taken to be there.
     sockets: Option<Sockets>,
@@ -221,7 +221,8 @@ fn specified(address: IpAddr) -> Option<IpAddr> {
     (!address.is_unspecified()).then_some(address)
 }
 
-/// What has to come for the tunnel to work, and what has to go where answers are a flow of their own.
+/// Packets that have to come for the tunnel to work, and those that have to go where answers are a
+/// flow of their own.
 fn outer(tunnel: &Tunnel, name: &str, inner: IpAddr, interfaces: &[u32]) -> Vec<Carrier> {
     let (protocol, port) = tunnel.service(inner);
     let from = if port == 0 { 0 } else { ANY_PORT };

@@ -29,7 +29,7 @@ const MAX_CONFIRM: u32 = 86_400;
 pub struct Actor {
     /// A file's name, `rollback to N`, or what a source calls itself. The log and the history show it.
     pub name: String,
-    /// What the change must not do.
+    /// Harm that the change must not do.
     pub guard: Guard,
 }
 

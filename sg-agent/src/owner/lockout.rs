@@ -46,7 +46,7 @@ impl Origin {
 
 const FORCE: &str = "`--force` does it all the same";
 
-/// What carries a session, and the rules that it is to get through.
+/// Packets that carry a session, and the rules that they are to get through.
 struct Passage<'a> {
     next: &'a Prepared,
     images: &'a Images,

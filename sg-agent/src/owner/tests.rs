@@ -918,7 +918,7 @@ fn what_leaves_no_interface_filtered_is_refused() {
 
     let mut host = Fixture::new(view([interface(2, "eth0")]));
     host.apply_until(&rules(&["eth0"]), 60).unwrap();
-    // What waits goes back by itself: nobody asks.
+    // An unconfirmed change goes back by itself: nobody asks.
     assert_eq!(said(host.owner.roll_back(None, &guard, Instant::now())), "");
     assert_eq!(refused(&mut host, ""), "");
 }
@@ -951,7 +951,7 @@ fn session(port: u16) -> Located {
     Located { session: Session { client, server }, carriers: vec![carrier], unknown: None }
 }
 
-/// What is said to whoever guards this if these rules came next; "" if nothing.
+/// The refusal for the one who guards this, if these rules came next; "" if there is none.
 #[track_caller]
 fn refused(host: &mut Fixture, text: &str, guard: &Guard) -> String {
     let state = sg_policy::parse("rules.toml", text.as_bytes()).unwrap();

@@ -7,7 +7,7 @@ use crate::{kernel::Kernel, observe::ssh_sessions::Located};
 /// Names that a refusal lists; the rest is counted.
 const NAMED: usize = 5;
 
-/// What a change must not do, because nobody asked for it. The default guards nothing.
+/// Harm that a change must not do, because nobody asked for it. The default guards nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Guard {
     /// SSH sessions that go on, and whose clients can open others.
@@ -18,7 +18,7 @@ pub struct Guard {
 
 impl<D: Kernel> Owner<D> {
     /// # Errors
-    /// What the next rules would do that `guard` does not let them; nothing is changed.
+    /// Harm of the next rules that `guard` does not let them; nothing is changed.
     pub(super) fn refuse_unasked(
         &self,
         next: &Prepared,
