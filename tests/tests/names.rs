@@ -37,7 +37,9 @@ fn rules_file(text: &str) -> String {
 #[test]
 fn of_files_and_interfaces_stay_on_their_line() {
     let host = NetNs::new("host");
-    host.ip(&format!("link add name {INTERFACE} type dummy\nlink set dev {INTERFACE} up"));
+    host.ip(&format!(
+        "link add name {INTERFACE} type veth peer name other0\nlink set dev {INTERFACE} up"
+    ));
     let agent = Agent::start(&host, &[]);
     let ctl = agent.ctl();
     let run = |args: &[&str], status| {
