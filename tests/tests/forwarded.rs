@@ -159,7 +159,7 @@ fn published_ports() {
             ip daddr 10.9.0.1 tcp dport 2222 dnat ip to 10.1.0.2:22
             ip daddr 10.9.0.1 tcp dport 2223 dnat ip to 10.1.0.2:23
             ip6 daddr fd09::1 tcp dport 2222 dnat ip6 to [fd01::2]:22
-            ip6 daddr fd09::1 tcp dport 2223 dnat ip6 to [fd01::2]:23 }",
+            ip6 daddr fd09::1 tcp dport 2223 dnat ip6 to [fd01::2]:23; }",
     );
     let pairs = FAMILIES.map(|at| {
         let host: IpAddr =
@@ -220,7 +220,7 @@ fn redirected_ports() {
     let site = Site::new(
         "chain incoming { type nat hook prerouting priority -100;
             tcp dport 2222 redirect to :22
-            tcp dport 2223 redirect to :23 }",
+            tcp dport 2223 redirect to :23; }",
     );
     let router = site.topology.router.as_ref().expect("a router");
     let pair = |port, inner| {

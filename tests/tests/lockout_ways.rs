@@ -56,7 +56,7 @@ fn redirected(datapath: Datapath) {
     let world = World::new(Role::Host, datapath);
     nft(
         &world.instance,
-        "table ip shift { chain incoming { type nat hook prerouting priority -100; tcp dport 2222 redirect to :22; } }",
+        "table ip shift { chain incoming { type nat hook prerouting priority -100; tcp dport 2222 redirect to :22; }; }",
     );
     let _server = tcp::serve(&world.instance, V4.instance_port(22));
     let log_in = || tcp::open(&world.remote, V4.remote, V4.instance_port(2222));
@@ -101,7 +101,7 @@ fn redirected_and_flushed() {
     let world = World::new(Role::Host, Datapath::Tc);
     nft(
         &world.instance,
-        "table ip shift { chain incoming { type nat hook prerouting priority -100; tcp dport 2222 redirect to :22; } }",
+        "table ip shift { chain incoming { type nat hook prerouting priority -100; tcp dport 2222 redirect to :22; }; }",
     );
     world.apply(&["admin"], &rules(&[&port("tcp", 2222)], ""));
     let _server = tcp::serve(&world.instance, V4.instance_port(22));
@@ -238,7 +238,7 @@ fn forwarded_to_a_guest() {
     let world = World::new(Role::Port, Datapath::Tc);
     nft(
         world.router(),
-        "table ip shift { chain incoming { type nat hook prerouting priority -100; ip daddr 10.9.0.1 tcp dport 2222 dnat to 10.1.0.2:22; } }",
+        "table ip shift { chain incoming { type nat hook prerouting priority -100; ip daddr 10.9.0.1 tcp dport 2222 dnat to 10.1.0.2:22; }; }",
     );
     world.remote.ip("-4 route add 10.9.0.1/32 dev up0");
     let _server = tcp::serve(&world.instance, V4.instance_port(22));

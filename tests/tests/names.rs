@@ -99,7 +99,7 @@ fn of_files_and_interfaces_stay_on_their_line() {
     host.ip(&format!("link del dev {INTERFACE}"));
     eventually("it is gone", || ctl.status().interfaces.is_empty());
     let log = agent.log();
-    assert!(log.contains(shown) && log.contains("current\\u{1b}[2J"), "{log}");
+    assert!(log.contains(shown) && log.contains("current\\\\u{1b}[2J"), "{log}");
     assert!(!log.contains(moves), "{log}");
     assert!(!log.lines().any(|line| line.starts_with('9')), "{log}");
 }
