@@ -108,7 +108,7 @@ async fn answered(router: &mut Router, request: Request<Body>) {
     let body = response.into_body().collect().await.expect("a whole body").to_bytes();
     match status.as_u16() {
         // No body, by definition.
-        200 | 404 if method == "HEAD" => {}
+        200 | 400 | 404 | 409 | 413 | 422 | 503 if method == "HEAD" => {}
         200 if uri.path() == "/v1/export" => {
             if let Err(faults) = sg_policy::parse("export", &body) {
                 panic!("the export is refused:\n{}", faults.render(false));
