@@ -22,7 +22,7 @@ use crate::{
     walk::{fragments, ip, metadata, related, source},
 };
 
-/// What the verifier sees of the arguments.
+/// Arguments as the verifier sees them.
 type ContextWords = [u32; 5];
 type Packet4 = [u32; 9];
 type Packet6 = [u32; 16];

@@ -42,7 +42,7 @@ pub(crate) struct Ip<A> {
 /// Where the headers of an IP packet lead.
 #[derive(Clone, Copy)]
 pub(crate) struct Chain {
-    /// What follows at `transport`.
+    /// Protocol of the header at `transport`.
     pub(crate) protocol: u8,
     pub(crate) part: Part,
     /// The protocol that the datagram's fragments name, with their identification.
@@ -52,7 +52,7 @@ pub(crate) struct Chain {
     pub(crate) transport: u32,
 }
 
-/// What the rules and the flow table want of a transport header.
+/// Fields of a transport header that the rules and the flow table use.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Transport {
     /// TCP, UDP: ports. ICMP: type and code as `type << 8 | code`, and the identifier.

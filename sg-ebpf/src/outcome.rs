@@ -4,7 +4,7 @@ use sg_common::{Reason, reason::is_allowed};
 
 use crate::maps;
 
-/// What a packet gets: the reason to pass, or the reason to drop.
+/// The verdict on a packet: the reason to pass, or the reason to drop.
 pub(crate) type Judgement = Result<Reason, Reason>;
 
 /// Whether a packet is to be dropped, and why: 0, or the number of a [`Reason`].

@@ -59,7 +59,7 @@ pub const TOO_LARGE: &str = "toolarge";
 pub struct Published {
     /// By ifindex.
     pub cut_since: Vec<(u32, Option<u32>)>,
-    /// Of the fallback.
+    /// The same of the fallback, by ifindex.
     pub fallback_cut_since: Vec<(u32, Option<u32>)>,
     /// By ifindex.
     pub pickup: Vec<(u32, u32)>,

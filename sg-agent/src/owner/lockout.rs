@@ -57,7 +57,7 @@ struct Passage<'a> {
 
 impl<D: Kernel> Owner<D> {
     /// # Errors
-    /// What the next rules would do to a session; nothing is changed.
+    /// The next rules would end a session or let no other one in; nothing is changed.
     pub(super) fn refuse_lock_out(
         &self,
         next: &Prepared,

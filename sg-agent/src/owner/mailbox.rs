@@ -24,7 +24,7 @@ pub struct Reply<T>(pub(super) oneshot::Sender<T>);
 
 impl<T> Reply<T> {
     pub(super) fn send(self, answer: T) {
-        // Whoever asked may have gone.
+        // The caller may have gone.
         let _ = self.0.send(answer);
     }
 }

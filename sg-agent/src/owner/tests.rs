@@ -1039,7 +1039,7 @@ fn what_cannot_be_known_of_a_session_is_said() {
                     it comes through vpn0; nothing was changed. `--confirm SECONDS` goes back by \
                     itself, `--force` does it all the same";
     assert_eq!(refused, expected);
-    // Of the tunnel itself all is known. Nor does a change matter that reaches no other interface.
+    // The agent knows all of the tunnel itself. A change that reaches no other interface does not matter either.
     assert_eq!(harm_to(&mut host, &rules(&["vpn0"]), &located), "");
     host.apply(&rules(&["eth0"])).unwrap();
     assert_eq!(harm_to(&mut host, &rules(&["eth0", "vpn0"]), &located), "");

@@ -65,7 +65,7 @@ pub struct LedgerEntry {
     pub rules: usize,
     pub groups: usize,
     pub origin: String,
-    /// Of the document, in hex.
+    /// Digest of the document, in hex.
     pub sha256: String,
     #[serde(default, skip_serializing_if = "DocumentKind::is_rules")]
     pub document: DocumentKind,

@@ -58,7 +58,7 @@ impl View {
         u64::from_be(unsafe { *self.0.add(at).cast() })
     }
 
-    /// What lies `offset` bytes further on.
+    /// The place `offset` bytes further on.
     #[inline(always)]
     pub(crate) fn skip(self, offset: usize) -> Self {
         // SAFETY: as above.

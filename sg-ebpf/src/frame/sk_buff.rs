@@ -35,7 +35,7 @@ unsafe fn read<T: Copy>(context: usize, offset: u32) -> T {
     unsafe { *((context + offset as usize) as *const T) }
 }
 
-/// What a look at a packet says of what lies beside it.
+/// Result of a look at a packet's metadata.
 #[derive(Clone, Copy)]
 pub(crate) struct Marks(u32);
 

@@ -94,7 +94,7 @@ impl Frame for XdpFrame {
         false
     }
 
-    /// What IPsec decrypts does not come back to XDP.
+    /// Packets that IPsec decrypts do not come back to XDP.
     #[inline(always)]
     fn was_in_tunnel(&self) -> bool {
         false

@@ -18,7 +18,7 @@ const ARP_LENGTH: u32 = 28;
 const VLAN: [u16; 2] = [0x8100, 0x88a8];
 const MAX_TAGS: u32 = 2;
 
-/// What a frame carries, and where.
+/// Protocol that a frame carries, and where it begins.
 struct LinkHeader {
     ethertype: u16,
     payload: u32,
@@ -29,7 +29,7 @@ impl LinkHeader {
     const ETHERNET: u32 = 14;
     const ETHERTYPE: usize = 12;
 
-    /// What most frames have: IP, right behind an Ethernet header.
+    /// The link header of most frames: IP, right behind an Ethernet header.
     #[inline(always)]
     fn plain<F: Frame>(frame: &F, interface: u32) -> Option<Payload> {
         if interface & flags::NO_ETHERNET != 0 {
@@ -122,7 +122,7 @@ impl Payload {
         self.0 & Self::OFFSET
     }
 
-    /// What a frame without an IP header gets: the number of a [`Reason`].
+    /// The verdict on a frame without an IP header: the number of a [`Reason`].
     #[inline(always)]
     pub(crate) fn reason(self) -> u32 {
         self.0
