@@ -11,7 +11,7 @@ use tokio::{
 
 use super::{
     lines::{Reader, write},
-    peer::is_root,
+    peer::accept_root,
 };
 use crate::{accounts, audit::Verb, state::Server};
 
@@ -21,21 +21,13 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// Serves root until the process ends.
 pub async fn serve(listener: UnixListener, server: Server) {
     loop {
-        match listener.accept().await {
-            Ok((stream, _)) if is_root(&stream) => {
-                let server = server.clone();
-                tokio::spawn(async move {
-                    if let Err(error) = serve_one(stream, &server).await {
-                        tracing::debug!("admin.sock: {error:#}");
-                    }
-                });
+        let stream = accept_root(&listener).await;
+        let server = server.clone();
+        tokio::spawn(async move {
+            if let Err(error) = serve_one(stream, &server).await {
+                tracing::debug!("admin.sock: {error:#}");
             }
-            Ok((stream, _)) => drop(stream),
-            Err(error) => {
-                tracing::debug!(%error, "root could not be accepted");
-                tokio::time::sleep(Duration::from_millis(100)).await;
-            }
-        }
+        });
     }
 }
 

@@ -17,7 +17,7 @@ use tokio::{
 use super::{
     host::{self, Joining},
     lines::{Reader, write},
-    peer::is_root,
+    peer::accept_root,
 };
 use crate::state::Server;
 
@@ -29,21 +29,13 @@ const PAGE: usize = 1 << 20;
 /// Serves agents of this host until the process ends.
 pub async fn serve(listener: UnixListener, server: Server) {
     loop {
-        match listener.accept().await {
-            Ok((stream, _)) if is_root(&stream) => {
-                let server = server.clone();
-                tokio::spawn(async move {
-                    if let Err(error) = serve_one(stream, &server).await {
-                        tracing::info!("the feed of an agent ended: {error:#}");
-                    }
-                });
+        let stream = accept_root(&listener).await;
+        let server = server.clone();
+        tokio::spawn(async move {
+            if let Err(error) = serve_one(stream, &server).await {
+                tracing::info!("the feed of an agent ended: {error:#}");
             }
-            Ok((stream, _)) => drop(stream),
-            Err(error) => {
-                tracing::debug!(%error, "an agent could not be accepted");
-                tokio::time::sleep(Duration::from_millis(100)).await;
-            }
-        }
+        });
     }
 }
 

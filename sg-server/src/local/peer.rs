@@ -5,10 +5,14 @@ use std::{
     io,
     os::unix::{fs::PermissionsExt as _, net::UnixListener as StdListener},
     path::Path,
+    time::Duration,
 };
 
 use anyhow::Context as _;
 use tokio::net::{UnixListener, UnixStream};
+
+/// After `accept` fails, for lack of descriptors for example.
+const PAUSE: Duration = Duration::from_millis(100);
 
 /// Opens a socket of mode 0666. Its mode keeps nobody out, [`is_root`] does: the agent is root without
 /// CAP_DAC_OVERRIDE, and could not open a socket of mode 0600 of another user.
@@ -29,7 +33,21 @@ pub fn bind(path: &Path) -> anyhow::Result<UnixListener> {
     Ok(UnixListener::from_std(listener)?)
 }
 
+/// Waits for a connection of root. Connections of others are closed without an answer.
+pub async fn accept_root(listener: &UnixListener) -> UnixStream {
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) if is_root(&stream) => return stream,
+            Ok((stream, _)) => drop(stream),
+            Err(error) => {
+                tracing::debug!(%error, "a local connection could not be accepted");
+                tokio::time::sleep(PAUSE).await;
+            }
+        }
+    }
+}
+
 /// Whether root connected.
-pub fn is_root(stream: &UnixStream) -> bool {
+fn is_root(stream: &UnixStream) -> bool {
     stream.peer_cred().is_ok_and(|peer| peer.uid() == 0)
 }
