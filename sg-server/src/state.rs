@@ -3,6 +3,7 @@
 use std::{ops::Deref, sync::Arc};
 
 use sg_store::Store;
+use tokio::sync::RwLock;
 
 use crate::{audit::Audit, hosts::Hosts, replica::Replica, seal::SealingKey, settings::Settings};
 
@@ -19,6 +20,9 @@ pub struct Shared {
     pub key: SealingKey,
     pub hosts: Hosts,
     pub audit: Audit,
+    /// Held shared from a decision to its commit, so that changes share the disk's syncs. A change that others
+    /// were faster than several times holds it alone.
+    pub turn: RwLock<()>,
 }
 
 impl Server {

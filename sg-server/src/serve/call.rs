@@ -20,6 +20,8 @@ use crate::{
 
 /// Another writer may change the same objects meanwhile.
 const ATTEMPTS: usize = 20;
+/// Attempts beside those of other requests. Then a request decides and commits alone.
+const SHARED_ATTEMPTS: usize = 3;
 /// For the replica to take another one's transaction in.
 const CATCH_UP: Duration = Duration::from_millis(200);
 /// Bytes of a client's name that are recorded.
@@ -120,7 +122,16 @@ async fn decide(
     // The signature was checked against the regions that there are.
     let region: RegionName =
         caller.region.parse().map_err(|_| unavailable("there is no such region"))?;
-    for _ in 0..ATTEMPTS {
+    if request.is_read_only() {
+        let decision = decide_once(server, &who, &region, request, request_id)?;
+        let Decision { response, resources, .. } = decision;
+        return Ok(Done { response, change: None, resources });
+    }
+    for attempt in 0..ATTEMPTS {
+        let _turn = match attempt {
+            ..SHARED_ATTEMPTS => (Some(server.turn.read().await), None),
+            _ => (None, Some(server.turn.write().await)),
+        };
         let mut revisions = server.replica.revisions();
         let seen = *revisions.borrow_and_update();
         let decision = decide_once(server, &who, &region, request, request_id)?;

@@ -18,7 +18,7 @@ use sg_api::{admin, feed};
 use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
-    sync::watch,
+    sync::{RwLock, watch},
 };
 
 use self::{metrics::Counters, pipeline::Pipeline, tls::Tls};
@@ -94,6 +94,7 @@ async fn serve(settings: Settings) -> anyhow::Result<()> {
         key,
         hosts: Hosts::default(),
         audit,
+        turn: RwLock::default(),
     });
     let following = tokio::spawn(follower.run());
     tokio::spawn(writer.run(store, replica));
