@@ -1,7 +1,5 @@
 //! New accounts, and what each has in a region: a default VPC with subnets and its default group.
 
-use std::cell::Cell;
-
 use ipnet::IpNet;
 use sg_ec2::seed::{NewVpc, add_default_vpc};
 use sg_policy::id::AccountId;
@@ -10,7 +8,10 @@ use sg_store::{
     objects::{Account, AccountRegion, IndexEntry, RootKey, Vpc},
 };
 
-use crate::seal::{SealingKey, random};
+use crate::{
+    ids::with_draws,
+    seal::{SealingKey, random},
+};
 
 /// EC2's default VPC.
 const DEFAULT_CIDR: &str = "172.31.0.0/16";
@@ -77,16 +78,9 @@ pub struct Region<'a> {
 /// Adds a region of an account, with its default VPC, to a transaction.
 pub fn add_region(txn: &mut Txn, region: &Region<'_>) -> anyhow::Result<()> {
     let Region { account, region, epoch, cidrs } = *region;
-    let has_failed = Cell::new(false);
-    let draw = || match random() {
-        Ok(bytes) => u128::from_le_bytes(bytes),
-        Err(_) => {
-            has_failed.set(true);
-            0
-        }
-    };
-    add_default_vpc(txn, &NewVpc { account, region, epoch, cidrs, draw: &draw });
-    anyhow::ensure!(!has_failed.get(), "the kernel gives no random numbers");
+    with_draws(|draw| {
+        add_default_vpc(txn, &NewVpc { account, region, epoch, cidrs, draw });
+    })?;
     Ok(())
 }
 

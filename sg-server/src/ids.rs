@@ -1,4 +1,6 @@
-//! Ids of requests and of events.
+//! Ids: of requests and of events, and random numbers for those of objects.
+
+use std::cell::Cell;
 
 use crate::seal::random;
 
@@ -10,6 +12,24 @@ pub fn new_id() -> String {
     let digits = format!("{number:032x}");
     let parts = [&digits[..8], &digits[8..12], &digits[12..16], &digits[16..20], &digits[20..]];
     parts.join("-")
+}
+
+/// The kernel gives no random numbers, so nothing may be made of those that were drawn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the kernel gives no random numbers")]
+pub struct NotDrawn;
+
+/// Calls `decide` with a source of random numbers. An error of the source takes the place of the result.
+pub fn with_draws<T>(decide: impl FnOnce(&dyn Fn() -> u128) -> T) -> Result<T, NotDrawn> {
+    let has_failed = Cell::new(false);
+    let decided = decide(&|| match random() {
+        Ok(bytes) => u128::from_le_bytes(bytes),
+        Err(_) => {
+            has_failed.set(true);
+            0
+        }
+    });
+    if has_failed.get() { Err(NotDrawn) } else { Ok(decided) }
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 use sg_iam::{Service, Timestamp};
 use sg_policy::id::AccountId;
 
-use crate::clock::unix_now;
+use crate::clock;
 
 /// Parameters and answers are cut at so many bytes.
 const LONGEST: usize = 32 << 10;
@@ -20,8 +20,7 @@ pub struct Verb<'a> {
 /// An authenticated call.
 #[derive(Clone, Debug)]
 pub struct Call {
-    /// Unix time in seconds.
-    pub time: i64,
+    pub time: Timestamp,
     pub service: Service,
     pub action: String,
     pub region: String,
@@ -105,7 +104,7 @@ pub(super) fn verb(verb: &Verb<'_>, error: Option<&anyhow::Error>) -> String {
     let mut record = json!({
         "eventVersion": "1.11",
         "userIdentity": {"type": "LocalRoot", "uid": 0},
-        "eventTime": iso(i64::try_from(unix_now()).unwrap_or(i64::MAX)),
+        "eventTime": iso(clock::now()),
         "eventSource": "sg.amazonaws.com",
         "eventName": verb.name,
         "sourceIPAddress": "local",
@@ -118,21 +117,9 @@ pub(super) fn verb(verb: &Verb<'_>, error: Option<&anyhow::Error>) -> String {
     record.to_string()
 }
 
-/// `2026-12-01T03:04:05Z`
-fn iso(unix: i64) -> String {
-    let basic = Timestamp(unix).to_string();
-    match (basic.get(..8), basic.get(9..15)) {
-        (Some(date), Some(time)) => format!(
-            "{}-{}-{}T{}:{}:{}Z",
-            &date[..4],
-            &date[4..6],
-            &date[6..],
-            &time[..2],
-            &time[2..4],
-            &time[4..]
-        ),
-        _ => basic,
-    }
+/// `2026-12-01T03:04:05Z`: CloudTrail's times have no fraction.
+fn iso(time: Timestamp) -> String {
+    time.extended().replace(".000Z", "Z")
 }
 
 /// The value itself, or its first part as text where it is too long.
@@ -151,7 +138,7 @@ mod tests {
 
     fn call(outcome: Outcome) -> Call {
         Call {
-            time: 1_796_095_445,
+            time: Timestamp(1_796_095_445),
             service: Service::Ec2,
             action: "AuthorizeSecurityGroupIngress".to_owned(),
             region: "us-east-1".to_owned(),

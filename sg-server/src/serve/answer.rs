@@ -6,6 +6,7 @@ use hyper::{
     body::Bytes,
     header::{CONNECTION, CONTENT_TYPE, HeaderValue},
 };
+use sg_ec2::service_of_version;
 use sg_iam::Service;
 use sg_store::Revision;
 
@@ -74,11 +75,7 @@ impl Answer {
 pub fn service_by_version(parameters: &[u8]) -> Service {
     let mut versions =
         parameters.split(|&byte| byte == b'&').filter_map(|pair| pair.strip_prefix(b"Version="));
-    match versions.next_back() {
-        Some(b"2010-05-08") => Service::Iam,
-        Some(b"2011-06-15") => Service::Sts,
-        _ => Service::Ec2,
-    }
+    service_of_version(versions.next_back().and_then(|version| std::str::from_utf8(version).ok()))
 }
 
 #[cfg(test)]

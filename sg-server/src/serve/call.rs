@@ -1,10 +1,10 @@
 //! One authenticated call: decoded, decided over the newest state, committed with its record.
 
-use std::{cell::Cell, time::Duration};
+use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 use sg_ec2::{Context, Decision, Error, Parameters, Request, Response};
-use sg_iam::{Service, Timestamp};
+use sg_iam::Service;
 use sg_policy::id::AccountId;
 use sg_store::{RegionName, Revision, TxnError};
 use tokio::time::timeout;
@@ -12,9 +12,8 @@ use tokio::time::timeout;
 use super::incoming::{Incoming, Origin};
 use crate::{
     audit::{Call, Identity, Outcome},
-    clock::unix_now,
-    ids::new_id,
-    seal::random,
+    clock,
+    ids::{new_id, with_draws},
     state::Server,
 };
 
@@ -67,7 +66,7 @@ pub(super) async fn answer_call(
         Err(error) => Err(error.clone()),
     };
     let mut record = Call {
-        time: i64::try_from(unix_now()).unwrap_or(i64::MAX),
+        time: clock::now(),
         service: caller.service,
         action: parameters.as_ref().ok().and_then(|it| it.action().ok()).unwrap_or("").to_owned(),
         region: caller.region.clone(),
@@ -168,27 +167,18 @@ fn decide_once(
     request: &Request,
     request_id: &str,
 ) -> Result<Decision, Error> {
-    let has_failed = Cell::new(false);
-    let draw = || match random() {
-        Ok(bytes) => u128::from_le_bytes(bytes),
-        Err(_) => {
-            has_failed.set(true);
-            0
-        }
-    };
-    let decision = request.clone().decide(&Context {
-        caller,
-        region,
-        request_id,
-        now: Timestamp(i64::try_from(unix_now()).unwrap_or(i64::MAX)),
-        snapshot: &server.replica.read(),
-        quotas: &server.quotas,
-        draw: &draw,
-    })?;
-    if has_failed.get() {
-        return Err(unavailable("the kernel gives no random numbers"));
-    }
-    Ok(decision)
+    let decided = with_draws(|draw| {
+        request.clone().decide(&Context {
+            caller,
+            region,
+            request_id,
+            now: clock::now(),
+            snapshot: &server.replica.read(),
+            quotas: &server.quotas,
+            draw,
+        })
+    });
+    decided.map_err(|error| unavailable(&error.to_string()))?
 }
 
 /// The answer to a client where the store did not take a transaction.

@@ -9,7 +9,7 @@ use std::{
 
 use hyper::{Method, Request, body::Incoming as Body};
 use sg_ec2::{Error, Response};
-use sg_iam::{Service, Timestamp, sigv4};
+use sg_iam::{Service, sigv4};
 use sg_policy::id::AccountId;
 
 use super::{
@@ -20,7 +20,7 @@ use super::{
     origin::client_address,
 };
 use crate::{
-    clock::unix_now,
+    clock,
     ids::new_id,
     limits::{Buckets, charged_unit},
     secrets,
@@ -133,11 +133,8 @@ impl Pipeline {
                     None => (AccountId(0), None),
                 }
             };
-            let expected = sigv4::Expected {
-                now: Timestamp(i64::try_from(unix_now()).unwrap_or(i64::MAX)),
-                regions: &self.regions,
-                services: &SERVICES,
-            };
+            let expected =
+                sigv4::Expected { now: clock::now(), regions: &self.regions, services: &SERVICES };
             // There are no sessions yet, so a session token is nobody's.
             let secret = secret.filter(|_| presented.session_token.is_none());
             let verified = presented
