@@ -174,6 +174,13 @@ fn one_fdatasync_for_a_change() {
     assert_eq!(calls.collect::<Vec<_>>(), ["pwrite64", "fdatasync"].repeat(5), "{log}");
 }
 
+/// The remote machine reaches one port of the instance, and not the other.
+#[track_caller]
+fn only(world: &World, open: u16, closed: u16) {
+    tcp::passes(&world.remote, V4.remote, V4.instance_port(open));
+    tcp::is_dropped(&world.remote, V4.remote, V4.instance_port(closed));
+}
+
 /// The disk fails at each of the two calls that a change takes: the change is refused, the rules before are
 /// in force, also after a restart, and the next change works.
 #[test]
@@ -181,10 +188,6 @@ fn disk_fails() {
     for call in ["pwrite64", "fdatasync"] {
         let mut world = World::new(Role::Host, Datapath::Tc);
         let _servers = [80, 81].map(|port| tcp::serve(&world.instance, V4.instance_port(port)));
-        let only = |world: &World, open, closed| {
-            tcp::passes(&world.remote, V4.remote, V4.instance_port(open));
-            tcp::is_dropped(&world.remote, V4.remote, V4.instance_port(closed));
-        };
         world.apply(&["web"], WEB);
         let inject = format!("inject={call}:error=EIO:when=1");
         let strace =
@@ -213,10 +216,6 @@ fn disk_fails_behind_the_answer() {
     for call in ["rename", "fsync"] {
         let mut world = World::new(Role::Host, Datapath::Tc);
         let _servers = [80, 81].map(|port| tcp::serve(&world.instance, V4.instance_port(port)));
-        let only = |world: &World, open, closed| {
-            tcp::passes(&world.remote, V4.remote, V4.instance_port(open));
-            tcp::is_dropped(&world.remote, V4.remote, V4.instance_port(closed));
-        };
         world.apply(&["web"], WEB);
         let trace = format!("trace={call}");
         let inject = format!("inject={call}:error=EIO");
