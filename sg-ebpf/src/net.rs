@@ -27,6 +27,8 @@ pub(crate) trait Net {
     fn find(image: &Image, map: Ref, address: Self::Address) -> u32;
     /// Link-local cloud services that are never filtered.
     fn is_exempt_service(address: Self::Address) -> bool;
+    /// Whether a DHCP server may be there: broadcast, link-local and private addresses.
+    fn is_near(address: Self::Address) -> bool;
     fn flows() -> Table<Self::Addresses>;
     fn fragments() -> Table<Self::Addresses>;
     /// See `choose` in [`crate::conntrack`].
@@ -105,6 +107,19 @@ impl Net for V4 {
             0x00a9_feaa => matches!(address as u8, 2 | 23),
             _ => false,
         }
+    }
+
+    #[inline(always)]
+    fn is_near(address: u32) -> bool {
+        address == u32::MAX
+            // RFC 1918
+            || address >> 24 == 10
+            || address >> 20 == 0xac1
+            || address >> 16 == 0xc0a8
+            // RFC 6598: 100.64.0.0/10
+            || address >> 22 == 0x6440_0000 >> 22
+            // RFC 3927: 169.254.0.0/16
+            || address >> 16 == 0xa9fe
     }
 
     #[inline(always)]
@@ -194,6 +209,12 @@ impl Net for V6 {
         // fd00:ec2::/64
         address.0 == 0xfd00_0ec2_0000_0000
             && matches!(address.1, 0x253 | 0x254 | 0x123 | 0x250 | 0x251 | 0x23)
+    }
+
+    #[inline(always)]
+    fn is_near(address: (u64, u64)) -> bool {
+        // Link-local, multicast, unique local (RFC 4193).
+        address.0 >> 54 == 0xfe80 >> 6 || address.0 >> 56 == 0xff || address.0 >> 57 == 0xfc >> 1
     }
 
     #[inline(always)]

@@ -120,8 +120,10 @@ fn claims() -> Vec<Sent> {
         ("ND for DAD", neighbor(SOLICITATION, NONE6, SPOOFED6), "exempt"),
         ("RA", framed(&advertisement(own_link_local())), "exempt"),
         ("RA behind options", framed(&behind), "exempt"),
-        ("DHCPv4 server", datagram(V4.instance, ALL4, (67, 68)), "exempt"),
-        ("DHCPv6 server", datagram(own_link_local(), ALL_NODES, (547, 546)), "exempt"),
+        ("DHCPv4 server", datagram(V4.instance, ALL4, (67, 68)), "rule"),
+        ("DHCPv4 server, other port", datagram(V4.instance, ALL4, (1067, 68)), "rule"),
+        ("DHCPv6 server", datagram(own_link_local(), ALL_NODES, (547, 546)), "rule"),
+        ("DHCPv6 server, other port", datagram(own_link_local(), ALL_NODES, (1547, 546)), "rule"),
     ]
 }
 
@@ -402,9 +404,11 @@ ports! {
                 counts.exactly(&[]);
             }
             world.instance.ip(&format!("address add {own4}"));
-            let server = bound(&world.instance, INSTANCE, 67, NONE4);
-            let client = bound(world.router(), "port0", 68, NONE4);
-            is_not_served(world, &server, clients, &client);
+            for port in [67, 1067] {
+                let server = bound(&world.instance, INSTANCE, port, NONE4);
+                let client = bound(world.router(), "port0", 68, NONE4);
+                is_not_served(world, &server, clients, &client);
+            }
         }
     }
 
@@ -421,11 +425,21 @@ ports! {
                 let servers = scoped(&world.instance, INSTANCE, ALL_DHCP, 547);
                 let ((), counts) = world.counted(|| lease(&client, servers, &server, None));
                 counts.exactly(&[]);
+                // Relays and servers answer from other ports, too.
+                let other = bound(world.router(), "port0", 1547, NONE6);
+                let own = client.local_addr().expect("an address");
+                let to = scoped(world.router(), "port0", craft::link_local(mac(INSTANCE)), own.port());
+                other.send_to(b"offer", to).expect("an answer");
+                let mut got = [0; 64];
+                let (length, from) = client.recv_from(&mut got).expect("the answer");
+                assert_eq!((&got[..length], from.port()), (&b"offer"[..], 1547));
             }
-            let server = bound(&world.instance, INSTANCE, 547, NONE6);
-            let client = bound(world.router(), "port0", 546, NONE6);
-            let clients = scoped(&world.instance, INSTANCE, GATEWAY6, 546);
-            is_not_served(world, &server, clients, &client);
+            for port in [547, 1547] {
+                let server = bound(&world.instance, INSTANCE, port, NONE6);
+                let client = bound(world.router(), "port0", 546, NONE6);
+                let clients = scoped(&world.instance, INSTANCE, GATEWAY6, 546);
+                is_not_served(world, &server, clients, &client);
+            }
         }
     }
 

@@ -22,10 +22,13 @@ pub(crate) fn is_exempt<N: Net>(
 ) -> bool {
     let protocol = ip.chain.protocol;
     if protocol == TCP || protocol == UDP {
-        if protocol == UDP && ip.chain.part != Part::Later && is_dhcp::<N>(transport) {
+        let (_, peer) = N::sides(direction, ip.source, ip.destination);
+        if protocol == UDP
+            && ip.chain.part != Part::Later
+            && is_dhcp::<N>(direction, transport, peer)
+        {
             return true;
         }
-        let (_, peer) = N::sides(direction, ip.source, ip.destination);
         return interface & flags::EXEMPT_SERVICES != 0 && N::is_exempt_service(peer);
     }
     match N::FAMILY {
@@ -42,11 +45,15 @@ pub(crate) fn is_exempt<N: Net>(
     }
 }
 
+/// The instance as a DHCP client (RFC 2131, 8415). In IPv6 the destination port alone counts: a
+/// server may answer from any.
 #[inline(always)]
-fn is_dhcp<N: Net>(transport: &Transport) -> bool {
-    let ports = (transport.source, transport.destination);
-    match N::FAMILY {
-        Family::V4 => matches!(ports, (67, 68) | (68, 67)),
-        Family::V6 => matches!(ports, (546, 547) | (547, 546)),
+fn is_dhcp<N: Net>(direction: Direction, transport: &Transport, far: N::Address) -> bool {
+    let (source, destination) = (transport.source, transport.destination);
+    match (N::FAMILY, direction) {
+        (Family::V4, Direction::Ingress) => destination == 68 && source == 67,
+        (Family::V4, Direction::Egress) => destination == 67 && source == 68 && N::is_near(far),
+        (Family::V6, Direction::Ingress) => destination == 546 && N::is_near(far),
+        (Family::V6, Direction::Egress) => destination == 547 && N::is_near(far),
     }
 }

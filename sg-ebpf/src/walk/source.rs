@@ -114,13 +114,10 @@ fn ensure(holds: bool) -> Result<(), Reason> {
     if holds { Ok(()) } else { Err(Reason::SourceCheck) }
 }
 
-/// UDP of these ports, in a packet that shows them.
+/// UDP to this port, in a packet that shows its ports.
 #[inline(always)]
-fn is_udp<A>(ip: &Ip<A>, transport: &Transport, source: u16, destination: u16) -> bool {
-    ip.chain.protocol == UDP
-        && ip.chain.part != Part::Later
-        && transport.source == source
-        && transport.destination == destination
+fn is_udp_to<A>(ip: &Ip<A>, transport: &Transport, port: u16) -> bool {
+    ip.chain.protocol == UDP && ip.chain.part != Part::Later && transport.destination == port
 }
 
 impl SourceCheck for V4 {
@@ -133,11 +130,11 @@ impl SourceCheck for V4 {
         transport: &Transport,
     ) -> Result<(), Reason> {
         if ip.source == 0 {
-            return ensure(is_udp(ip, transport, 68, 67));
+            return ensure(is_udp_to(ip, transport, 67) && transport.source == 68);
         }
-        // Before the search for the address: behind it, Linux 6.1 never holds the ports against
-        // these, and what a DHCP server says passes (seen by the differential tests on 6.1.192).
-        ensure(!is_udp(ip, transport, 67, 68) && is_own4(rules, ip.source))
+        // Before the search for the address: behind it, Linux 6.1 never compares the port, and what
+        // a DHCP server says passes (seen by the differential tests on 6.1.192).
+        ensure(!is_udp_to(ip, transport, 68) && is_own4(rules, ip.source))
     }
 }
 
@@ -161,7 +158,7 @@ impl SourceCheck for V6 {
             0
         };
         // First, as in IPv4.
-        ensure(kind != ROUTER_ADVERTISEMENT && !is_udp(ip, transport, 547, 546))?;
+        ensure(kind != ROUTER_ADVERTISEMENT && !is_udp_to(ip, transport, 546))?;
         let unspecified = ip.source == (0, 0);
         if unspecified {
             // DAD with its MLD report (RFC 3590), and router solicitation.

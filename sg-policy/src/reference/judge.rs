@@ -92,12 +92,7 @@ impl Judge<'_> {
                 _ => false,
             },
             Some(Transport::Udp { source, destination }) => {
-                let (client, server) = match family_of(ip.source) {
-                    Family::V4 => (68, 67),
-                    Family::V6 => (546, 547),
-                };
-                (source, destination) == (client, server)
-                    || (source, destination) == (server, client)
+                self.is_dhcp(source, destination, self.peer(ip))
             }
             _ => ip.protocol == IGMP && ip.source.is_ipv4(),
         };
@@ -105,6 +100,25 @@ impl Judge<'_> {
             || (self.rules.interface.filter.exempt_services
                 && matches!(ip.protocol, TCP | UDP)
                 && is_exempt_service(self.peer(ip)))
+    }
+
+    /// The instance as a DHCP client: what it asks and what it is answered.
+    fn is_dhcp(&self, source: u16, destination: u16, far: IpAddr) -> bool {
+        match (far, self.direction) {
+            (IpAddr::V4(_), Direction::Ingress) => (source, destination) == (67, 68),
+            (IpAddr::V4(far), Direction::Egress) => {
+                let is_shared = far.octets()[0] == 100 && far.octets()[1] & 0xc0 == 64;
+                let is_near =
+                    far.is_broadcast() || far.is_link_local() || far.is_private() || is_shared;
+                (source, destination) == (68, 67) && is_near
+            }
+            (IpAddr::V6(far), direction) => {
+                let port = if direction == Direction::Ingress { 546 } else { 547 };
+                let is_near =
+                    far.is_unicast_link_local() || far.is_multicast() || far.is_unique_local();
+                destination == port && is_near
+            }
+        }
     }
 
     fn peer(&self, ip: &IpPacket<'_>) -> IpAddr {

@@ -20,7 +20,7 @@ pub(super) fn check(entry: &Interface, frame: &Frame<'_>) -> Result<(), Reason> 
         Content::Arp(arp) => check_arp(entry, arp),
         Content::Ip(ip) => {
             require(source_is_own(entry, ip))?;
-            require(!is_server(ip))?;
+            require(!speaks_as_server(ip))?;
             check_claim(entry, ip)
         }
         Content::Other(_) => Ok(()),
@@ -76,14 +76,12 @@ fn eui64_link_local(mac: [u8; 6]) -> Ipv6Addr {
     Ipv6Addr::from([0xfe, 0x80, 0, 0, 0, 0, 0, 0, a ^ 2, b, c, 0xff, 0xfe, d, e, f])
 }
 
-/// Router advertisement or reply of a DHCP server.
-fn is_server(ip: &IpPacket<'_>) -> bool {
+/// Router advertisement, or anything to a DHCP client: clients look at the destination port only.
+fn speaks_as_server(ip: &IpPacket<'_>) -> bool {
     match (&ip.transport, ip.source.is_ipv4()) {
         (Some(Transport::Icmpv6(icmp)), _) => icmp.kind == 134,
-        (Some(Transport::Udp { source, destination }), true) => (*source, *destination) == (67, 68),
-        (Some(Transport::Udp { source, destination }), false) => {
-            (*source, *destination) == (547, 546)
-        }
+        (Some(Transport::Udp { destination, .. }), true) => *destination == 68,
+        (Some(Transport::Udp { destination, .. }), false) => *destination == 546,
         _ => false,
     }
 }

@@ -116,40 +116,81 @@ fn cloud_services_off() {
     check(&rules, &SERVICES.iter().flat_map(|peer| with_peer(peer, false)).collect::<Vec<_>>());
 }
 
+/// By direction and ports; peers are near.
 #[test]
-fn dhcp() {
+fn dhcp_ports() {
     let mut rows = vec![];
-    for way in WAYS {
-        let (client, server) = if way.is_v4() { (68, 67) } else { (546, 547) };
-        let (other_client, other_server) = if way.is_v4() { (546, 547) } else { (68, 67) };
-        let mut datagram = |from, to, expected: Outcome| {
-            rows.push(way.row(way.udp(from, to), expected));
-            rows.push(way.row(way.tcp(from, to, "S"), NoRule));
-        };
-        datagram(client, server, exempt(true));
-        datagram(client, client, exempt(false));
-        datagram(server, server, exempt(false));
-        datagram(other_client, other_server, exempt(false));
-        datagram(other_server, other_client, exempt(false));
-        for near in [client - 2, client + 2] {
-            datagram(client, near, exempt(false));
-            datagram(near, client, exempt(false));
-            datagram(server, near, exempt(false));
-            datagram(near, server, exempt(false));
+    for (direction, src, dst) in [
+        (I, "10.9.9.9", "10.0.0.5"),
+        (E, "10.0.0.5", "10.9.9.9"),
+        (I, "fe80::9", "fd00::5"),
+        (E, "fd00::5", "fe80::9"),
+    ] {
+        let v4 = src.contains('.');
+        let (client, server) = if v4 { (68, 67) } else { (546, 547) };
+        for to in [66, 67, 68, 69, 545, 546, 547, 548] {
+            for from in [66, 67, 68, 69, 545, 546, 547, 548, 1067, 1547] {
+                let passes = match (direction, v4) {
+                    (I, true) => (from, to) == (server, client),
+                    (E, true) => (from, to) == (client, server),
+                    (I, false) => to == client,
+                    (E, false) => to == server,
+                };
+                let datagram = udp(&at(src, from), &at(dst, to));
+                rows.push(row(direction, datagram.clone(), exempt(passes)).host());
+                // An instance is no server.
+                let serves = direction == E && to == client;
+                let of_port = if serves { SourceCheck.into() } else { exempt(passes) };
+                rows.push(row(direction, datagram, of_port).port());
+                rows.push(row(direction, tcp(&at(src, from), &at(dst, to), "S"), NoRule));
+            }
         }
-        // An instance is no server.
-        let reply = way.udp(server, client);
-        rows.push(way.row(reply.clone(), Exempt).host());
-        rows.push(way.row(reply, if way.direction == E { SourceCheck } else { Exempt }).port());
     }
     let discover = udp("0.0.0.0:68", "255.255.255.255:67");
     rows.push(row(E, discover.clone(), Exempt));
-    rows.push(row(I, discover, Exempt));
+    rows.push(row(I, discover, NoRule));
     rows.push(row(I, udp("192.0.2.1:67", "255.255.255.255:68"), Exempt));
     rows.push(row(E, udp("[fe80::5]:546", "[ff02::1:2]:547"), Exempt));
     // A first fragment shows its ports, a later one does not.
     rows.push(row(I, udp("192.0.2.1:67", "10.0.0.5:68").fragment(1, 0, true), Exempt));
     rows.push(row(I, udp("192.0.2.1:67", "10.0.0.5:68").fragment(1, 2, true), FragmentUnknown));
+    check(CLOSED, &rows);
+}
+
+/// Both ends of each range that a server may be in, and their neighbours.
+#[test]
+fn dhcp_servers() {
+    let mut rows = vec![];
+    for (first, last, before, behind) in [
+        ("10.0.0.0", "10.255.255.255", "9.255.255.255", "11.0.0.0"),
+        ("172.16.0.0", "172.31.255.255", "172.15.255.255", "172.32.0.0"),
+        ("192.168.0.0", "192.168.255.255", "192.167.255.255", "192.169.0.0"),
+        ("100.64.0.0", "100.127.255.255", "100.63.255.255", "100.128.0.0"),
+        ("169.254.0.0", "169.254.255.255", "169.253.255.255", "169.255.0.0"),
+        ("255.255.255.255", "255.255.255.255", "255.255.255.254", "0.0.0.0"),
+    ] {
+        for (server, near) in [(first, true), (last, true), (before, false), (behind, false)] {
+            rows.push(row(E, udp("10.0.0.5:68", &at(server, 67)), exempt(near)));
+            rows.push(row(I, udp(&at(server, 67), "10.0.0.5:68"), Exempt));
+        }
+    }
+    for (server, near) in [
+        ("fe80::", true),
+        ("febf:ffff::1", true),
+        ("fe7f:ffff::1", false),
+        ("fec0::", false),
+        ("ff00::", true),
+        ("ff05::1:3", true),
+        ("feff::1", false),
+        ("fc00::", true),
+        ("fdff:ffff::1", true),
+        ("fbff:ffff::1", false),
+        ("fe00::", false),
+        ("2001:db8::1", false),
+    ] {
+        rows.push(row(E, udp("[fd00::5]:546", &at(server, 547)), exempt(near)));
+        rows.push(row(I, udp(&at(server, 1547), "[fd00::5]:546"), exempt(near)));
+    }
     check(CLOSED, &rows);
 }
 
@@ -241,9 +282,10 @@ fn igmp() {
 #[test]
 fn without_source_check() {
     let rows = [
-        row(E, udp("10.0.0.66:67", "255.255.255.255:68"), Exempt),
+        // A server needs a rule all the same.
+        row(E, udp("10.0.0.66:67", "255.255.255.255:68"), NoRule),
         row(E, icmp("fe80::1", "ff02::1", 134, 0, 0).hop_limit(255), Exempt),
-        row(E, udp("[fe80::1]:547", "[fe80::2]:546"), Exempt),
+        row(E, udp("[fe80::1]:547", "[fe80::2]:546"), NoRule),
         row(E, tcp("10.0.0.66:9", "169.254.169.254:80", "S"), Exempt),
     ];
     check_setups(&[(Setup { port: "source_check = false", ..Setup::new(CLOSED) }, &rows)]);

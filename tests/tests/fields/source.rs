@@ -49,7 +49,16 @@ fn ipv4_source() {
     for (from, to, expected) in [(68, 67, Exempt), (68, 68, SourceCheck), (67, 67, SourceCheck)] {
         rows.push(row(E, udp(&at("0.0.0.0", from), &at("255.255.255.255", to)), expected).port());
     }
-    rows.push(row(E, udp("0.0.0.0:67", "255.255.255.255:68"), SourceCheck).port());
+    // A DHCP client looks at the destination port alone.
+    for from in [0, 66, 67, 68, 1067, 65535] {
+        for source in ["10.0.0.5", "0.0.0.0"] {
+            let reply = udp(&at(source, from), "192.0.2.1:68");
+            rows.push(row(E, reply.fragment(1, 0, true), SourceCheck).port());
+            rows.push(row(E, udp(&at(source, from), "255.255.255.255:68"), SourceCheck).port());
+        }
+    }
+    rows.push(row(E, udp("10.0.0.5:68", "192.0.2.1:69"), Opens).port());
+    rows.push(row(E, tcp("10.0.0.5:67", "192.0.2.1:68", "S"), Opens).port());
     rows.push(row(E, tcp("0.0.0.0:68", "192.0.2.1:67", "S"), SourceCheck).port());
     rows.push(row(E, udp("10.0.0.66:68", "192.0.2.1:67"), SourceCheck).port());
     // A later fragment shows no ports.
@@ -104,6 +113,13 @@ fn unspecified_ipv6_source() {
         rows.push(row(E, message, if passes { Exempt } else { SourceCheck }).port());
     }
     rows.push(row(E, udp("[::]:546", "[ff02::1:2]:547"), SourceCheck).port());
+    for from in [0, 545, 546, 547, 1547, 65535] {
+        for (source, to) in [("fd00::5", "2001:db8::1"), ("fe80::5", "ff02::1")] {
+            rows.push(row(E, udp(&at(source, from), &at(to, 546)), SourceCheck).port());
+        }
+    }
+    rows.push(row(E, udp("[fd00::5]:547", "[2001:db8::1]:545"), Opens).port());
+    rows.push(row(E, tcp("[fd00::5]:547", "[2001:db8::1]:546", "S"), Opens).port());
     rows.push(
         row(E, neighbour("::", "ff02::1", 135, "fd00::5").fragment6(1, 0, true), Exempt).port(),
     );

@@ -49,19 +49,91 @@ fn multicast_listener_discovery_and_igmp() {
     check(&ip("fe80::1", "ff02::16", 2, b""), NoRule);
 }
 
+#[track_caller]
+fn check_one(direction: Direction, ip: &Ip, expected: Reason) {
+    for role in [Role::Port, Role::Host] {
+        let mut host = host(role);
+        host.check(direction, &ip.frame(), expected);
+        host.check_states(&[]);
+    }
+}
+
 #[test]
-fn dhcp_between_client_and_server_ports() {
-    check(&udp("0.0.0.0:68", "255.255.255.255:67"), Exempt);
-    check(&udp("192.0.2.1:67", "192.0.2.2:68"), Exempt);
-    check(&udp("[fe80::1]:546", "[ff02::1:2]:547"), Exempt);
-    check(&udp("[fe80::1]:547", "[fe80::2]:546"), Exempt);
-    for (from, to) in [(67, 67), (68, 68), (68, 69), (1068, 67), (546, 547)] {
-        check(&udp(&format!("192.0.2.1:{from}"), &format!("192.0.2.2:{to}")), NoRule);
+fn dhcpv4_of_the_instance_as_a_client() {
+    check_one(E, &udp("0.0.0.0:68", "255.255.255.255:67"), Exempt);
+    check_one(I, &udp("0.0.0.0:68", "255.255.255.255:67"), NoRule);
+    check_one(I, &udp("192.0.2.1:67", "10.0.0.5:68"), Exempt);
+    check_one(I, &udp("192.0.2.1:67", "255.255.255.255:68"), Exempt);
+    check_one(E, &udp("10.0.0.5:67", "255.255.255.255:68"), NoRule);
+    for (from, to) in [(67, 67), (68, 68), (66, 68), (67, 69), (1067, 68), (68, 67), (547, 546)] {
+        check_one(I, &udp(&format!("10.9.9.9:{from}"), &format!("10.0.0.5:{to}")), NoRule);
     }
-    for (from, to) in [(546, 546), (547, 547), (67, 68)] {
-        check(&udp(&format!("[fe80::1]:{from}"), &format!("[fe80::2]:{to}")), NoRule);
+    for (from, to) in [(67, 67), (68, 68), (69, 67), (68, 66), (1068, 67), (546, 547)] {
+        check_one(E, &udp(&format!("10.0.0.5:{from}"), &format!("10.9.9.9:{to}")), NoRule);
     }
-    check(&tcp("192.0.2.1:68", "192.0.2.2:67", "S"), NoRule);
+    check_one(E, &tcp("10.0.0.5:68", "10.9.9.9:67", "S"), NoRule);
+    check_one(I, &tcp("10.9.9.9:67", "10.0.0.5:68", "S"), NoRule);
+}
+
+#[test]
+fn dhcpv4_goes_to_near_servers_only() {
+    for (server, expected) in [
+        ("255.255.255.255", Exempt),
+        ("255.255.255.254", NoRule),
+        ("9.255.255.255", NoRule),
+        ("10.0.0.0", Exempt),
+        ("10.255.255.255", Exempt),
+        ("11.0.0.0", NoRule),
+        ("172.15.255.255", NoRule),
+        ("172.16.0.0", Exempt),
+        ("172.31.255.255", Exempt),
+        ("172.32.0.0", NoRule),
+        ("192.167.255.255", NoRule),
+        ("192.168.0.0", Exempt),
+        ("192.168.255.255", Exempt),
+        ("192.169.0.0", NoRule),
+        ("100.63.255.255", NoRule),
+        ("100.64.0.0", Exempt),
+        ("100.127.255.255", Exempt),
+        ("100.128.0.0", NoRule),
+        ("169.253.255.255", NoRule),
+        ("169.254.0.0", Exempt),
+        ("169.254.255.255", Exempt),
+        ("169.255.0.0", NoRule),
+        ("224.0.0.1", NoRule),
+        ("192.0.2.1", NoRule),
+    ] {
+        check_one(E, &udp("10.0.0.5:68", &format!("{server}:67")), expected);
+        // Its answer passes from wherever it is.
+        check_one(I, &udp(&format!("{server}:67"), "10.0.0.5:68"), Exempt);
+    }
+}
+
+/// A server may answer from any port (RFC 8415, section 7.2, as servers and relays do).
+#[test]
+fn dhcpv6_of_the_instance_as_a_client_by_destination_port() {
+    for (far, near) in [
+        ("fe7f::1", false),
+        ("fe80::1", true),
+        ("febf::1", true),
+        ("fec0::1", false),
+        ("ff02::1:2", true),
+        ("fbff::1", false),
+        ("fc00::1", true),
+        ("fdff::1", true),
+        ("fe00::1", false),
+        ("2001:db8::1", false),
+    ] {
+        let expected = if near { Exempt } else { NoRule };
+        for port in [0, 546, 547, 1547, 65535] {
+            check_one(E, &udp(&format!("[fe80::5]:{port}"), &format!("[{far}]:547")), expected);
+            check_one(I, &udp(&format!("[{far}]:{port}"), "[fe80::5]:546"), expected);
+            check_one(I, &udp(&format!("[{far}]:{port}"), "[fe80::5]:547"), NoRule);
+            check_one(E, &udp(&format!("[fe80::5]:{port}"), &format!("[{far}]:546")), NoRule);
+        }
+    }
+    check_one(E, &udp("[fe80::5]:68", "[fe80::1]:67"), NoRule);
+    check_one(E, &tcp("[fe80::5]:546", "[fe80::1]:547", "S"), NoRule);
 }
 
 #[test]

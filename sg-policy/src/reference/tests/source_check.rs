@@ -126,9 +126,12 @@ fn arp_claims() {
 fn no_router_advertisements_and_no_dhcp_server() {
     check(&icmp("fe80::5", "ff02::1", 134, 0, 0).hop_limit(255), SourceCheck);
     check(&icmp("fe80::5", "ff02::1", 134, 0, 0).hop_limit(64), SourceCheck);
-    check(&udp("10.0.0.5:67", "255.255.255.255:68"), SourceCheck);
-    check(&udp("10.0.0.5:68", "192.0.2.1:67"), Exempt);
-    check(&udp("[fe80::5]:547", "[fe80::1]:546"), SourceCheck);
+    for port in [0, 67, 68, 1067] {
+        check(&udp(&format!("10.0.0.5:{port}"), "255.255.255.255:68"), SourceCheck);
+        check(&udp(&format!("[fe80::5]:{}", port + 479), "[fe80::1]:546"), SourceCheck);
+    }
+    check(&udp("10.0.0.5:68", "10.9.9.9:67"), Exempt);
+    check(&udp("10.0.0.5:68", "192.0.2.1:67"), NoRule);
     check(&udp("[fe80::5]:546", "[ff02::1:2]:547"), Exempt);
     // The other family's ports mean nothing.
     check(&udp("10.0.0.5:547", "192.0.2.1:546"), NoRule);
