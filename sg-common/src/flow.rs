@@ -34,7 +34,7 @@ const AHEAD: u32 = 16;
 /// ```
 #[inline(always)]
 pub const fn is_over(now: Tick, since: Tick, timeout: u32) -> bool {
-    now.wrapping_sub(since).wrapping_add(AHEAD) > timeout + AHEAD
+    now.wrapping_sub(since).wrapping_add(AHEAD) > timeout.wrapping_add(AHEAD)
 }
 
 /// The most ticks for which mid-stream TCP is picked up: 3600 s of ticks that last 32 ms or more.
@@ -63,7 +63,8 @@ pub struct Lane<A> {
     /// See [`Tag`].
     pub tag: u64,
     pub addresses: A,
-    /// `packets >> 32 << 48 | bytes`, so that both counts have 48 bits.
+    /// `packets >> 32 << 48 | bytes`, so that both counts have 48 bits; while TCP is half-open,
+    /// `sequence number of the answer << 32 | bytes`.
     pub volume: u64,
     /// Tick of the last packet; of the cut, for a flow that was cut.
     pub seen: Tick,
@@ -220,9 +221,9 @@ impl State {
     const KIND: u8 = 3;
     /// Opened by a packet from the instance.
     const EGRESS: u8 = 1 << 2;
-    /// A packet came back.
+    /// A packet came back. In TCP see [`State::after_segment`].
     const REPLIED: u8 = 1 << 3;
-    /// TCP: the opener answered the answer. UDP: the opener sent a second packet.
+    /// TCP: the opener acknowledged the answer. UDP: the opener sent a second packet.
     const ESTABLISHED: u8 = 1 << 4;
     const MORE: u8 = 1 << 4;
     /// TCP: a FIN passed. UDP: a second packet came back.
@@ -230,6 +231,8 @@ impl State {
     const MORE_REPLIES: u8 = 1 << 5;
     /// TCP: an RST passed.
     const RST: u8 = 1 << 6;
+    /// TCP: see [`State::after_segment`].
+    const MARK: u8 = 1 << 7;
     /// Fragments: the first was dropped.
     const DENIED: u8 = 1 << 4;
     /// ICMP queries: above this many bits, the request's code. Its reply has another, so it is no
@@ -280,10 +283,17 @@ impl State {
     }
 
     /// What one flow has come to that two tables had at the same time, each with some of its packets;
-    /// none if it was not opened by the same side in both.
+    /// none if it was not opened by the same side in both. An answer's number may be missing where the
+    /// flow stays, so a handshake ends there with any segment of the opener's.
     pub const fn joined(self, other: Self) -> Option<Self> {
         let same = self.is_taken() && other.is_taken() && (self.0 ^ other.0) & Self::EGRESS == 0;
-        if same { Some(Self(self.0 | other.0)) } else { None }
+        if !same {
+            return None;
+        }
+        let both = self.0 | other.0;
+        let answered = Self::REPLIED | Self::MARK;
+        let is_answered = both & (answered | Self::ESTABLISHED) == answered;
+        Some(Self(if is_answered { both & !Self::MARK } else { both }))
     }
 
     #[inline(always)]
@@ -292,17 +302,43 @@ impl State {
     }
 
     #[inline(always)]
-    pub const fn has_reply(self) -> bool {
-        self.0 & Self::REPLIED != 0
+    pub const fn has_reply(self, protocol: u8) -> bool {
+        self.0 & Self::REPLIED != 0 || self.is_established(protocol)
     }
 
-    /// Whether both sides have shown that they are there, so that no new flow takes the lane. In TCP
-    /// an answer does not show it, since a SYN with a made-up source is answered, too: the opener
-    /// has to answer the answer.
+    /// TCP: the handshake is over.
     #[inline(always)]
-    pub const fn is_mutual(self, protocol: u8) -> bool {
-        let bit = if protocol == TCP { Self::ESTABLISHED } else { Self::REPLIED };
-        self.0 & bit != 0
+    pub const fn is_established(self, protocol: u8) -> bool {
+        protocol == TCP && self.0 & Self::ESTABLISHED != 0
+    }
+
+    /// TCP whose handshake is under way. Its volume has the answer's number in it; see [`volume`].
+    #[inline(always)]
+    pub const fn is_half_open(self, protocol: u8) -> bool {
+        protocol == TCP && self.0 & Self::ESTABLISHED == 0
+    }
+
+    /// UDP: more than one request and response have passed.
+    #[inline(always)]
+    const fn is_stream(self) -> bool {
+        let stream = Self::MORE | Self::MORE_REPLIES;
+        self.0 & stream == stream
+    }
+
+    /// Which flows give way to a new one in a full table.
+    #[inline(always)]
+    pub const fn eviction(self, family: Family, protocol: u8) -> Eviction {
+        if self.is_established(protocol) {
+            Eviction::Never
+        } else if !self.has_reply(protocol) {
+            Eviction::First
+        } else if protocol == UDP {
+            if self.is_stream() { Eviction::IdleStream } else { Eviction::Second }
+        } else if protocol == TCP || protocol == icmp(family) {
+            Eviction::Second
+        } else {
+            Eviction::Never
+        }
     }
 
     /// TCP: a FIN or RST passed, so a new SYN may take the five-tuple.
@@ -319,49 +355,189 @@ impl State {
         fin | rst
     }
 
-    /// The state after one more packet of the flow.
     #[inline(always)]
-    pub const fn after(self, protocol: u8, direction: Direction, tcp_flags: u8) -> Self {
-        let mut state = self.0;
-        let from_opener = self.opener() as u8 == direction as u8;
+    const fn is_from_opener(self, direction: Direction) -> bool {
+        self.opener() as u8 == direction as u8
+    }
+
+    /// Whether one more packet leaves the state as it is. Most do, so this is quick; it may say no
+    /// where [`State::after`] would change nothing.
+    #[inline(always)]
+    pub const fn is_settled(self, protocol: u8, direction: Direction, tcp_flags: u8) -> bool {
+        let from_opener = self.is_from_opener(direction);
         match protocol {
             TCP => {
-                if !from_opener {
-                    state |= Self::REPLIED;
-                } else if state & Self::REPLIED != 0 && tcp_flags & tcp::SYN == 0 {
-                    state |= Self::ESTABLISHED;
-                }
-                if tcp_flags & tcp::FIN != 0 {
-                    state |= Self::FIN;
-                }
-                if tcp_flags & tcp::RST != 0 {
-                    state |= Self::RST;
-                }
+                let ways = Self::ESTABLISHED | Self::FIN | Self::RST;
+                let noted = match from_opener {
+                    true => self.0 & Self::MARK != 0,
+                    false => self.0 & Self::REPLIED == 0,
+                };
+                self.0 & ways == Self::ESTABLISHED
+                    && tcp_flags & (tcp::FIN | tcp::RST) == 0
+                    && (noted || tcp_flags & tcp::DATA == 0)
             }
+            UDP if from_opener => self.0 & Self::MORE != 0,
             UDP => {
-                if from_opener {
-                    state |= Self::MORE;
-                } else if state & Self::REPLIED != 0 {
-                    state |= Self::MORE_REPLIES;
-                } else {
-                    state |= Self::REPLIED;
-                }
+                let both = Self::REPLIED | Self::MORE_REPLIES;
+                self.0 & both == both
             }
-            _ => {
-                if !from_opener {
-                    state |= Self::REPLIED;
-                }
-            }
+            _ => from_opener || self.0 & Self::REPLIED != 0,
         }
-        Self(state)
+    }
+
+    /// The state after one more packet of the flow. `acknowledges`: a segment that can end a handshake;
+    /// see [`tcp::acknowledges`].
+    #[inline(always)]
+    pub const fn after(
+        self,
+        protocol: u8,
+        direction: Direction,
+        tcp_flags: u8,
+        acknowledges: bool,
+    ) -> Self {
+        let from_opener = self.is_from_opener(direction);
+        match protocol {
+            TCP => self.after_segment(from_opener, tcp_flags, acknowledges),
+            UDP if from_opener => Self(self.0 | Self::MORE),
+            UDP if self.0 & Self::REPLIED != 0 => Self(self.0 | Self::MORE_REPLIES),
+            _ if from_opener => self,
+            _ => Self(self.0 | Self::REPLIED),
+        }
+    }
+
+    /// The state after one more TCP segment. Four flags have a meaning that depends on the others:
+    ///
+    /// | `ESTABLISHED`, `RST`, `FIN` | `REPLIED` | `MARK` |
+    /// |---|---|---|
+    /// | no, no, any | an answer came | opened by a SYN and answered by one; without `REPLIED`: picked up |
+    /// | no, yes, any | ended, whatever else | |
+    /// | yes, no, no | the far side has sent no data | the opener has sent data |
+    /// | yes, no, yes | nobody has answered the FIN | the FIN is the far side's |
+    /// | yes, yes, any | not both had sent data | the opener has gone on since |
+    #[inline(always)]
+    const fn after_segment(self, from_opener: bool, flags: u8, acknowledges: bool) -> Self {
+        let state = self.0;
+        if state & Self::ESTABLISHED == 0 {
+            return self.after_handshake(from_opener, flags, acknowledges);
+        }
+        let established = state & (Self::KIND | Self::EGRESS) | Self::ESTABLISHED;
+        let data_both_ways = established | Self::MARK;
+        let silent = state & Self::REPLIED;
+        if flags & tcp::RST != 0 {
+            let silent = match state & (Self::FIN | Self::RST) {
+                0 if state & Self::MARK == 0 => Self::REPLIED,
+                Self::FIN => Self::REPLIED,
+                _ => silent,
+            };
+            return Self(established | state & Self::FIN | Self::RST | silent);
+        }
+        if state & Self::RST != 0 {
+            return if flags & (tcp::SYN | tcp::FIN) != 0 {
+                self
+            } else if from_opener {
+                Self(state | Self::MARK)
+            } else if state & Self::MARK == 0 {
+                self
+            } else if state & Self::FIN != 0 {
+                Self(established | Self::FIN | Self::REPLIED)
+            } else if silent == 0 {
+                Self(data_both_ways)
+            } else {
+                Self(established | Self::REPLIED)
+            };
+        }
+        if flags & tcp::FIN != 0 {
+            return Self(established | Self::FIN | Self::REPLIED | Self::mark_if(!from_opener));
+        }
+        if state & Self::FIN != 0 {
+            let from_far_side = from_opener == (state & Self::MARK != 0);
+            return if flags & tcp::SYN != 0 {
+                self
+            } else if from_far_side {
+                Self(state & !Self::REPLIED)
+            } else if silent == 0 && flags & tcp::DATA != 0 {
+                // Nothing follows a FIN: it was another's.
+                Self(data_both_ways)
+            } else {
+                self
+            };
+        }
+        if flags & tcp::DATA == 0 {
+            self
+        } else if from_opener {
+            Self(state | Self::MARK)
+        } else {
+            Self(state & !Self::REPLIED)
+        }
+    }
+
+    #[inline(always)]
+    const fn mark_if(condition: bool) -> u8 {
+        if condition { Self::MARK } else { 0 }
+    }
+
+    /// [`State::after_segment`] before the connection is established.
+    #[inline(always)]
+    const fn after_handshake(self, from_opener: bool, flags: u8, acknowledges: bool) -> Self {
+        let state = self.0;
+        let answered = state & Self::REPLIED != 0;
+        let marked = state & Self::MARK != 0;
+        let fin = if flags & tcp::FIN != 0 { Self::FIN } else { 0 };
+        if flags & tcp::RST != 0 || state & Self::RST != 0 {
+            return Self(state | Self::RST);
+        }
+        if !from_opener {
+            return if marked && !answered {
+                // Picked up.
+                Self(state & !Self::MARK | Self::REPLIED | fin)
+            } else if flags & tcp::SYN != 0 && (marked || !answered) {
+                Self(state | Self::REPLIED | Self::MARK | fin)
+            } else {
+                Self(state | fin)
+            };
+        }
+        // Without a mark: picked up, or begun under an agent that kept no number.
+        let is_last = flags & tcp::SYN == 0 && answered && (!marked || acknowledges);
+        if !is_last {
+            return Self(state | fin);
+        }
+        let established = state & (Self::KIND | Self::EGRESS) | Self::ESTABLISHED | Self::REPLIED;
+        if fin != 0 {
+            Self(established | Self::FIN)
+        } else if state & Self::FIN != 0 {
+            Self(established | Self::FIN | Self::MARK)
+        } else {
+            Self(established | Self::mark_if(flags & tcp::DATA != 0))
+        }
+    }
+
+    /// TCP: whether this segment, which leaves the state `after`, is an answer whose number is kept.
+    #[inline(always)]
+    pub const fn keeps_number(self, after: Self, direction: Direction, tcp_flags: u8) -> bool {
+        let answered = Self::REPLIED | Self::MARK;
+        let half_open = after.0 & (Self::ESTABLISHED | Self::RST) == 0;
+        half_open
+            && after.0 & answered == answered
+            && tcp_flags & tcp::SYN != 0
+            && !self.is_from_opener(direction)
     }
 
     /// The state that the opening packet itself leaves. Differs from [`State::opened`] for TCP that
-    /// was picked up in mid-stream by its last segments.
+    /// is picked up in mid-stream.
     #[inline(always)]
     pub const fn first(protocol: u8, direction: Direction, tcp_flags: u8) -> Self {
         let state = Self::opened(direction);
-        if protocol == TCP { state.after(protocol, direction, tcp_flags) } else { state }
+        if protocol != TCP || tcp::opens(tcp_flags) {
+            return state;
+        }
+        let fin = if tcp_flags & tcp::FIN != 0 { Self::FIN } else { 0 };
+        let rst = if tcp_flags & tcp::RST != 0 { Self::RST } else { 0 };
+        Self(state.0 | Self::MARK | fin | rst)
+    }
+
+    /// TCP that is known to be established, and may have carried data both ways.
+    pub const fn established(opener: Direction) -> Self {
+        Self(Self::opened(opener).0 | Self::ESTABLISHED | Self::MARK)
     }
 
     /// The state of a flow that an ICMP query opened with a code up to [`State::MAX_QUERY_CODE`].
@@ -381,19 +557,29 @@ impl State {
     pub const fn timeout(self, family: Family, protocol: u8) -> Timeout {
         match protocol {
             TCP => {
+                let established = self.0 & Self::ESTABLISHED != 0;
                 if self.0 & Self::RST != 0 {
-                    Timeout::TcpReset
+                    if !established {
+                        Timeout::TcpEnded
+                    } else if self.0 & (Self::FIN | Self::REPLIED) == Self::REPLIED {
+                        Timeout::TcpReset
+                    } else {
+                        Timeout::TcpClosing
+                    }
                 } else if self.0 & Self::FIN != 0 {
                     Timeout::TcpClosing
-                } else if self.0 & Self::ESTABLISHED != 0 {
+                } else if established {
                     Timeout::TcpEstablished
                 } else {
                     Timeout::TcpOpening
                 }
             }
             UDP => {
-                let stream = Self::MORE | Self::MORE_REPLIES;
-                if self.0 & stream == stream { Timeout::UdpStream } else { Timeout::Udp }
+                if self.is_stream() {
+                    Timeout::UdpStream
+                } else {
+                    Timeout::Udp
+                }
             }
             _ if protocol == icmp(family) => Timeout::Icmp,
             _ => Timeout::Other,
@@ -406,11 +592,12 @@ impl State {
             return "cut";
         }
         match self.timeout(family, protocol) {
-            Timeout::TcpReset => "reset",
-            Timeout::TcpClosing => "closing",
+            Timeout::TcpEnded => "ended",
+            Timeout::TcpReset | Timeout::TcpClosing if self.0 & Self::RST != 0 => "reset",
+            Timeout::TcpReset | Timeout::TcpClosing => "closing",
             Timeout::TcpEstablished => "established",
             Timeout::UdpStream => "stream",
-            _ if self.has_reply() => "replied",
+            _ if self.has_reply(protocol) => "replied",
             _ => "new",
         }
     }
@@ -429,9 +616,26 @@ pub enum Timeout {
     Icmp = 6,
     Other = 7,
     Fragment = 8,
+    /// Over at once: its value is [`AT_ONCE`].
+    TcpEnded = 9,
 }
 
-pub const TIMEOUTS: usize = 9;
+pub const TIMEOUTS: usize = 10;
+
+/// A timeout that no flow is within.
+pub const AT_ONCE: u32 = 0_u32.wrapping_sub(AHEAD);
+
+/// Which flows give way to a new one in a full table; in this order, the longest idle one first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Eviction {
+    /// It has seen no reply.
+    First,
+    /// Half-open TCP, ICMP, UDP that is no stream yet.
+    Second,
+    /// A UDP stream, once it has been idle for longer than UDP that is none may be.
+    IdleStream,
+    Never,
+}
 
 /// IANA protocol numbers that the data path treats by name.
 pub const ICMP: u8 = 1;
@@ -454,7 +658,23 @@ pub mod tcp {
     pub const FIN: u8 = 0x01;
     pub const SYN: u8 = 0x02;
     pub const RST: u8 = 0x04;
+    /// In the place of PSH, which nobody looks at: the segment carries data.
+    pub const DATA: u8 = 0x08;
     pub const ACK: u8 = 0x10;
+    /// The flags of a header that matter.
+    pub const MASK: u8 = FIN | SYN | RST | ACK;
+
+    /// How far above the answer's sequence number an acknowledgement ends a handshake: data in SYN-ACK
+    /// segments or of a quick server's.
+    const FURTHEST: u32 = 65_535;
+
+    /// Whether a segment with these flags and this acknowledgement number acknowledges an answer with
+    /// that sequence number.
+    #[inline(always)]
+    pub const fn acknowledges(flags: u8, number: u32, answer: u32) -> bool {
+        let above = number.wrapping_sub(answer);
+        flags & (ACK | SYN) == ACK && above.wrapping_sub(1) < FURTHEST
+    }
 
     /// A segment that opens a connection: SYN and none of ACK, RST, FIN.
     #[inline(always)]
@@ -515,7 +735,13 @@ impl Addresses for Addresses6 {
 }
 
 /// Packets and bytes of a flow.
+///
+/// While TCP is [half-open](State::is_half_open), the high half of `volume` is the sequence number of
+/// the answer.
 #[inline(always)]
-pub const fn volume(packets_low: u32, volume: u64) -> (u64, u64) {
+pub const fn volume(tag: Tag, packets_low: u32, volume: u64) -> (u64, u64) {
+    if tag.state().is_half_open(tag.protocol()) {
+        return (packets_low as u64, volume & 0xffff_ffff);
+    }
     (volume >> 48 << 32 | packets_low as u64, volume & 0xffff_ffff_ffff)
 }

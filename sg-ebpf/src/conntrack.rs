@@ -11,8 +11,8 @@ use core::{intrinsics, mem::MaybeUninit, ptr};
 use sg_common::{
     Direction, Family, Reason,
     flow::{
-        self, Addresses, Bucket, LANES, State, TCP, Tag, Tick, Timeout, UDP, is_over, opening,
-        ports, query_ports, tcp,
+        self, Addresses, Bucket, Eviction, LANES, State, TCP, Tag, Tick, Timeout, UDP, is_over,
+        opening, ports, query_ports, tcp,
     },
     image::{self, flags, header, record},
     interval::Words,
@@ -21,7 +21,7 @@ use sg_common::{
 
 use crate::{
     context::Context,
-    headers::{Ip, Packet},
+    headers::{Ip, Packet, Transport},
     maps::{Arena, Image, Table},
     net::{Net, V4, V6},
     verifier::not_unrolled,
@@ -208,20 +208,35 @@ impl<A: Copy> Found<A> {
 
     /// Counts one more packet and keeps the flow alive.
     #[inline(always)]
-    pub(crate) fn touch(&mut self, now: Tick, direction: Direction, tcp_flags: u8, bytes: u32) {
-        let old = self.tag;
-        let state = old.state().after(old.protocol(), direction, tcp_flags);
-        if old.state() != state && !self.exchange(state) {
+    pub(crate) fn touch(
+        &mut self,
+        now: Tick,
+        direction: Direction,
+        transport: &Transport,
+        bytes: u32,
+    ) {
+        let tcp_flags = transport.tcp_flags;
+        let mut counted = false;
+        if !self.tag.state().is_settled(self.tag.protocol(), direction, tcp_flags) {
+            let lane = self.lane();
             // SAFETY: the bucket is map memory and the lane within it.
-            let at = unsafe { &raw mut (*self.bucket).lanes[self.lane()].tag };
-            if advance(at, old.0, direction as u32, tcp_flags as u32) == 0 {
-                return;
+            let (tag, volume) = unsafe {
+                let lane = &raw mut (*self.bucket).lanes[lane];
+                (&raw mut (*lane).tag, &raw mut (*lane).volume)
+            };
+            let segment =
+                (transport.number as u64) << 32 | (direction as u64) << 8 | tcp_flags as u64;
+            match advance(tag, volume, self.tag.0, segment, bytes) {
+                GONE => return,
+                done => counted = done == COUNTED,
             }
         }
         if self.seen() != now {
             self.set_seen(now);
         }
-        self.count(bytes);
+        if !counted {
+            self.count(bytes);
+        }
     }
 
     #[inline(always)]
@@ -355,24 +370,112 @@ impl<A: Copy> Found<A> {
 /// a few times in its life.
 const TOUCH_TRIES: usize = 3;
 
-/// Another CPU was faster with a flow's state: once more from what it left, if that is the flow still. It
-/// may have been started over, cut, or replaced; 0 then. A function of its own, because few packets
-/// need it and its caller has no stack to spare.
+/// What [`advance`] returns: the lane has another flow, or none that lives.
+const GONE: u32 = 0;
+/// The packet is yet to be counted.
+const ADVANCED: u32 = 1;
+const COUNTED: u32 = 2;
+
+/// The low half of a half-open connection's volume: its bytes.
+const BYTES: u64 = 0xffff_ffff;
+
+/// A packet as [`sg_after`] takes it: `number << 32 | ACKNOWLEDGED | direction << 8 | flags`.
+mod segment {
+    pub(super) const EGRESS: u64 = 1 << 8;
+    /// It was seen to end the handshake.
+    pub(super) const ACKNOWLEDGED: u64 = 1 << 9;
+}
+
+/// What [`sg_after`] says besides the state.
+mod next {
+    /// The bit of a packet with this name.
+    pub(super) const ACKNOWLEDGED: u64 = 1 << 9;
+    /// The packet's number is the answer's, and is to be kept.
+    pub(super) const KEEP: u64 = 1 << 10;
+    /// The handshake was under way, and is over.
+    pub(super) const ESTABLISHED: u64 = 1 << 11;
+    pub(super) const WAS_HALF_OPEN: u64 = 1 << 12;
+}
+
+const _: () = assert!(next::ACKNOWLEDGED == segment::ACKNOWLEDGED);
+
+/// The state of a flow after one more packet, with bits of [`next`]. A global function of numbers, so
+/// that the verifier checks its ways once.
+#[unsafe(no_mangle)]
 #[inline(never)]
-fn advance(at: *mut u64, old: u64, direction: u32, tcp_flags: u32) -> u32 {
-    let direction = if direction == 0 { Direction::Ingress } else { Direction::Egress };
-    for _ in 0..not_unrolled(TOUCH_TRIES) {
-        // SAFETY: a tag of a bucket in map memory; other CPUs may write, so it is read once.
-        let tag = Tag(unsafe { ptr::read_volatile(at) });
-        if tag.identity() != Tag(old).identity() || !tag.state().is_live() {
-            return 0;
+extern "C" fn sg_after(tag: u64, segment: u64, volume: u64) -> u64 {
+    let (state, protocol) = (Tag(tag).state(), Tag(tag).protocol());
+    let flags = segment as u8;
+    let egress = segment & segment::EGRESS != 0;
+    let direction = if egress { Direction::Egress } else { Direction::Ingress };
+    let answer = (volume >> 32) as u32;
+    let half_open = state.is_half_open(protocol);
+    let acknowledges = segment & segment::ACKNOWLEDGED != 0
+        || half_open && tcp::acknowledges(flags, (segment >> 32) as u32, answer);
+    let after = state.after(protocol, direction, flags, acknowledges);
+    let mut next = after.0 as u64;
+    if acknowledges {
+        next |= next::ACKNOWLEDGED;
+    }
+    if half_open {
+        next |= next::WAS_HALF_OPEN;
+        if after.is_established(protocol) {
+            next |= next::ESTABLISHED;
         }
-        let state = tag.state().after(tag.protocol(), direction, tcp_flags as u8);
-        if tag.state() == state || compare_exchange(at, tag.0, tag.with_state(state).0) {
-            break;
+        // An answered one without a number: another CPU has just taken it away, since it is established.
+        let taken_away = answer == 0 && state.has_reply(protocol);
+        if !taken_away && state.keeps_number(after, direction, flags) {
+            next |= next::KEEP;
         }
     }
-    1
+    next
+}
+
+/// Takes a packet into a flow's state, and into its volume while that holds an answer's number. A
+/// function of its own, because few packets need it and its caller has no stack to spare.
+///
+/// Half-open connections are counted by compare-exchange, and the number goes before the state says
+/// that it has gone: so no packet of another CPU's brings it back into what then counts bytes.
+#[inline(never)]
+fn advance(tag_at: *mut u64, volume_at: *mut u64, old: u64, mut segment: u64, bytes: u32) -> u32 {
+    let mut bytes = bytes as u64;
+    for _ in 0..not_unrolled(TOUCH_TRIES) {
+        // SAFETY: a tag of a bucket in map memory; other CPUs may write, so it is read once.
+        let tag = Tag(unsafe { ptr::read_volatile(tag_at) });
+        if tag.identity() != Tag(old).identity() || !tag.state().is_live() {
+            return GONE;
+        }
+        // SAFETY: the same lane's volume.
+        let volume = unsafe { ptr::read_volatile(volume_at) };
+        let next = sg_after(tag.0, segment, volume);
+        segment |= next & next::ACKNOWLEDGED;
+        if next & next::WAS_HALF_OPEN != 0 {
+            let number = match next & (next::KEEP | next::ESTABLISHED) {
+                0 => volume & !BYTES,
+                next::KEEP => segment & !BYTES,
+                _ => 0,
+            };
+            let new = (volume & BYTES).wrapping_add(bytes) & BYTES | number;
+            if new != volume && !compare_exchange(volume_at, volume, new) {
+                continue;
+            }
+            bytes = 0;
+        }
+        let new = tag.identity() | next & 0xff;
+        if new != tag.0 && !compare_exchange(tag_at, tag.0, new) {
+            continue;
+        }
+        if next & next::WAS_HALF_OPEN == 0 {
+            break;
+        }
+        // SAFETY: the count of packets, behind the stamp behind the volume.
+        unsafe {
+            let packets = volume_at.add(1).cast::<u32>().add(1);
+            *packets = (*packets).wrapping_add(1);
+        }
+        return COUNTED;
+    }
+    ADVANCED
 }
 
 /// Times that a claim is tried again when another CPU took the lane first.
@@ -411,8 +514,7 @@ pub(crate) fn open<N: Net>(context: &Context<'_>, _: &Packet<N>, key: &mut Key<N
 }
 
 /// Opens what has no lane yet; 0 if there is no room. A free lane first, then one whose flow is
-/// over, then the oldest that has seen no reply, then the oldest half-open connection: if the rest
-/// are established, none.
+/// over, then the oldest by their [`flow::Eviction`].
 #[inline(always)]
 fn claim<N: Net>(key: &Key<N>) -> u32 {
     let (table, arena) = (key.table(), Arena::open());
@@ -504,10 +606,14 @@ pub(crate) extern "C" fn sg_room6(hash: u32, of_fragments: u32) -> u64 {
 
 /// The idle time of a lane that is free, or whose flow is over.
 const FREE: u32 = u32::MAX;
-/// What goes before every half-open connection, however old: more than any idle timeout.
+/// That of a lane whose flow a reset has ended a moment ago: the flow log may not have seen it yet.
+const ENDED: u32 = FREE - 1;
+/// What goes before all others, however old: more than any idle timeout.
 const UNANSWERED: u32 = 1 << 30;
+/// What goes before streams.
+const UNPROVEN: u32 = 1 << 29;
 
-/// How long a lane's flow has idled, from 1, and from [`UNANSWERED`] if it has seen no reply; one
+/// How soon a lane's flow gives way: how long it has idled, from a base by its [`flow::Eviction`]; one
 /// that is over is [`FREE`]. 0: it is not to be evicted.
 #[unsafe(no_mangle)]
 #[inline(never)]
@@ -520,32 +626,39 @@ extern "C" fn sg_idle(tag: u64, seen: u32, of_fragments: u32, family: u32) -> u3
     let arena = Arena::open();
     let now = arena.now();
     let Some(image) = arena.image(now) else { return 0 };
-    let timeout = if of_fragments != 0 {
-        let record = image::record_of(&image, tag.slot() as u32 & 0x7fff);
-        image.word(record + record::TIMEOUTS + Timeout::Fragment as u32)
-    } else {
-        timeout_of(&image, family, tag)
+    let which = match of_fragments {
+        0 => tag.state().timeout(family, tag.protocol()),
+        _ => Timeout::Fragment,
     };
-    if is_over(now, seen, timeout) {
-        return FREE;
+    if is_over(now, seen, timeout_of(&image, tag, which)) {
+        let is_recent = which as u32 == Timeout::TcpEnded as u32
+            && !is_over(now, seen, timeout_of(&image, tag, Timeout::TcpReset));
+        return if is_recent { ENDED } else { FREE };
     }
-    let state = tag.state();
-    if of_fragments == 0 && state.is_mutual(tag.protocol()) {
-        return 0;
-    }
-    let rank = if state.has_reply() { 1 } else { UNANSWERED };
-    rank + (now.wrapping_sub(seen) as i32).max(0) as u32
+    let eviction = match of_fragments {
+        0 => tag.state().eviction(family, tag.protocol()),
+        _ => Eviction::First,
+    };
+    let base = match eviction {
+        Eviction::Never => return 0,
+        Eviction::First => UNANSWERED,
+        Eviction::Second => UNPROVEN,
+        Eviction::IdleStream if is_over(now, seen, timeout_of(&image, tag, Timeout::Udp)) => 1,
+        Eviction::IdleStream => return 0,
+    };
+    base + (now.wrapping_sub(seen) as i32).max(0) as u32
 }
 
-/// The idle timeout of whatever flow this is.
+/// An idle timeout of the interface of a flow, or of a datagram in fragments.
 #[inline(always)]
-fn timeout_of(image: &Image, family: Family, tag: Tag) -> u32 {
-    let slot = tag.slot() as u32;
+fn timeout_of(image: &Image, tag: Tag, which: Timeout) -> u32 {
+    // The highest bit is a fragment's direction.
+    let slot = tag.slot() as u32 & 0x7fff;
     if slot >= image.word(header::SLOTS) {
         // An interface that is filtered no more.
         return 0;
     }
-    let timeout = record::TIMEOUTS + tag.state().timeout(family, tag.protocol()) as u32;
+    let timeout = record::TIMEOUTS + which as u32;
     image.word((image::record_of(image, slot) + timeout).wrapping_add(image.zero()))
 }
 
@@ -658,7 +771,7 @@ fn hit<N: Net>(
         return Reason::FlowCut;
     }
     if context.leaves_traces {
-        found.touch(context.now, context.direction, tcp_flags, key.bytes);
+        found.touch(context.now, context.direction, &packet.transport, key.bytes);
     }
     Reason::Flow
 }

@@ -33,7 +33,6 @@ pub(crate) enum Part {
 pub(crate) struct Ip<A> {
     pub(crate) source: A,
     pub(crate) destination: A,
-    pub(crate) hop_limit: u8,
     pub(crate) chain: Chain,
     /// Offset of the packet's end in the frame.
     pub(crate) end: u32,
@@ -47,6 +46,8 @@ pub(crate) struct Chain {
     pub(crate) part: Part,
     /// The protocol that the datagram's fragments name, with their identification.
     pub(crate) fragment_protocol: u8,
+    /// The IP header's. It stands here because this structure has a byte to spare.
+    pub(crate) hop_limit: u8,
     pub(crate) identification: u32,
     /// Offset of the transport header in the frame.
     pub(crate) transport: u32,
@@ -58,10 +59,19 @@ pub(crate) struct Transport {
     /// TCP, UDP: ports. ICMP: type and code as `type << 8 | code`, and the identifier.
     pub(crate) source: u16,
     pub(crate) destination: u16,
+    /// TCP: the sequence number of a segment with SYN, the acknowledgement number of others.
+    pub(crate) number: u32,
+    /// With [`tcp::DATA`] in the place of PSH.
     pub(crate) tcp_flags: u8,
 }
 
 impl Transport {
+    /// Of another protocol than TCP, or of one whose rest of the header is not there.
+    #[inline(always)]
+    pub(crate) fn of(source: u16, destination: u16) -> Self {
+        Self { source, destination, number: 0, tcp_flags: 0 }
+    }
+
     /// Both numbers in registers; see [`crate::net::Net::loaded`].
     #[inline(always)]
     pub(crate) fn loaded(&self) -> (u16, u16) {

@@ -98,7 +98,7 @@ fn flags(before: State, after: State) -> u8 {
     const SYN_ACK: u8 = 0x12;
     let opened = !before.is_taken();
     let mut flags = if opened { SYN } else { 0 };
-    if after.has_reply() && (opened || !before.has_reply()) {
+    if after.has_reply(TCP) && (opened || !before.has_reply(TCP)) {
         flags |= SYN_ACK;
     }
     flags | after.closing_flags() & !if opened { 0 } else { before.closing_flags() }
@@ -163,9 +163,10 @@ mod tests {
         let mut tracked = Tracked::new(100);
         assert_eq!(look(&mut tracked, 100, OPENED, &flow(5)), None, "before the log began");
         assert_eq!(look(&mut tracked, 105, OPENED, &flow(5)), None);
-        let replied = OPENED.after(TCP, Direction::Egress, 0x12);
+        let replied = OPENED.after(TCP, Direction::Egress, 0x12, false);
         assert_eq!(look(&mut tracked, 110, replied, &flow(8)), Some((3, 300, 0x12)));
-        let over = replied.after(TCP, Direction::Ingress, 0x11).after(TCP, Direction::Egress, 0x04);
+        let closing = replied.after(TCP, Direction::Ingress, 0x11, true);
+        let over = closing.after(TCP, Direction::Egress, 0x04, false);
         assert_eq!(look(&mut tracked, 115, over, &flow(10)), Some((2, 200, 0x05)));
         assert_eq!(look(&mut tracked, 120, over, &flow(10)), None);
     }

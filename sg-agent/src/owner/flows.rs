@@ -256,5 +256,6 @@ fn timeout(which: Timeout, tracking: &Tracking) -> u32 {
         Timeout::UdpStream => tracking.udp_stream,
         Timeout::Icmp | Timeout::Fragment => 30,
         Timeout::Other => 600,
+        Timeout::TcpEnded => 0,
     }
 }

@@ -120,7 +120,7 @@ pub(crate) fn entry<A: Shown>(
     };
     // A query keeps its identifier on the local side and its type on the remote one.
     let (sport, dport) = if is_query { (local_port, remote_port >> 8) } else { (sport, dport) };
-    let (packets, bytes) = volume(packets, bytes);
+    let (packets, bytes) = volume(tag, packets, bytes);
     FlowEntry {
         slot: tag.slot(),
         protocol,

@@ -22,14 +22,16 @@ impl Phase {
     /// The state of a flow that has come this far since a packet in this direction opened it.
     pub fn state(self, protocol: u8, opener: Direction) -> State {
         let back = opener.reverse();
-        let new = State::opened(opener);
-        let replied = new.after(protocol, back, tcp::ACK);
-        let established = replied.after(protocol, opener, tcp::ACK).after(protocol, back, tcp::ACK);
-        match self {
-            Self::New => new,
-            Self::Replied => replied,
-            Self::Closing if protocol == TCP => established.after(protocol, back, tcp::FIN),
-            Self::Established | Self::Closing => established,
+        let after = |state: State, direction| state.after(protocol, direction, tcp::ACK, false);
+        match (self, protocol) {
+            (Self::New, _) => State::opened(opener),
+            // The number of its answer is not known, so it counts as one that was picked up.
+            (Self::Replied, _) => after(State::first(protocol, opener, tcp::ACK), back),
+            (Self::Established, TCP) => State::established(opener),
+            (Self::Closing, TCP) => State::established(opener).after(TCP, back, tcp::FIN, false),
+            (Self::Established | Self::Closing, _) => {
+                [back, opener, back].into_iter().fold(State::opened(opener), after)
+            }
         }
     }
 }
@@ -58,7 +60,7 @@ mod tests {
         for phase in [Phase::New, Phase::Replied, Phase::Established, Phase::Closing] {
             for opener in Direction::BOTH {
                 assert_eq!(phase.state(TCP, opener).opener(), opener);
-                assert_eq!(phase.state(TCP, opener).has_reply(), phase != Phase::New);
+                assert_eq!(phase.state(TCP, opener).has_reply(TCP), phase != Phase::New);
             }
         }
     }

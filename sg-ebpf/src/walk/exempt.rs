@@ -37,7 +37,7 @@ pub(crate) fn is_exempt<N: Net>(
             protocol == ICMPV6
                 && ip.chain.part != Part::Later
                 && match transport.icmp_type() {
-                    133..=137 => ip.hop_limit == 255,
+                    133..=137 => ip.chain.hop_limit == 255,
                     130..=132 | 143 => true,
                     _ => false,
                 }

@@ -139,13 +139,13 @@ fn fixed4(header: View, at: u32) -> Result<Fixed4, Reason> {
         protocol,
         part,
         fragment_protocol: protocol,
+        hop_limit: header.byte(8),
         identification: header.half(4) as u32,
         transport: at + length,
     };
     let ip = Ip {
         source: header.word(12),
         destination: header.word(16),
-        hop_limit: header.byte(8),
         chain,
         end: header.half(2) as u32,
     };
@@ -219,13 +219,13 @@ fn fixed6(header: View, at: u32, ip: &mut Ip<(u64, u64)>) -> Result<(), Reason> 
         protocol,
         part: Part::Whole,
         fragment_protocol: protocol,
+        hop_limit: header.byte(7),
         identification: 0,
         transport: at + 40,
     };
     *ip = Ip {
         source: header.pair(8),
         destination: header.pair(24),
-        hop_limit: header.byte(7),
         chain,
         end: header.half(4) as u32,
     };

@@ -52,7 +52,7 @@ fn first_bytes<N: Header, F: Frame>(frame: &F, chain: &Chain, end: u32) -> Optio
     let mut scratch = Scratch::new();
     let header = frame.header::<8>(chain.transport, &mut scratch)?;
     let second = if protocol == N::ICMP { header.half(4) } else { header.half(2) };
-    Some(Transport { source: header.half(0), destination: second, tcp_flags: 0 })
+    Some(Transport::of(header.half(0), second))
 }
 
 /// The flow of a packet that went the other way, or the untracked service that it belongs to.

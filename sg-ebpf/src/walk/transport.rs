@@ -2,7 +2,7 @@
 
 use sg_common::{
     Reason,
-    flow::{TCP, UDP},
+    flow::{TCP, UDP, tcp},
 };
 
 use crate::{
@@ -61,10 +61,14 @@ pub(crate) fn read<N: Net>(
         if length < 20 || (whole && length > available) {
             return Err(Reason::Malformed);
         }
+        let data = if available > length { tcp::DATA } else { 0 };
+        let tcp_flags = header.byte(13) & tcp::MASK | data;
+        let at = if tcp_flags & tcp::SYN != 0 { 4 } else { 8 };
         return Ok(Transport {
             source: header.half(0),
             destination: header.half(2),
-            tcp_flags: header.byte(13),
+            number: header.word(at),
+            tcp_flags,
         });
     }
     let udp = chain.protocol == UDP;
@@ -80,7 +84,7 @@ pub(crate) fn read<N: Net>(
         if length < 8 || (whole && length > available) {
             return Err(Reason::Malformed);
         }
-        return Ok(Transport { source: header.half(0), destination: header.half(2), tcp_flags: 0 });
+        return Ok(Transport::of(header.half(0), header.half(2)));
     }
-    Ok(Transport { source: header.half(0), destination: header.half(4), tcp_flags: 0 })
+    Ok(Transport::of(header.half(0), header.half(4)))
 }

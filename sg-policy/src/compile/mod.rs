@@ -24,7 +24,7 @@ use std::net::IpAddr;
 use sg_common::{
     Direction, Family, ImageView,
     control::IMAGE_ALIGN,
-    flow::TIMEOUTS,
+    flow::{AT_ONCE, TIMEOUTS, Timeout},
     image::{self, flags, record},
     interval::Ref,
     view::InterfaceRecord,
@@ -211,29 +211,24 @@ fn write_record(
         set(record::MAC, u32::from_be_bytes([a, b, c, d]));
         set(record::MAC + 1, u32::from(u16::from_be_bytes([e, f])));
     }
-    for (timeout, seconds) in timeouts(&entry.tracking).into_iter().enumerate() {
+    for (timeout, seconds) in timeouts(&entry.tracking) {
         let ticks = u64::from(seconds) * u64::from(parameters.ticks_per_1000s) / 1000;
         set(record::TIMEOUTS + timeout as u32, ticks as u32);
     }
+    set(record::TIMEOUTS + Timeout::TcpEnded as u32, AT_ONCE);
 }
 
-/// Seconds, by [`sg_common::flow::Timeout`].
-fn timeouts(tracking: &Tracking) -> [u32; TIMEOUTS] {
-    const OPENING: u32 = 60;
-    const CLOSING: u32 = 120;
-    const RESET: u32 = 10;
-    const ICMP: u32 = 30;
-    const OTHER: u32 = 600;
-    const FRAGMENT: u32 = 30;
+/// Seconds.
+fn timeouts(tracking: &Tracking) -> [(Timeout, u32); TIMEOUTS - 1] {
     [
-        OPENING,
-        tracking.tcp_established,
-        CLOSING,
-        RESET,
-        tracking.udp,
-        tracking.udp_stream,
-        ICMP,
-        OTHER,
-        FRAGMENT,
+        (Timeout::TcpOpening, 60),
+        (Timeout::TcpEstablished, tracking.tcp_established),
+        (Timeout::TcpClosing, 120),
+        (Timeout::TcpReset, 10),
+        (Timeout::Udp, tracking.udp),
+        (Timeout::UdpStream, tracking.udp_stream),
+        (Timeout::Icmp, 30),
+        (Timeout::Other, 600),
+        (Timeout::Fragment, 30),
     ]
 }

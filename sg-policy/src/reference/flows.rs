@@ -6,9 +6,10 @@ use sg_common::{Direction, Family};
 
 use super::{
     Time,
+    connection::{Connection, Side},
     packet::{Datagram, family_of},
     rules::Service,
-    transport::{Flags, Icmp, Transport},
+    transport::{Icmp, Segment, Transport},
 };
 use crate::model::Tracking;
 
@@ -85,10 +86,7 @@ pub(super) struct Flow {
     pub(super) seen: Time,
     pub(super) from_opener: u64,
     pub(super) from_other: u64,
-    /// TCP: the opener has answered the answer.
-    pub(super) established: bool,
-    pub(super) fin: bool,
-    pub(super) rst: bool,
+    pub(super) connection: Option<Connection>,
     pub(super) cut: bool,
 }
 
@@ -99,48 +97,51 @@ impl Flow {
             Transport::Icmp(icmp) | Transport::Icmpv6(icmp) => icmp.code,
             Transport::Tcp { .. } | Transport::Udp { .. } | Transport::Other(_) => 0,
         };
-        let nothing = Self {
+        Self {
             opener,
             code,
             seen: now,
-            from_opener: 0,
+            from_opener: 1,
             from_other: 0,
-            established: false,
-            fin: false,
-            rst: false,
+            connection: transport.segment().map(|segment| Connection::opened(&segment)),
             cut: false,
-        };
-        nothing.after(opener, transport.flags(), now)
+        }
     }
 
-    /// The flow after one more packet; `flags` of TCP.
-    pub(super) fn after(mut self, direction: Direction, flags: Option<Flags>, now: Time) -> Self {
+    /// The flow after one more packet; `segment` of TCP.
+    pub(super) fn after(
+        mut self,
+        direction: Direction,
+        segment: Option<Segment>,
+        now: Time,
+    ) -> Self {
         self.seen = now;
-        if direction == self.opener {
-            self.from_opener += 1;
-        } else {
-            self.from_other += 1;
+        let side = if direction == self.opener { Side::Opener } else { Side::Other };
+        match side {
+            Side::Opener => self.from_opener += 1,
+            Side::Other => self.from_other += 1,
         }
-        if let Some(flags) = flags {
-            let answers = direction == self.opener && self.from_other > 0 && !flags.syn;
-            self.established |= answers;
-            self.fin |= flags.fin;
-            self.rst |= flags.rst;
+        if let (Some(connection), Some(segment)) = (&mut self.connection, segment) {
+            *connection = connection.after(side, &segment);
         }
         self
     }
 
     pub(super) fn closing(&self) -> bool {
-        self.fin || self.rst
+        self.connection.is_some_and(Connection::is_closing)
+    }
+
+    /// A reset before it was established ended it.
+    pub(super) fn ended(&self) -> bool {
+        self.connection == Some(Connection::Ended)
     }
 
     /// Idle timeout in seconds.
     pub(super) fn timeout(&self, talk: Talk, tracking: &Tracking) -> u32 {
         match talk {
-            Talk::Tcp { .. } if self.rst => 10,
-            Talk::Tcp { .. } if self.fin => 120,
-            Talk::Tcp { .. } if self.established => tracking.tcp_established,
-            Talk::Tcp { .. } => 60,
+            Talk::Tcp { .. } => {
+                self.connection.map_or(0, |connection| connection.timeout(tracking))
+            }
             Talk::Udp { .. } if self.is_stream() => tracking.udp_stream,
             Talk::Udp { .. } => tracking.udp,
             Talk::Query { .. } => 30,
@@ -157,9 +158,7 @@ impl Flow {
     pub(super) fn state(&self, talk: Talk) -> &'static str {
         match talk {
             _ if self.cut => "cut",
-            Talk::Tcp { .. } if self.rst => "reset",
-            Talk::Tcp { .. } if self.fin => "closing",
-            Talk::Tcp { .. } if self.established => "established",
+            Talk::Tcp { .. } => self.connection.map_or("", Connection::name),
             Talk::Udp { .. } if self.is_stream() => "stream",
             _ if self.from_other > 0 => "replied",
             _ => "new",

@@ -139,9 +139,21 @@ fn between(src: SocketAddr, dst: SocketAddr, protocol: u8, payload: &[u8]) -> Ip
 }
 
 /// `flags`: letters of SAFRPU.
+/// Sequence number of a segment with SYN; what acknowledges, acknowledges it.
+pub const ISN: u32 = 1000;
+
+/// A segment without data, with numbers that belong to a handshake.
 pub fn tcp(src: &str, dst: &str, flags: &str) -> Ip {
+    let sequence = if flags.contains('S') { ISN } else { ISN + 1 };
+    let acknowledges = if flags.contains('A') { ISN + 1 } else { 0 };
+    tcp_with(src, dst, flags, (sequence, acknowledges), b"")
+}
+
+/// `numbers`: sequence and acknowledgement.
+pub fn tcp_with(src: &str, dst: &str, flags: &str, numbers: (u32, u32), data: &[u8]) -> Ip {
     let (src, dst): (SocketAddr, SocketAddr) = (src.parse().unwrap(), dst.parse().unwrap());
-    let mut header = TcpHeader::new(src.port(), dst.port(), 1, 1024);
+    let mut header = TcpHeader::new(src.port(), dst.port(), numbers.0, 1024);
+    header.acknowledgment_number = numbers.1;
     for flag in flags.chars() {
         match flag {
             'S' => header.syn = true,
@@ -154,7 +166,7 @@ pub fn tcp(src: &str, dst: &str, flags: &str) -> Ip {
             _ => panic!("no such flag: {flag}"),
         }
     }
-    between(src, dst, 6, &header.to_bytes())
+    between(src, dst, 6, &[&header.to_bytes()[..], data].concat())
 }
 
 pub fn udp(src: &str, dst: &str) -> Ip {

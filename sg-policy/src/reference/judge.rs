@@ -12,7 +12,7 @@ use super::{
     related,
     rules::{PortProtocol, Rules, Service},
     source_check,
-    transport::{Flags, ICMP, ICMPV6, IGMP, TCP, Transport, UDP},
+    transport::{ICMP, ICMPV6, IGMP, Segment, TCP, Transport, UDP},
 };
 use crate::model::{LiveInterface, Role};
 
@@ -165,15 +165,15 @@ impl Judge<'_> {
         key: FlowKey,
         flow: &Flow,
     ) -> Verdict {
-        let flags = transport.flags();
-        let reopens = flags.is_some_and(Flags::opens) && (flow.cut || flow.closing());
+        let segment = transport.segment();
+        let reopens = segment.is_some_and(Segment::opens) && (flow.cut || flow.closing());
         if reopens {
             return self.packet_by_rules(ip, transport, Some(key));
         }
         if flow.cut {
             return Reason::FlowCut.into();
         }
-        let flow = flow.after(self.direction, flags, self.now);
+        let flow = flow.after(self.direction, segment, self.now);
         Verdict { flow: Some((key, flow)), ..Reason::Flow.into() }
     }
 
@@ -194,8 +194,7 @@ impl Judge<'_> {
         if !self.rules.allow(self.direction, self.peer(ip), transport.service()) {
             return Reason::NoRule.into();
         }
-        let flags = transport.flags();
-        let in_mid_stream = flags.is_some_and(|flags| !flags.opens());
+        let in_mid_stream = transport.segment().is_some_and(|segment| !segment.opens());
         if in_mid_stream && !self.picks_up() {
             return Reason::NotSyn.into();
         }

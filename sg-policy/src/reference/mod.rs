@@ -12,6 +12,7 @@ use sg_common::{Direction, Reason};
 
 use crate::model::{DesiredState, Interface, LiveInterface, OnRevoke};
 
+mod connection;
 mod flows;
 #[cfg(any(test, feature = "generate"))]
 pub mod frames;
@@ -187,7 +188,8 @@ impl Evaluator {
     fn flow(&self, key: &FlowKey, now: Time) -> Option<&Flow> {
         let flow = self.flows.get(key)?;
         let tracking = &self.entry(self.by_slot(key.slot)).tracking;
-        (!self.over(flow.seen, flow.timeout(key.talk, tracking), now)).then_some(flow)
+        let over = flow.ended() || self.over(flow.seen, flow.timeout(key.talk, tracking), now);
+        (!over).then_some(flow)
     }
 
     /// Whether `timeout` seconds have passed since `seen`.

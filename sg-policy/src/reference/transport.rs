@@ -3,7 +3,7 @@
 use sg_common::{Direction, Family, Reason};
 
 use super::{
-    packet::{Part, u16_at},
+    packet::{Part, array_at, u16_at},
     rules::Service,
 };
 
@@ -18,7 +18,7 @@ pub(super) enum Transport<'a> {
     Tcp {
         source: u16,
         destination: u16,
-        flags: Flags,
+        segment: Segment,
     },
     Udp {
         source: u16,
@@ -41,15 +41,20 @@ pub(super) struct Icmp<'a> {
     pub(super) message: &'a [u8],
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Flags {
+/// Fields of a TCP header.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Segment {
     pub(super) syn: bool,
     pub(super) ack: bool,
     pub(super) fin: bool,
     pub(super) rst: bool,
+    pub(super) sequence: u32,
+    pub(super) acknowledges: u32,
+    /// It carries data.
+    pub(super) data: bool,
 }
 
-impl Flags {
+impl Segment {
     pub(super) fn opens(self) -> bool {
         self.syn && !self.ack && !self.fin && !self.rst
     }
@@ -68,9 +73,9 @@ impl Transport<'_> {
     }
 
     /// Of TCP.
-    pub(super) fn flags(&self) -> Option<Flags> {
+    pub(super) fn segment(&self) -> Option<Segment> {
         match *self {
-            Transport::Tcp { flags, .. } => Some(flags),
+            Transport::Tcp { segment, .. } => Some(segment),
             _ => None,
         }
     }
@@ -143,11 +148,14 @@ fn read(family: Family, protocol: u8, payload: &[u8]) -> Transport<'_> {
             Transport::Tcp {
                 source: u16_at(payload, 0),
                 destination: u16_at(payload, 2),
-                flags: Flags {
+                segment: Segment {
                     fin: flags & 1 != 0,
                     syn: flags & 2 != 0,
                     rst: flags & 4 != 0,
                     ack: flags & 16 != 0,
+                    sequence: u32_at(payload, 4),
+                    acknowledges: u32_at(payload, 8),
+                    data: payload.len() > usize::from(payload[12] >> 4) * 4,
                 },
             }
         }
@@ -156,6 +164,10 @@ fn read(family: Family, protocol: u8, payload: &[u8]) -> Transport<'_> {
         (Family::V6, ICMPV6) => Transport::Icmpv6(icmp(payload)),
         _ => Transport::Other(protocol),
     }
+}
+
+fn u32_at(bytes: &[u8], at: usize) -> u32 {
+    u32::from_be_bytes(array_at(bytes, at))
 }
 
 fn icmp(message: &[u8]) -> Icmp<'_> {
@@ -173,7 +185,7 @@ pub(super) fn parse_quoted(family: Family, protocol: u8, payload: &[u8]) -> Opti
         return Some(Transport::Tcp {
             source: u16_at(payload, 0),
             destination: u16_at(payload, 2),
-            flags: Flags { syn: false, ack: false, fin: false, rst: false },
+            segment: Segment::default(),
         });
     }
     Some(read(family, protocol, payload))

@@ -22,7 +22,7 @@ pub use case::{
 };
 pub use classbench::classbench_case;
 pub use rig::{Mismatch, Rig, Tally};
-pub use script::{Message, Script, everywhere, everywhere_with};
+pub use script::{Message, PSH, Script, everywhere, everywhere_with};
 pub use show::case as shown;
 pub use shrink::shrink;
 pub use wire::over_a_wire;

@@ -530,7 +530,8 @@ impl<'a> Play<'a> {
             if let Some(live) = self.live.iter().find(|live| live.slot == flow.slot) {
                 let tracking = &self.state.interfaces[live.entry].tracking;
                 let timeout = ticks(timeout(flow.timeout, tracking), self.rig.ticks_per_1000s);
-                if self.now.wrapping_sub(flow.seen) <= timeout {
+                let ended = flow.timeout == Timeout::TcpEnded;
+                if !ended && self.now.wrapping_sub(flow.seen) <= timeout {
                     got.push(tracked(flow));
                 }
             } else {
@@ -601,6 +602,7 @@ fn timeout(which: Timeout, tracking: &Tracking) -> u32 {
         Timeout::UdpStream => tracking.udp_stream,
         Timeout::Icmp | Timeout::Fragment => 30,
         Timeout::Other => 600,
+        Timeout::TcpEnded => 0,
     }
 }
 

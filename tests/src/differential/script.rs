@@ -14,18 +14,27 @@ use super::{
 };
 use crate::{
     Addresses, FAMILIES, Role, V4, V6,
-    probe::craft::{self, Path},
+    probe::craft::{self, Numbers, Path},
 };
+
+/// TCP's push flag.
+pub const PSH: u8 = 0x08;
 
 const START: Tick = 1_000_000;
 
 /// What goes between the remote machine and the instance, whichever way.
 #[derive(Clone, Copy, Debug)]
 pub enum Message {
+    /// With PSH it carries data.
     Tcp {
         remote: u16,
         local: u16,
         flags: u8,
+    },
+    /// From port 4000 to 80, or back.
+    Numbered {
+        flags: u8,
+        numbers: Numbers,
     },
     Udp {
         remote: u16,
@@ -167,8 +176,12 @@ impl Script {
         };
         match message {
             Message::Tcp { remote, local, flags } => {
-                let (source, destination) = ports(remote, local);
-                path.packet(craft::TCP, &path.tcp(source, destination, flags))
+                let data: &[u8] = if flags & PSH != 0 { b"data" } else { b"" };
+                let segment = path.segment(ports(remote, local), flags, Numbers::of(flags), data);
+                path.packet(craft::TCP, &segment)
+            }
+            Message::Numbered { flags, numbers } => {
+                path.packet(craft::TCP, &path.segment(ports(4000, 80), flags, numbers, b""))
             }
             Message::Udp { remote, local } => {
                 let (source, destination) = ports(remote, local);

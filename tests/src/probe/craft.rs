@@ -23,6 +23,26 @@ pub struct Path {
     pub destination: IpAddr,
 }
 
+/// Sequence number of crafted segments with SYN.
+pub const ISN: u32 = 1000;
+
+/// Of a TCP segment.
+#[derive(Clone, Copy, Debug)]
+pub struct Numbers {
+    pub sequence: u32,
+    pub acknowledges: u32,
+}
+
+impl Numbers {
+    /// Of a segment in a handshake, or after it.
+    pub fn of(flags: u8) -> Self {
+        Self {
+            sequence: if flags & tcp::SYN != 0 { ISN } else { ISN + 1 },
+            acknowledges: if flags & tcp::ACK != 0 { ISN + 1 } else { 0 },
+        }
+    }
+}
+
 impl Path {
     /// A whole packet. Hop limit 255, as neighbour discovery wants it.
     pub fn packet(&self, protocol: u8, payload: &[u8]) -> Vec<u8> {
@@ -94,13 +114,27 @@ impl Path {
         self.tcp(source, destination, tcp::SYN)
     }
 
-    /// A TCP segment without options and data.
+    /// A TCP segment without options and data, with numbers that belong to a handshake.
     pub fn tcp(&self, source: u16, destination: u16, flags: u8) -> Vec<u8> {
-        let mut segment = Vec::new();
+        self.segment((source, destination), flags, Numbers::of(flags), b"")
+    }
+
+    /// A TCP segment without options.
+    pub fn segment(
+        &self,
+        (source, destination): (u16, u16),
+        flags: u8,
+        numbers: Numbers,
+        data: &[u8],
+    ) -> Vec<u8> {
+        let mut segment = [source.to_be_bytes(), destination.to_be_bytes()].concat();
+        segment.extend(numbers.sequence.to_be_bytes());
+        segment.extend(numbers.acknowledges.to_be_bytes());
         let offset_and_flags = 0x5000 | u16::from(flags);
-        for field in [source, destination, 0, 1, 0, 0, offset_and_flags, 1024, 0, 0] {
+        for field in [offset_and_flags, 1024, 0, 0] {
             segment.extend(field.to_be_bytes());
         }
+        segment.extend(data);
         self.summed(TCP, segment, 16)
     }
 

@@ -5,6 +5,10 @@ use sg_common::flow::tcp::{FIN, RST, SYN};
 
 use super::*;
 use Reason::{Flow, NoRule, NotSyn, Rule};
+use sg_tests::{
+    differential::PSH,
+    probe::craft::{ISN, Numbers},
+};
 
 pub const fn segment(remote: u16, local: u16, flags: u8) -> Message {
     Message::Tcp { remote, local, flags }
@@ -18,6 +22,8 @@ pub const fn of(flags: u8) -> Message {
 pub const OPEN: Message = of(SYN);
 const ANSWER: Message = of(SYN | ACK);
 pub const DATA: Message = of(ACK);
+/// The same with data in it.
+const BYTES: Message = of(ACK | PSH);
 const END: Message = of(FIN | ACK);
 const RESET: Message = of(RST);
 
@@ -77,9 +83,17 @@ fn ends_leave_two_minutes_and_resets_ten_seconds() {
         (&[(In, END), (Out, END), (In, DATA), (Out, DATA)], 120),
         (&[(In, RESET)], 10),
         (&[(Out, RESET)], 10),
-        (&[(In, END), (Out, RESET)], 10),
-        // What comes after a reset does not take it back.
+        (&[(In, BYTES), (Out, RESET)], 10),
+        (&[(Out, BYTES), (In, RESET)], 10),
+        (&[(In, DATA), (Out, DATA), (In, RESET)], 10),
+        // It has carried data both ways.
+        (&[(In, BYTES), (Out, BYTES), (In, RESET)], 120),
+        (&[(Out, BYTES), (In, BYTES), (Out, RESET), (In, RESET)], 120),
+        (&[(In, END), (Out, RESET)], 120),
+        // What one side sends after a reset does not take it back.
         (&[(Out, RESET), (In, DATA), (In, END)], 10),
+        (&[(Out, RESET), (Out, BYTES), (Out, DATA)], 10),
+        (&[(Out, RESET), (In, DATA), (Out, RESET), (Out, DATA)], 10),
     ];
     let whole: Vec<_> =
         ends.iter().map(|(end, seconds)| ([&open, *end].concat(), *seconds)).collect();
@@ -88,10 +102,76 @@ fn ends_leave_two_minutes_and_resets_ten_seconds() {
     // A shorter time for established ones does not cut the end short, nor does a longer one stretch it.
     let entry = "tracking = { tcp_established = 60 }\n";
     cases.push(Lasts { entry, ..lasts(&whole[0].0, 120) });
-    // Refused, and closed before it was open.
-    let [refused, closed] = [[(In, OPEN), (Out, of(RST | ACK))], [(In, OPEN), (Out, END)]];
-    cases.extend([lasts(&refused, 10), lasts(&closed, 120)]);
+    // Closed before it was open.
+    let closed = [(In, OPEN), (Out, END)];
+    cases.push(lasts(&closed, 120));
     last(&cases);
+}
+
+#[test]
+fn established_is_who_acknowledged_the_answer() {
+    let numbered = |flags, sequence, acknowledges| Message::Numbered {
+        flags,
+        numbers: Numbers { sequence, acknowledges },
+    };
+    everywhere(&["in"], INBOUND, |script| {
+        for sequence in [0, 1, ISN, 0x7fff_ffff, u32::MAX] {
+            for (flags, above, established) in [
+                (ACK, 1, true),
+                (ACK | PSH, 65_535, true),
+                (ACK, 0, false),
+                (ACK, 65_536, false),
+                (ACK, 0x8000_0001, false),
+                (0, 1, false),
+                (PSH, 1, false),
+                (SYN, 1, false),
+                (SYN | ACK, 1, false),
+            ] {
+                script.flush();
+                script.gets(In, numbered(SYN, 77, 0), Rule);
+                script.gets(Out, numbered(SYN | ACK, sequence, 78), Flow);
+                // The answer's sender cannot acknowledge it.
+                script.gets(Out, numbered(ACK, 78, sequence.wrapping_add(1)), Flow);
+                script.gets(In, numbered(flags, 78, sequence.wrapping_add(above)), Flow);
+                script.seconds_pass(61);
+                script.gets(Out, DATA, if established { Flow } else { NoRule });
+            }
+        }
+    });
+}
+
+#[test]
+fn a_reset_before_it_is_established_ends_the_entry() {
+    everywhere(&["in"], INBOUND, |script| {
+        let begun = [(In, OPEN, Rule), (Out, ANSWER, Flow)];
+        for before in [1, 2] {
+            for (direction, reset) in
+                [(In, RESET), (In, of(RST | ACK)), (Out, RESET), (Out, of(RST | ACK))]
+            {
+                script.get(&begun[..before]);
+                script.gets(direction, reset, Flow);
+                script.get(&[(In, DATA, NotSyn), (Out, DATA, NoRule), (Out, ANSWER, NoRule)]);
+                connects(script);
+                script.flush();
+            }
+        }
+    });
+}
+
+#[test]
+fn a_strangers_reset_or_end_leaves_the_idle_time_as_it_was() {
+    for (direction, ending) in [(In, RESET), (Out, RESET), (In, END), (Out, END)] {
+        everywhere(&["in"], INBOUND, |script| {
+            connects(script);
+            script.get(&[(In, BYTES, Flow), (Out, BYTES, Flow), (direction, ending, Flow)]);
+            script.seconds_pass(119);
+            for _ in 0..2 {
+                script.get(&[(Out, BYTES, Flow), (In, BYTES, Flow)]);
+            }
+            script.seconds_pass(432_000);
+            script.gets(Out, DATA, Flow);
+        });
+    }
 }
 
 #[test]
@@ -174,7 +254,8 @@ fn a_syn_on_an_open_connection_belongs_to_it() {
 fn the_side_that_starts_it_over_is_the_opener() {
     let both = INBOUND.replace("egress = []", "");
     everywhere(&["in"], &both, |script| {
-        script.get(&[(In, OPEN, Rule), (Out, of(RST | ACK), Flow), (Out, OPEN, Rule)]);
+        connects(script);
+        script.get(&[(Out, of(RST | ACK), Flow), (Out, OPEN, Rule)]);
         script.get(&[(In, ANSWER, Flow), (Out, DATA, Flow)]);
         script.seconds_pass(432_000);
         script.gets(In, DATA, Flow);

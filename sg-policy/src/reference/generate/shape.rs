@@ -73,6 +73,9 @@ impl Shape {
             (6, 20..) => {
                 let (from, to) = self.ports();
                 reply.payload = tcp(rng, to, from);
+                if self.payload[13] == SYN && !one_in(rng, 4) {
+                    reply.payload[13] = SYN | ACK;
+                }
             }
             (17, 8..) => {
                 let (from, to) = self.ports();
@@ -95,7 +98,7 @@ impl Shape {
     pub(super) fn next(&self, rng: &mut dyn Rng) -> Self {
         let mut next = self.clone();
         if self.protocol == 6 && self.payload.len() >= 20 {
-            next.payload[13] = flags(rng);
+            next.payload[13] = if one_in(rng, 3) { ACK } else { flags(rng) };
         }
         next
     }
@@ -143,11 +146,12 @@ fn port(rng: &mut dyn Rng) -> u16 {
     }
 }
 
+const FIN: u8 = 1;
+const SYN: u8 = 2;
+const RST: u8 = 4;
+const ACK: u8 = 16;
+
 fn flags(rng: &mut dyn Rng) -> u8 {
-    const FIN: u8 = 1;
-    const SYN: u8 = 2;
-    const RST: u8 = 4;
-    const ACK: u8 = 16;
     match rng.random_range(0..12) {
         0..=4 => SYN,
         5 => SYN | ACK,
@@ -160,7 +164,12 @@ fn flags(rng: &mut dyn Rng) -> u8 {
 
 fn tcp(rng: &mut dyn Rng, from: u16, to: u16) -> Vec<u8> {
     let mut segment = [from.to_be_bytes(), to.to_be_bytes()].concat();
-    segment.extend([0; 8]);
+    // Mostly numbers that belong to one handshake; else at the edges of what ends it, or anything.
+    let sequence: u32 = pick(rng, &[1000, 1000, 1000, 90_000, u32::MAX]);
+    let acknowledges: u32 =
+        pick(rng, &[1001, 1001, 1001, 1001, 1000, 66_535, 66_536, 90_001, 0, 65_534]);
+    segment.extend(sequence.to_be_bytes());
+    segment.extend(acknowledges.to_be_bytes());
     segment.extend([5 << 4, flags(rng), 0, 0, 0, 0, 0, 0]);
     if one_in(rng, 4) {
         segment[12] = 8 << 4;

@@ -89,8 +89,9 @@ fn tcp_opens_with_a_syn_only() {
 fn tcp_idle_timeouts() {
     check_timeout(&[(I, to("S"))], 60);
     check_timeout(&[(I, to("S")), (E, from("SA"))], 60);
-    // Established when the opener answers the answer, not before and not by another SYN.
+    // Established when the opener acknowledges the answer, not before and not by another SYN.
     check_timeout(&[(I, to("S")), (I, to("A"))], 60);
+    check_timeout(&[(I, to("S")), (E, from("A")), (I, to("A"))], 60);
     check_timeout(&[(I, to("S")), (E, from("SA")), (E, from("A")), (I, to("S"))], 60);
     check_timeout(&[(I, to("S")), (E, from("SA")), (I, to("A"))], 432_000);
     check_timeout(&[(I, to("S")), (E, from("SA")), (I, to("FA"))], 120);
@@ -99,9 +100,189 @@ fn tcp_idle_timeouts() {
         &[(I, to("S")), (E, from("SA")), (I, to("A")), (E, from("FA")), (I, to("A"))],
         120,
     );
-    check_timeout(&[(I, to("S")), (E, from("R"))], 10);
-    check_timeout(&[(I, to("S")), (E, from("FA")), (I, to("R"))], 10);
-    check_timeout(&[(I, to("S")), (E, from("R")), (I, to("FA"))], 10);
+}
+
+fn data_to() -> Ip {
+    tcp_with("192.0.2.1:9", "10.0.0.5:80", "A", (ISN + 1, ISN + 1), b"request")
+}
+
+fn data_from() -> Ip {
+    tcp_with("10.0.0.5:80", "192.0.2.1:9", "A", (ISN + 1, ISN + 1), b"response")
+}
+
+fn handshake() -> [(Direction, Ip); 3] {
+    [(I, to("S")), (E, from("SA")), (I, to("A"))]
+}
+
+/// A host with a connection that has carried data both ways, if `data`.
+fn connected(data: bool) -> Host {
+    let mut host = host();
+    for (direction, ip) in handshake() {
+        let expected = if ip.payload[13] == 2 { Allowed } else { Flow };
+        host.check(direction, &ip.frame(), expected);
+    }
+    if data {
+        host.check_all(&[(I, data_to(), Flow), (E, data_from(), Flow)]);
+    }
+    host
+}
+
+/// A segment without ACK from the same made-up source is none, nor is one that only guesses.
+#[test]
+fn established_is_who_acknowledged_the_answer() {
+    let answer = |sequence| {
+        (E, tcp_with("10.0.0.5:80", "192.0.2.1:9", "SA", (sequence, ISN + 1), b""), Flow)
+    };
+    let opener = |flags: &str, acknowledges| {
+        (I, tcp_with("192.0.2.1:9", "10.0.0.5:80", flags, (ISN + 1, acknowledges), b"data"), Flow)
+    };
+    for sequence in [0, 1, 77_000, 0x7fff_ffff, 0x8000_0000, u32::MAX - 1, u32::MAX] {
+        for (flags, above, state) in [
+            ("A", 1, "established"),
+            ("PA", 1, "established"),
+            ("A", 2, "established"),
+            ("A", 65_535, "established"),
+            ("A", 0, "replied"),
+            ("A", u32::MAX, "replied"),
+            ("A", 65_536, "replied"),
+            ("A", 0x8000_0000, "replied"),
+            ("", 1, "replied"),
+            ("P", 1, "replied"),
+            ("S", 1, "replied"),
+            ("SA", 1, "replied"),
+            ("FA", 1, "closing"),
+        ] {
+            let mut host = host();
+            host.check(I, &to("S").frame(), Allowed);
+            host.check_all(&[answer(sequence), opener(flags, sequence.wrapping_add(above))]);
+            host.check_states(&[state]);
+            // The other side cannot do it, and the opener still can.
+            let acknowledges = sequence.wrapping_add(1);
+            let own = tcp_with("10.0.0.5:80", "192.0.2.1:9", "A", (9, acknowledges), b"");
+            host.check(E, &own.frame(), Flow);
+            host.check_states(&[state]);
+            let last = tcp_with("192.0.2.1:9", "10.0.0.5:80", "A", (ISN + 1, acknowledges), b"");
+            host.check(I, &last.frame(), Flow);
+            host.check_states(&[if state == "closing" { state } else { "established" }]);
+        }
+    }
+}
+
+/// A server that has forgotten its first answer gives another.
+#[test]
+fn the_last_answer_counts() {
+    let answer =
+        |sequence| tcp_with("10.0.0.5:80", "192.0.2.1:9", "SA", (sequence, ISN + 1), b"").frame();
+    let mut host = host();
+    host.check(I, &to("S").frame(), Allowed);
+    host.check(E, &answer(500_000), Flow);
+    host.check(E, &answer(ISN), Flow);
+    let first = tcp_with("192.0.2.1:9", "10.0.0.5:80", "A", (ISN + 1, 500_001), b"");
+    host.check(I, &first.frame(), Flow);
+    host.check_states(&["replied"]);
+    host.check(I, &to("A").frame(), Flow);
+    host.check_states(&["established"]);
+}
+
+#[test]
+fn a_reset_before_that_ends_the_entry() {
+    for before in 1..3 {
+        for (direction, reset) in
+            [(I, to("R")), (E, from("R")), (E, from("RA")), (I, to("RA")), (E, from("SR"))]
+        {
+            let mut host = host();
+            for (number, (direction, ip)) in handshake()[..before].iter().enumerate() {
+                host.check(*direction, &ip.frame(), if number == 0 { Allowed } else { Flow });
+            }
+            host.check(direction, &reset.frame(), Flow);
+            host.check_states(&[]);
+            // At once, and both ways.
+            for flags in ["A", "SA", "R", "F"] {
+                host.check(I, &to(flags).frame(), NotSyn);
+                host.check(E, &from(flags).frame(), NoRule);
+            }
+            host.check_all(&[(I, to("S"), Allowed), (E, from("SA"), Flow), (I, to("A"), Flow)]);
+            host.check_states(&["established"]);
+        }
+    }
+}
+
+#[test]
+fn a_reset_leaves_ten_seconds_or_two_minutes_after_data_both_ways() {
+    let after = |more: &[(Direction, Ip)]| [&handshake()[..], more].concat();
+    for reset in [(I, to("R")), (E, from("RA")), (E, data_reset())] {
+        check_timeout(&after(std::slice::from_ref(&reset)), 10);
+        check_timeout(&after(&[(I, data_to()), reset.clone()]), 10);
+        check_timeout(&after(&[(E, data_from()), reset.clone()]), 10);
+        check_timeout(&after(&[(E, from("A")), (I, to("A")), reset.clone()]), 10);
+        check_timeout(&after(&[(I, data_to()), (E, data_from()), reset.clone()]), 120);
+        // What one side sends after it does not take it back.
+        check_timeout(&after(&[reset.clone(), (I, to("A")), (I, data_to()), (I, to("FA"))]), 10);
+        check_timeout(&after(&[reset.clone(), (E, from("A")), (E, data_from())]), 10);
+        // Nor does another reset shorten a FIN's time.
+        check_timeout(&after(&[(I, to("FA")), reset.clone()]), 120);
+    }
+}
+
+fn data_reset() -> Ip {
+    tcp_with("10.0.0.5:80", "192.0.2.1:9", "RA", (ISN + 1, ISN + 1), b"why")
+}
+
+/// A stranger's reset with any sequence number.
+#[test]
+fn a_reset_was_not_theirs_when_both_sides_go_on() {
+    for data in [false, true] {
+        for (direction, reset) in [(I, to("R")), (E, from("RA"))] {
+            let mut host = connected(data);
+            host.check(direction, &reset.frame(), Flow);
+            host.check_states(&["reset"]);
+            host.check_all(&[(E, from("A"), Flow), (I, to("A"), Flow)]);
+            host.check_states(&["reset"]);
+            host.check(E, &from("A").frame(), Flow);
+            host.check_states(&["established"]);
+            host.now += 432_000;
+            host.check(I, &to("A").frame(), Flow);
+            // Once more, it leaves as much time as before.
+            host.check(direction, &reset.frame(), Flow);
+            host.now += if data { 120 } else { 10 };
+            host.check_states(&["reset"]);
+            host.now += 1;
+            host.check_states(&[]);
+        }
+    }
+    // Segments that only a reset, an end or a new beginning may have are no going on.
+    for flags in ["R", "RA", "FA", "SA"] {
+        let mut host = connected(true);
+        host.check(I, &to("R").frame(), Flow);
+        host.check_all(&[(I, to(flags), Flow), (E, from(flags), Flow), (E, from("A"), Flow)]);
+        host.check_states(&["reset"]);
+    }
+}
+
+/// Data of the side whose address a stranger took for a FIN: nothing follows a FIN.
+#[test]
+fn a_fin_was_not_theirs_when_its_side_goes_on_with_data() {
+    let cases =
+        [(I, to("FA"), data_to(), (E, from("A"))), (E, from("FA"), data_from(), (I, to("A")))];
+    for (direction, fin, data, answer) in cases {
+        let mut host = connected(false);
+        host.check(direction, &fin.frame(), Flow);
+        // Data that was under way, and acknowledgements of what comes.
+        host.check(direction, &data.frame(), Flow);
+        host.check_states(&["closing"]);
+        host.check(answer.0, &answer.1.frame(), Flow);
+        let pure = if direction == I { to("A") } else { from("A") };
+        host.check(direction, &pure.frame(), Flow);
+        host.check_states(&["closing"]);
+        host.check(direction, &data.frame(), Flow);
+        host.check_states(&["established"]);
+        host.now += 432_000;
+        host.check(answer.0, &answer.1.frame(), Flow);
+        // A real close: both sides end.
+        let (other, end) = if direction == I { (E, from("FA")) } else { (I, to("FA")) };
+        host.check_all(&[(direction, fin, Flow), (other, end, Flow), (direction, pure, Flow)]);
+        host.check_states(&["closing"]);
+    }
 }
 
 #[test]
@@ -200,8 +381,8 @@ fn an_idled_out_connection_stays_ended() {
 #[test]
 fn a_syn_reopens_a_closing_flow_if_the_rules_allow_it() {
     for end in ["FA", "R"] {
-        let mut host = host();
-        host.check_all(&[(I, to("S"), Allowed), (E, from(end), Flow)]);
+        let mut host = connected(false);
+        host.check(E, &from(end).frame(), Flow);
         host.now += 5;
         // Refused, and the entry is as it was.
         host.check(E, &from("S").frame(), NoRule);

@@ -50,10 +50,12 @@ fn not_again_when_ticks_have_come_half_round() {
 
 #[test]
 fn the_last_segments_make_a_closing_entry() {
-    for (flags, expected) in [("FA", "closing"), ("R", "reset"), ("SA", "new"), ("", "new")] {
+    for (flags, expected) in
+        [("FA", &["closing"][..]), ("R", &[]), ("SA", &["new"]), ("", &["new"])]
+    {
         let mut host = host(1030);
         host.check(I, &to(flags).frame(), Allowed);
-        host.check_states(&[expected]);
+        host.check_states(expected);
     }
 }
 
