@@ -7,7 +7,7 @@ use sg_policy::{compile::Image, model::DatapathChoice};
 
 use crate::{
     datapath::{
-        AdoptedConnection, AttachMode, Attachment, Datapath, Error, FlowEntry, HookChoice,
+        Adopted, AdoptedConnection, AttachMode, Attachment, Datapath, Error, FlowEntry, HookChoice,
         Inherited, Opening, Opens, ProbeAnswer, netlink::Deadline,
     },
     observe::{
@@ -56,7 +56,7 @@ pub trait Kernel: 'static {
     ) -> Result<u64, Error>;
     fn capacity(&self) -> u64;
     fn judge(&self, image: &Image, opening: &Opening) -> Opens;
-    fn adopt(&self, image: &Image, connections: &[AdoptedConnection]) -> Result<u64, Error>;
+    fn adopt(&self, image: &Image, connections: &[AdoptedConnection]) -> Result<Adopted, Error>;
     /// What the kernel knows of connections, whatever filters them.
     fn sockets(&self) -> io::Result<Sockets>;
     fn tracked(&self) -> io::Result<Vec<Tracked>>;
@@ -157,7 +157,7 @@ impl Kernel for Datapath {
         self.judge(&image.words, opening)
     }
 
-    fn adopt(&self, image: &Image, connections: &[AdoptedConnection]) -> Result<u64, Error> {
+    fn adopt(&self, image: &Image, connections: &[AdoptedConnection]) -> Result<Adopted, Error> {
         self.adopt(&image.words, connections)
     }
 

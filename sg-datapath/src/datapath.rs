@@ -29,7 +29,7 @@ use crate::{
     error::Error,
     flow_log_reader::FlowLogReader,
     flows::{
-        adopt::{self, AdoptedConnection},
+        adopt::{self, Adopted, AdoptedConnection},
         entry::{FlowEntry, Opening},
         judge::{self, Opens},
         lane::LaneNumber,
@@ -202,9 +202,13 @@ impl Datapath {
         ImageView::new(image).map_or(Opens::Denied, |image| judge::judge(image, opening))
     }
 
-    /// Puts those of the connections into the flow table that the rules in `image` would have let open;
-    /// returns how many were not there.
-    pub fn adopt(&self, image: &[u32], connections: &[AdoptedConnection]) -> Result<u64, Error> {
+    /// Puts those of the connections into the flow table that the rules in `image` would have let open,
+    /// and cuts TCP that they would not; see [`adopt::adopt`].
+    pub fn adopt(
+        &self,
+        image: &[u32],
+        connections: &[AdoptedConnection],
+    ) -> Result<Adopted, Error> {
         let now = self.now();
         let records = arena::records(&self.maps.arena, self.arena.root(), now)?;
         let present = Present { records: &records, hash_key: self.arena.hash_key(), now };

@@ -27,7 +27,7 @@ pub use self::{
     error::Error,
     flow_log_reader::{FlowLogReader, NotLogged},
     flows::{
-        adopt::AdoptedConnection,
+        adopt::{Adopted, AdoptedConnection, OpenerEvidence},
         entry::{FlowEntry, Opening},
         judge::Opens,
         lane::LaneNumber,

@@ -33,7 +33,7 @@ use sg_common::{
     flow::tcp::{ACK, FIN, RST, SYN},
 };
 use sg_datapath::{
-    AdoptedConnection, FlowEntry, Opening, Phase,
+    AdoptedConnection, FlowEntry, OpenerEvidence, Opening, Phase,
     testing::trial::{Program, Trial, Trials, Verdict},
 };
 use sg_policy::{
@@ -286,10 +286,11 @@ fn the_agent_seeds_what_a_cpu_opens() {
             let seed = AdoptedConnection {
                 opening: Opening { remote, ..opening },
                 phase: Phase::Established,
+                evidence: OpenerEvidence::Kernel,
             };
             let datapath = datapath.lock().expect("no panic");
             let new = datapath.adopt(&image.words, &[seed]).expect("a table");
-            seeded.fetch_add(new as u32, Ordering::Relaxed);
+            seeded.fetch_add(new.kept as u32, Ordering::Relaxed);
         };
         at_once(ROUNDS, |number| assert!(sender.passes(In, &segment(at, In, number, SYN))), seed);
         let counts = race.counted();

@@ -8,6 +8,7 @@ use std::{
 
 use sg_tests::{
     Addresses, Counts, Datapath, FAMILIES, NetNs, Role, World,
+    ctl::file,
     probe::{PATIENCE, SILENCE},
 };
 
@@ -28,7 +29,8 @@ egress = [
 struct Pair {
     opener: TcpStream,
     acceptor: TcpStream,
-    _listener: TcpListener,
+    /// `None`: nobody listens any more.
+    listener: Option<TcpListener>,
 }
 
 impl Pair {
@@ -42,7 +44,7 @@ impl Pair {
             std::io::Result::Ok(TcpStream::from(socket))
         });
         let (acceptor, _) = listener.accept().expect("a connection");
-        Self { opener: opener.expect("a connection"), acceptor, _listener: listener }
+        Self { opener: opener.expect("a connection"), acceptor, listener: Some(listener) }
     }
 
     /// The acceptor speaks first, then the opener.
@@ -205,7 +207,7 @@ fn port_behind_nat() {
         world.instance.run(|| TcpListener::bind(at.instance_port(22))).expect("a listener");
     let opener = world.remote.run(|| TcpStream::connect("10.9.0.1:2222")).expect("a connection");
     let (acceptor, _) = listener.accept().expect("a connection");
-    let into = Pair { opener, acceptor, _listener: listener };
+    let into = Pair { opener, acceptor, listener: Some(listener) };
     world.apply(&["narrow"], RULES);
     out.goes_on();
     into.goes_on();
@@ -230,6 +232,81 @@ fn not_at_a_restart() {
     world.ctl().run(&["flows", "flush"]).expect(0);
     world.agent.kill();
     world.agent.restart();
-    assert_eq!(world.ctl().flows(), []);
+    // The denied ones were cut once more.
+    let live: Vec<_> = world.ctl().flows().into_iter().filter(|flow| flow.state != "cut").collect();
+    assert_eq!(live, []);
     busy.out.is_dead();
+}
+
+/// Everything out, nothing in: the instance's next segment would be picked up as one that it opened.
+const OUT: &str = r#"
+[settings]
+on_revoke = "ON_REVOKE"
+[[security_group]]
+name = "out"
+"#;
+
+/// A session that no rule lets open is cut from the start, and stays so: nothing picks it up.
+#[track_caller]
+fn denied_sessions_are_cut(world: &World, someone_listens: bool) {
+    for on_revoke in ["keep", "cut"] {
+        let mut sessions = FAMILIES.map(|at| {
+            let (instance, remote) = (&world.instance, &world.remote);
+            (
+                Pair::open(remote, at.remote, instance, at.instance_port(23)),
+                Pair::open(instance, at.instance, remote, at.remote_port(443)),
+            )
+        });
+        if !someone_listens {
+            sessions.iter_mut().for_each(|(denied, _)| denied.listener = None);
+        }
+        world.apply(&["out"], &OUT.replace("ON_REVOKE", on_revoke));
+        let ((), counts) = world.counted(|| {
+            for (denied, allowed) in &sessions {
+                denied.is_dead();
+                allowed.goes_on();
+            }
+        });
+        assert_eq!(counts.get("egress rule"), 0, "nothing was picked up: {counts}");
+        assert!(
+            counts.get("egress flow_cut") > 0 && counts.get("ingress flow_cut") > 0,
+            "{counts}"
+        );
+        // Pickup begins anew, and finds them cut again.
+        world.ctl().run(&["flows", "flush"]).expect(0);
+        for (denied, allowed) in &sessions {
+            denied.is_dead();
+            assert!(arrives(&allowed.opener, &allowed.acceptor, PATIENCE), "{allowed:?}");
+        }
+        let flows = world.ctl().flows();
+        for (denied, _) in &sessions {
+            let port = denied.opener.local_addr().expect("an address").port();
+            let flow = flows.iter().find(|flow| (flow.sport, flow.dport) == (port, 23));
+            let state = flow.map(|flow| (flow.state.as_str(), flow.direction.as_str()));
+            assert_eq!(state, Some(("cut", "ingress")), "{flows:#?}");
+        }
+        world.ctl().run(&["apply", "--force", &file(NOTHING)]).expect(0);
+    }
+}
+
+const NOTHING: &[u8] = b"";
+
+/// Sockets say who opened them.
+#[test]
+fn host_cuts_denied_sessions() {
+    denied_sessions_are_cut(&World::new(Role::Host, Datapath::Tc), true);
+}
+
+/// Their ports say it.
+#[test]
+fn host_cuts_denied_sessions_of_a_server_that_has_ended() {
+    denied_sessions_are_cut(&World::new(Role::Host, Datapath::Xdp), false);
+}
+
+/// conntrack says it.
+#[test]
+fn port_cuts_denied_sessions() {
+    let world = World::new(Role::Port, Datapath::Xdp);
+    with_conntrack(&world, "");
+    denied_sessions_are_cut(&world, true);
 }

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use sg_common::Direction;
+use sg_datapath::OpenerEvidence;
 
 /// Ports from here on are what systems give to those who open connections.
 const EPHEMERAL: u16 = 32_768;
@@ -11,6 +12,8 @@ const EPHEMERAL: u16 = 32_768;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Opener {
     Known(Direction),
+    /// The ports say it: systems give such a port to openers only.
+    ByPorts(Direction),
     /// Nobody can tell: the rules of either direction may allow it.
     Unknown,
 }
@@ -19,8 +22,8 @@ impl Opener {
     /// Where exactly one port is 32768 or higher, that side.
     pub fn by_ports(local: SocketAddr, remote: SocketAddr) -> Self {
         match (local.port() >= EPHEMERAL, remote.port() >= EPHEMERAL) {
-            (true, false) => Self::Known(Direction::Egress),
-            (false, true) => Self::Known(Direction::Ingress),
+            (true, false) => Self::ByPorts(Direction::Egress),
+            (false, true) => Self::ByPorts(Direction::Ingress),
             _ => Self::Unknown,
         }
     }
@@ -28,9 +31,21 @@ impl Opener {
     /// Directions to ask the rules for.
     pub fn directions(self) -> &'static [Direction] {
         match self {
-            Self::Known(Direction::Ingress) => &[Direction::Ingress],
-            Self::Known(Direction::Egress) => &[Direction::Egress],
+            Self::Known(Direction::Ingress) | Self::ByPorts(Direction::Ingress) => {
+                &[Direction::Ingress]
+            }
+            Self::Known(Direction::Egress) | Self::ByPorts(Direction::Egress) => {
+                &[Direction::Egress]
+            }
             Self::Unknown => &[Direction::Ingress, Direction::Egress],
+        }
+    }
+
+    pub fn evidence(self) -> OpenerEvidence {
+        match self {
+            Self::Known(_) => OpenerEvidence::Kernel,
+            Self::ByPorts(_) => OpenerEvidence::Ports,
+            Self::Unknown => OpenerEvidence::None,
         }
     }
 }
@@ -42,10 +57,10 @@ mod tests {
     #[test]
     fn the_side_with_the_only_high_port_opened_it() {
         for (local, remote, expected) in [
-            (22, 50_000, Opener::Known(Direction::Ingress)),
-            (32_767, 32_768, Opener::Known(Direction::Ingress)),
-            (40_000, 443, Opener::Known(Direction::Egress)),
-            (65_535, 1, Opener::Known(Direction::Egress)),
+            (22, 50_000, Opener::ByPorts(Direction::Ingress)),
+            (32_767, 32_768, Opener::ByPorts(Direction::Ingress)),
+            (40_000, 443, Opener::ByPorts(Direction::Egress)),
+            (65_535, 1, Opener::ByPorts(Direction::Egress)),
             (700, 2049, Opener::Unknown),
             (40_000, 50_000, Opener::Unknown),
         ] {

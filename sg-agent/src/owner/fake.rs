@@ -39,7 +39,7 @@ use super::{
 use crate::{
     api::Applied,
     datapath::{
-        self, AdoptedConnection, AttachMode, Attachment, FlowEntry, Hook, Inherited,
+        self, Adopted, AdoptedConnection, AttachMode, Attachment, FlowEntry, Hook, Inherited,
         InheritedInterface, Opening, Opens, ProbeAnswer,
     },
     kernel::Kernel,
@@ -274,7 +274,11 @@ impl Kernel for FakeKernel {
         }
     }
 
-    fn adopt(&self, _: &Image, connections: &[AdoptedConnection]) -> Result<u64, datapath::Error> {
+    fn adopt(
+        &self,
+        _: &Image,
+        connections: &[AdoptedConnection],
+    ) -> Result<Adopted, datapath::Error> {
         let mut kernel = self.state.borrow_mut();
         let before = kernel.adopted.len();
         for connection in connections {
@@ -282,7 +286,7 @@ impl Kernel for FakeKernel {
                 kernel.adopted.push(*connection);
             }
         }
-        Ok((kernel.adopted.len() - before) as u64)
+        Ok(Adopted { kept: (kernel.adopted.len() - before) as u64, cut: 0 })
     }
 
     fn sockets(&self) -> io::Result<Sockets> {

@@ -119,6 +119,10 @@ impl<D: Kernel> Owner<D> {
             self.enforce(prepared, None)?;
         }
         let flows = self.kernel.flush(&mut |flow| filter.matches(flow));
+        if filter.is_everything() {
+            // What no rule lets open must not be picked up now.
+            self.seed_denied(&self.image_in_force);
+        }
         Ok(Flushed { flows })
     }
 

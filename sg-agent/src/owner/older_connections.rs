@@ -114,7 +114,8 @@ impl Seen {
         for &slot in slots {
             for &direction in opener.directions() {
                 let opening = Opening { slot, protocol, direction, local, remote };
-                found.push(AdoptedConnection { opening, phase });
+                let evidence = opener.evidence();
+                found.push(AdoptedConnection { opening, phase, evidence });
             }
         }
     }

@@ -17,6 +17,7 @@ use tracing::{debug, info, warn};
 
 use super::{cause::Cause, interface_plan::InterfacePlan, revision::Target, state::Owner};
 use crate::{
+    datapath::{Adopted, AdoptedConnection, Opens},
     kernel::Kernel,
     observe::{conntrack::Tracked, sockets::Sockets},
 };
@@ -42,16 +43,27 @@ impl<D: Kernel> Owner<D> {
         plan: &InterfacePlan,
         cause: Cause,
     ) -> Newcomers {
-        let mut newcomers = Newcomers::default();
         if !matches!(cause, Cause::Start | Cause::Apply) {
-            return newcomers;
+            return Newcomers::default();
         }
+        let is_new = |ifindex, generation| self.kept(ifindex, generation).is_none();
+        self.newcomers_where(target, plan, is_new)
+    }
+
+    /// Interfaces that `is_new` says, of an ifindex and the interface's generation.
+    fn newcomers_where(
+        &self,
+        target: &Target,
+        plan: &InterfacePlan,
+        is_new: impl Fn(u32, u64) -> bool,
+    ) -> Newcomers {
+        let mut newcomers = Newcomers::default();
         let interfaces = plan.interfaces.iter().filter_map(|(&ifindex, planned)| {
             let entry = &target.active.state.interfaces[planned.entry?];
             Some((ifindex, self.view.get(&ifindex)?, planned.slot, entry))
         });
         for (ifindex, interface, slot, entry) in interfaces.clone() {
-            if self.kept(ifindex, interface.generation).is_some() {
+            if !is_new(ifindex, interface.generation) {
                 continue;
             }
             match entry.role {
@@ -74,24 +86,45 @@ impl<D: Kernel> Owner<D> {
         newcomers
     }
 
-    /// Gives flows to the connections that are there now; how many are new in the flow table.
+    /// Gives flows to the connections that are there now, and cuts TCP that no rule lets open; how many
+    /// lanes of the flow table have changed.
     pub(super) fn seed(&self, newcomers: &Newcomers, image: &Image) -> u64 {
+        self.adopt(&self.older_connections(newcomers), image)
+    }
+
+    /// Cuts what no rule lets open, on all interfaces: flows were forgotten, and pickup has begun anew.
+    pub(super) fn seed_denied(&self, image: &Image) {
+        let plan = self.plan_interfaces(&self.target, Cause::Flush);
+        let newcomers = self.newcomers_where(&self.target, &plan, |_, _| true);
+        let mut connections = self.older_connections(&newcomers);
+        connections
+            .retain(|connection| self.kernel.judge(image, &connection.opening) == Opens::Denied);
+        self.adopt(&connections, image);
+    }
+
+    fn older_connections(&self, newcomers: &Newcomers) -> Vec<AdoptedConnection> {
         if newcomers.is_empty() {
+            return Vec::new();
+        }
+        newcomers.connections(&self.own_sockets(newcomers), &self.tracked())
+    }
+
+    fn adopt(&self, connections: &[AdoptedConnection], image: &Image) -> u64 {
+        if connections.is_empty() {
             return 0;
         }
-        let sockets = self.own_sockets(newcomers);
-        let seeds = newcomers.connections(&sockets, &self.tracked());
-        if seeds.is_empty() {
-            return 0;
-        }
-        let seeded = self.kernel.adopt(image, &seeds).unwrap_or_else(|error| {
+        let adopted = self.kernel.adopt(image, connections).unwrap_or_else(|error| {
             warn!(%error, "the flow table takes no older connections: {PICKUP}");
-            0
+            Adopted::default()
         });
-        if seeded > 0 {
-            info!(connections = seeded, "kept from before the filter");
+        let Adopted { kept, cut } = adopted;
+        if kept > 0 {
+            info!(connections = kept, "kept from before the filter");
         }
-        seeded
+        if cut > 0 {
+            info!(connections = cut, "cut: opened before the filter, and no rule lets them open");
+        }
+        kept + cut
     }
 
     fn own_sockets(&self, newcomers: &Newcomers) -> Sockets {

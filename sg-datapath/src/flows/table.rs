@@ -89,6 +89,25 @@ impl<A: Shown + Addresses + PartialEq> Table<A> {
         })
     }
 
+    /// Cuts the flow, or has a cut one stand for it; whether that is new.
+    pub(crate) fn cut(&self, present: &Present<'_>, tag: Tag, contents: &Contents<A>) -> bool {
+        let hash = contents.addresses().hash(tag.identity(), &present.hash_key);
+        let cut = tag.with_state(tag.state().cut());
+        let Some(lane) = self.find(self.choices(hash), tag, contents.addresses()) else {
+            return self.insert(present, cut, contents);
+        };
+        // A program that is faster has seen a packet since; twice in a row is not to be expected.
+        (0..2).any(|_| {
+            let now = lane.tag();
+            let is_live = now.identity() == tag.identity() && now.state().is_live();
+            let is_cut = is_live && lane.exchange(now, now.state().cut());
+            if is_cut {
+                lane.set_seen(present.now);
+            }
+            is_cut
+        })
+    }
+
     /// Brings a flow in that another table has, too, to where both have come.
     pub(crate) fn join(&self, present: &Present<'_>, tag: Tag, contents: &Contents<A>) -> bool {
         let hash = contents.addresses().hash(tag.identity(), &present.hash_key);
