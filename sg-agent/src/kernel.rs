@@ -7,8 +7,8 @@ use sg_policy::{compile::Image, model::DatapathChoice};
 
 use crate::{
     datapath::{
-        Adopted, AdoptedConnection, AttachMode, Attachment, Datapath, Error, FlowEntry, HookChoice,
-        Inherited, Opening, Opens, ProbeAnswer, netlink::Deadline,
+        Adopted, AdoptedConnection, AttachMode, Attachment, Datapath, Error, FlowCursor, FlowEntry,
+        HookChoice, Inherited, Opening, Opens, ProbeAnswer, netlink::Deadline,
     },
     observe::{
         conntrack::{self, Tracked},
@@ -48,6 +48,11 @@ pub trait Kernel: 'static {
     fn counters(&self, slot: u16) -> CounterRow;
     fn release(&mut self, slots: &[u16]);
     fn for_each_flow(&self, each: &mut dyn FnMut(&FlowEntry));
+    fn for_some_flows(
+        &self,
+        from: FlowCursor,
+        each: &mut dyn FnMut(&FlowEntry),
+    ) -> Result<Option<FlowCursor>, Error>;
     fn flush(&self, which: &mut dyn FnMut(&FlowEntry) -> bool) -> u64;
     fn cut_denied(
         &self,
@@ -135,6 +140,14 @@ impl Kernel for Datapath {
 
     fn for_each_flow(&self, each: &mut dyn FnMut(&FlowEntry)) {
         self.for_each_flow(each);
+    }
+
+    fn for_some_flows(
+        &self,
+        from: FlowCursor,
+        each: &mut dyn FnMut(&FlowEntry),
+    ) -> Result<Option<FlowCursor>, Error> {
+        self.for_some_flows(from, each)
     }
 
     fn flush(&self, which: &mut dyn FnMut(&FlowEntry) -> bool) -> u64 {

@@ -17,7 +17,7 @@ use hyper_util::rt::TokioIo;
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::net::UnixStream;
 
-use crate::Failure;
+use crate::{Failure, elements::Elements};
 
 /// An agent that takes longer is stuck; large rule sets take about a second.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -79,6 +79,40 @@ impl Client {
         runtime
             .block_on(exchange)
             .map_err(|_| self.failed(&format!("did not answer within {} s", PATIENCE.as_secs())))?
+    }
+
+    /// Calls `take` with each element of an array, as it comes.
+    ///
+    /// # Errors
+    /// There is no answer, or not all of it; the agent refuses; or `take` has one.
+    pub fn each<T: DeserializeOwned, E: From<Error>>(
+        &self,
+        path: &str,
+        mut take: impl FnMut(T) -> std::result::Result<(), E>,
+    ) -> std::result::Result<(), E> {
+        let request = request(Method::GET, path, Bytes::new())?;
+        let late = |_| self.failed(&format!("did not answer within {} s", PATIENCE.as_secs()));
+        runtime()?.block_on(async {
+            let answer =
+                tokio::time::timeout(PATIENCE, self.ask(request)).await.map_err(late)??;
+            let (status, mut body) = (answer.status(), answer.into_body());
+            if !status.is_success() {
+                let text = body.collect().await.map_err(|error| self.broken(&error))?.to_bytes();
+                return Err(refused(status, &text).into());
+            }
+            let mut elements = Elements::default();
+            while let Some(frame) =
+                tokio::time::timeout(PATIENCE, body.frame()).await.map_err(late)?
+            {
+                let frame = frame.map_err(|error| self.broken(&error))?;
+                let bytes = frame.into_data().unwrap_or_default();
+                elements.take(&bytes, |element| take(self.decode(element)?))?;
+            }
+            if !elements.has_ended() {
+                return Err(self.failed("broke off in its answer").into());
+            }
+            Ok(())
+        })
     }
 
     /// Calls `take` with what comes, a batch of JSON lines each time, until the agent ends, which is

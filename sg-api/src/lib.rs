@@ -25,6 +25,8 @@
 pub mod admin;
 #[cfg(feature = "client")]
 pub mod client;
+#[cfg(feature = "client")]
+mod elements;
 #[cfg(feature = "feed")]
 pub mod feed;
 pub mod format;

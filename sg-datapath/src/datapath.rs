@@ -35,7 +35,7 @@ use crate::{
         lane::LaneNumber,
         revoke,
         table::Present,
-        visit::{self, Keep},
+        visit::{self, FlowCursor, Keep},
     },
     maps::{
         arena::{self, Arena},
@@ -176,6 +176,18 @@ impl Datapath {
         if let Err(error) = result {
             tracing::warn!(%error, "the flow table could not be read");
         }
+    }
+
+    /// Calls `each` with some of the entries, from where the last call ended; see [`visit::some`].
+    ///
+    /// # Errors
+    /// The table cannot be read.
+    pub fn for_some_flows(
+        &self,
+        from: FlowCursor,
+        each: &mut dyn FnMut(&FlowEntry),
+    ) -> Result<Option<FlowCursor>, Error> {
+        visit::some(&self.maps, from, each)
     }
 
     /// Forgets the flows that `which` says; returns how many.

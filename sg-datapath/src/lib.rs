@@ -32,6 +32,7 @@ pub use self::{
         judge::Opens,
         lane::LaneNumber,
         phase::Phase,
+        visit::FlowCursor,
     },
     maps::handover::{Inherited, InheritedInterface},
     options::{Abi, Options},

@@ -39,8 +39,8 @@ use super::{
 use crate::{
     api::Applied,
     datapath::{
-        self, Adopted, AdoptedConnection, AttachMode, Attachment, FlowEntry, Hook, Inherited,
-        InheritedInterface, Opening, Opens, ProbeAnswer,
+        self, Adopted, AdoptedConnection, AttachMode, Attachment, FlowCursor, FlowEntry, Hook,
+        Inherited, InheritedInterface, Opening, Opens, ProbeAnswer,
     },
     kernel::Kernel,
     observe::{
@@ -234,6 +234,15 @@ impl Kernel for FakeKernel {
     fn for_each_flow(&self, each: &mut dyn FnMut(&FlowEntry)) {
         self.note("for_each_flow");
         self.state.borrow().flows.iter().for_each(each);
+    }
+
+    fn for_some_flows(
+        &self,
+        _: FlowCursor,
+        each: &mut dyn FnMut(&FlowEntry),
+    ) -> Result<Option<FlowCursor>, datapath::Error> {
+        self.state.borrow().flows.iter().for_each(each);
+        Ok(None)
     }
 
     fn flush(&self, which: &mut dyn FnMut(&FlowEntry) -> bool) -> u64 {

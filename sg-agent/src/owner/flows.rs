@@ -13,19 +13,22 @@ use sg_policy::{describe, model::Tracking};
 use super::{
     cause::Cause,
     error::Error,
+    flows_part::FlowsPart,
     state::{InterfaceState, Owner},
 };
 use crate::{
     api::{Flow, FlushRequest, Flushed},
-    datapath::FlowEntry,
+    datapath::{FlowCursor, FlowEntry},
     kernel::Kernel,
     observe::ssh_sessions::Located,
     system::clock::Ticks,
 };
 
 impl<D: Kernel> Owner<D> {
-    /// Tracked flows, of one interface or of all, that have not idled out.
-    pub fn flows(&self, interface: Option<&str>) -> Result<Vec<Flow>, Error> {
+    /// Some of the tracked flows, of one interface or of all, that have not idled out: those of a part of
+    /// the table, and where the next part begins. The owner has other things to do in between, and
+    /// nobody has to keep all.
+    pub fn flows(&self, interface: Option<&str>, from: FlowCursor) -> Result<FlowsPart, Error> {
         let only = match interface {
             Some(name) => Some(self.filtered_by_name(name)?.1.slot),
             None => None,
@@ -33,7 +36,7 @@ impl<D: Kernel> Owner<D> {
         let by_slot = self.by_slot();
         let ticks = self.ticks();
         let mut flows = Vec::new();
-        self.kernel.for_each_flow(&mut |flow| {
+        let next = self.kernel.for_some_flows(from, &mut |flow| {
             if only.is_some_and(|slot| slot != flow.slot) {
                 return;
             }
@@ -42,8 +45,8 @@ impl<D: Kernel> Owner<D> {
             {
                 flows.push(shown);
             }
-        });
-        Ok(flows)
+        })?;
+        Ok(FlowsPart { flows, next })
     }
 
     pub(super) fn shown_flow(&self, flow: &FlowEntry) -> Option<Flow> {

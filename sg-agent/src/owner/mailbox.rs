@@ -11,10 +11,12 @@ use std::{
 use tokio::sync::oneshot;
 
 use super::{
-    command::Command, error::Error, figures::Figures, revision::Revision, unfiltered::Guard,
+    command::Command, error::Error, figures::Figures, flows_part::FlowsPart, revision::Revision,
+    unfiltered::Guard,
 };
 use crate::{
-    api::{self, Applied, ExplainRequest, Explanation, Flow, FlushRequest, Flushed, Shown, Status},
+    api::{self, Applied, ExplainRequest, Explanation, FlushRequest, Flushed, Shown, Status},
+    datapath::FlowCursor,
     observe::interfaces::View,
     observe::ssh_sessions::Located,
 };
@@ -56,8 +58,8 @@ pub enum Request {
     /// The revision in force.
     Present(Reply<Revision>),
     Explain(ExplainRequest, Reply<Result<Explanation, Error>>),
-    /// Of one interface, or of all.
-    Flows(Option<String>, Reply<Result<Vec<Flow>, Error>>),
+    /// Some of one interface, or of all, and where the next ones begin.
+    Flows(Option<String>, FlowCursor, Reply<Result<FlowsPart, Error>>),
     Flush(FlushRequest, Vec<Located>, Reply<Result<Flushed, Error>>),
     Confirm(Instant, Reply<Result<Applied, Error>>),
     /// To a revision, or to the one before.

@@ -27,6 +27,7 @@ mod explain;
 pub mod fake;
 pub mod figures;
 mod flows;
+pub mod flows_part;
 mod frame;
 mod interface_plan;
 pub mod lockout;

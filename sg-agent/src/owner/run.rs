@@ -74,7 +74,9 @@ impl<D: Kernel> Owner<D> {
             Request::History(reply) => reply.send(self.history()),
             Request::Present(reply) => reply.send(self.present().clone()),
             Request::Explain(request, reply) => reply.send(self.explain(&request)),
-            Request::Flows(interface, reply) => reply.send(self.flows(interface.as_deref())),
+            Request::Flows(interface, from, reply) => {
+                reply.send(self.flows(interface.as_deref(), from));
+            }
             Request::Flush(request, sessions, reply) => {
                 reply.send(self.flush(&request, &sessions));
             }

@@ -708,7 +708,7 @@ fn flows_are_shown_until_they_have_idled_out() {
     host.kernel().now = 3000;
     host.kernel().flows = flows();
     assert_eq!(host.owner.status().interfaces[0].flows.used, 2);
-    let shown = host.owner.flows(Some("tap0")).unwrap();
+    let shown = host.owner.flows(Some("tap0"), crate::datapath::FlowCursor::START).unwrap().flows;
     assert_eq!(shown.len(), 2);
     assert_eq!((shown[0].dport, shown[0].idle_s, shown[0].expires_s), (443, 0, 59));
 }

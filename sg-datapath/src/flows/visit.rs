@@ -2,14 +2,17 @@
 
 use sg_common::{
     Family,
-    flow::{Addresses4, Addresses6, Bucket, Tag},
+    flow::{Addresses4, Addresses6, Bucket, LANES, Tag},
 };
 
 use super::{
     entry::{FlowEntry, Shown},
     lane::{Lane, LaneNumber, buckets, each_lane},
 };
-use crate::{error::Error, maps::region::Region};
+use crate::{
+    error::Error,
+    maps::{layout::Maps, region::Region},
+};
 
 /// What to do with a flow.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -76,6 +79,61 @@ fn each_numbered<A: Shown>(
         }
         number = number.next();
     })
+}
+
+/// How far a look at all flows has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FlowCursor {
+    family: Family,
+    bucket: usize,
+}
+
+impl FlowCursor {
+    pub const START: Self = Self { family: Family::V4, bucket: 0 };
+}
+
+/// Buckets that are looked at without a pause.
+const BUCKETS_AT_ONCE: usize = 512;
+
+/// Calls `each` with the flows of some lanes, from where the last look ended. The next look goes on at what
+/// this returns; `None`: that was all.
+pub fn some(
+    maps: &Maps,
+    from: FlowCursor,
+    each: &mut dyn FnMut(&FlowEntry),
+) -> Result<Option<FlowCursor>, Error> {
+    let FlowCursor { family, bucket } = from;
+    let (next, other) = match family {
+        Family::V4 => (some_of::<Addresses4>(&maps.flows4, bucket, each)?, Some(Family::V6)),
+        Family::V6 => (some_of::<Addresses6>(&maps.flows6, bucket, each)?, None),
+    };
+    Ok(match next {
+        Some(bucket) => Some(FlowCursor { family, bucket }),
+        None => other.map(|family| FlowCursor { family, bucket: 0 }),
+    })
+}
+
+/// The bucket after the last one that was looked at.
+fn some_of<A: Shown>(
+    region: &Region,
+    bucket: usize,
+    each: &mut dyn FnMut(&FlowEntry),
+) -> Result<Option<usize>, Error> {
+    let size = size_of::<Bucket<A>>();
+    let (first, end) = buckets::<A>(region);
+    let start = first + bucket * size;
+    let len = (BUCKETS_AT_ONCE * size).min(end.saturating_sub(start));
+    if len > 0 {
+        let (mapping, at) = region.map(start, len)?;
+        for at in (at..at + len).step_by(size) {
+            for index in 0..LANES {
+                if let Some((_, entry)) = Lane::new(mapping.at::<Bucket<A>>(at), index).read() {
+                    each(&entry);
+                }
+            }
+        }
+    }
+    Ok((start + len < end).then(|| bucket + BUCKETS_AT_ONCE))
 }
 
 /// The flow that has a lane.

@@ -3,6 +3,8 @@
 mod flush;
 mod follow;
 
+use std::io::{self, BufWriter, IsTerminal as _, Write as _};
+
 use sg_api::{
     Flow,
     client::{Client, escape},
@@ -56,15 +58,43 @@ impl List {
         if self.follow {
             return follow::run(self.output, || self.fetch(client));
         }
+        if self.output.json && !io::stdout().is_terminal() {
+            return self.pass_on(client);
+        }
         self.output.print(&self.fetch(client)?, |flows| text(flows))
     }
 
     fn fetch(&self, client: &Client) -> Result<Vec<Flow>> {
+        let mut flows = Vec::new();
+        self.each(client, |flow| {
+            flows.push(flow);
+            Ok(())
+        })?;
+        Ok(flows)
+    }
+
+    /// Prints flows as they come, as one array.
+    fn pass_on(&self, client: &Client) -> Result<()> {
+        let mut stdout = BufWriter::new(io::stdout().lock());
+        let mut before = "[";
+        self.each(client, |flow: Flow| {
+            stdout.write_all(before.as_bytes())?;
+            serde_json::to_writer(&mut stdout, &flow).map_err(io::Error::from)?;
+            before = ",";
+            Ok(())
+        })?;
+        let end = if before == "[" { "[]\n" } else { "]\n" };
+        stdout.write_all(end.as_bytes())?;
+        stdout.flush()?;
+        Ok(())
+    }
+
+    fn each(&self, client: &Client, take: impl FnMut(Flow) -> Result<()>) -> Result<()> {
         let path = match &self.interface {
             Some(interface) => format!("/v1/flows?interface={}", escape(interface)),
             None => "/v1/flows".to_owned(),
         };
-        Ok(client.get(&path)?)
+        client.each(&path, take)
     }
 }
 
