@@ -48,6 +48,16 @@ pub const fn lasts(now: Tick, until: Tick, most: u32) -> bool {
     until != 0 && until.wrapping_sub(now).wrapping_sub(1) < most
 }
 
+/// The most ticks for which a flow may idle: 432,000 s of ticks that last 32 ms or more.
+const MAX_IDLE: u32 = 1 << 24;
+
+/// Whether a flow that is within its idle timeout was last seen no later than a change at `change`. The
+/// change is not repeated when ticks come half round, 2.7 years later.
+#[inline(always)]
+pub const fn is_before_change(seen: Tick, change: Tick) -> bool {
+    change.wrapping_sub(seen) <= MAX_IDLE
+}
+
 /// Lanes of a bucket.
 pub const LANES: usize = 4;
 

@@ -670,7 +670,7 @@ pub(crate) fn is_to_be_cut<N: Net>(
     found: &Found<N::Addresses>,
 ) -> bool {
     context.interface & flags::RECHECK != 0
-        && found.seen().wrapping_sub(context.cut_since()) as i32 <= 0
+        && flow::is_before_change(found.seen(), context.cut_since())
         && !is_still_allowed::<N>(context, key, found.tag)
 }
 
