@@ -1,4 +1,5 @@
-//! Follows one VPC of a store: a complete list once, then events in the order of revisions.
+//! Follows one VPC of a store, or all that a local feed shows of it: a complete list once, then events in
+//! the order of revisions.
 //!
 //! Pure: [`Replica::step`] takes in what happened and says what to do. Who drives it does the I/O, the
 //! waiting between attempts, and the publishing. The same code follows every backend.
@@ -26,7 +27,7 @@ use sg_policy::id::VpcId;
 use crate::{
     id::{EpochId, Revision},
     key::Key,
-    objects::{EpochRecord, Vpc},
+    objects::{EpochRecord, Object},
     snapshot::Snapshot,
     store::{Batch, Event, Page},
 };
@@ -43,10 +44,51 @@ enum Phase {
     Holding(Hold),
 }
 
-/// A replica of one VPC.
+/// The part of a store that a replica follows. Each has a record that always exists and names the epoch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope {
+    Vpc(VpcId),
+    /// Everything that the local feed shows to a host, the epoch's record included.
+    Feed,
+}
+
+impl From<VpcId> for Scope {
+    fn from(vpc: VpcId) -> Self {
+        Self::Vpc(vpc)
+    }
+}
+
+impl Scope {
+    /// The key of the record without which the last state stays.
+    fn record(self) -> Key {
+        match self {
+            Self::Vpc(vpc) => Key::Vpc(vpc),
+            Self::Feed => Key::Epoch,
+        }
+    }
+
+    /// Why the last state stays where the record is gone.
+    fn without_record(self) -> Hold {
+        match self {
+            Self::Vpc(_) => Hold::NoVpc,
+            Self::Feed => Hold::NoEpoch,
+        }
+    }
+
+    /// The epoch that a record names. `None`: it cannot be read.
+    fn epoch_of(self, document: &[u8]) -> Option<EpochId> {
+        match Object::decode(&self.record(), document).ok()? {
+            Object::Vpc(vpc) => Some(vpc.epoch),
+            Object::Epoch(record) => Some(record.epoch),
+            _ => None,
+        }
+    }
+}
+
+/// A replica of a part of a store.
 #[derive(Debug)]
 pub struct Replica {
-    vpc: VpcId,
+    scope: Scope,
     /// The store's whose state is here. `None`: there is no state.
     epoch: Option<EpochId>,
     /// The store that the present connection leads to; `epoch` once its list is whole.
@@ -68,9 +110,9 @@ pub struct Replica {
 
 impl Replica {
     /// A replica that has nothing yet.
-    pub fn new(vpc: VpcId) -> Self {
+    pub fn new(scope: impl Into<Scope>) -> Self {
         Self {
-            vpc,
+            scope: scope.into(),
             epoch: None,
             connected: None,
             accepted: None,
@@ -86,9 +128,21 @@ impl Replica {
 
     /// A replica with the state that was on the disk, which is enforced already. `same_version`: this
     /// version wrote it. Another one may have ignored fields that this one knows, so all is read again.
-    pub fn resume(vpc: VpcId, epoch: EpochId, snapshot: Snapshot, same_version: bool) -> Self {
+    pub fn resume(
+        scope: impl Into<Scope>,
+        epoch: EpochId,
+        snapshot: Snapshot,
+        same_version: bool,
+    ) -> Self {
         let enforced = snapshot.revision();
-        Self { epoch: Some(epoch), snapshot, enforced, must_list: !same_version, ..Self::new(vpc) }
+        let must_list = !same_version;
+        Self { epoch: Some(epoch), snapshot, enforced, must_list, ..Self::new(scope) }
+    }
+
+    /// The state that events can follow. `None`: only a list will do.
+    pub fn resumes_at(&self) -> Option<(EpochId, Revision)> {
+        let resumes = !self.must_list && self.hold().is_none();
+        self.epoch.filter(|_| resumes).map(|epoch| (epoch, self.snapshot.revision()))
     }
 
     /// The newest whole state that is known.
@@ -213,13 +267,15 @@ impl Replica {
             return self.hold_for(Hold::WentBack { ours, theirs });
         }
         next.keep_good(&self.snapshot);
-        match next.get::<Vpc>(&Key::Vpc(self.vpc)) {
-            None => return self.hold_for(Hold::NoVpc),
-            Some(record) if record.epoch != store => {
-                let vpc = record.epoch;
-                return self.hold_for(Hold::VpcOfOtherStore { store, vpc });
+        let record = next.get_any(&self.scope.record());
+        match record.map(|record| record.object) {
+            Some(Object::Vpc(vpc)) if vpc.epoch != store => {
+                return self.hold_for(Hold::VpcOfOtherStore { store, vpc: vpc.epoch });
             }
+            // Another store took the place of this one, under the list.
+            Some(Object::Epoch(record)) if record.epoch != store => return self.ask(),
             Some(_) => (),
+            None => return self.hold_for(self.scope.without_record()),
         }
         if self.epoch != Some(store) {
             // Revisions of two epochs cannot be compared. Nothing of the new one is enforced yet.
@@ -246,7 +302,7 @@ impl Replica {
         }
         let beyond = self.incoming.split_off(&(batch.through.next(), String::new()));
         let whole = std::mem::replace(&mut self.incoming, beyond);
-        let record = Key::Vpc(self.vpc).to_string();
+        let record = self.scope.record().to_string();
         let mut revision = Vec::new();
         for event in whole.into_values() {
             if revision.first().is_some_and(|first: &Event| first.revision != event.revision)
@@ -266,15 +322,12 @@ impl Replica {
     /// Applies the events of one revision; else what to do instead.
     fn take_revision(&mut self, events: &mut Vec<Event>, record: &str) -> Option<Vec<Action>> {
         let is_of_store = |event: &Event| match &event.put {
-            None => Err(Hold::NoVpc),
-            Some(put) => {
-                let object = crate::Object::decode(&Key::Vpc(self.vpc), &put.value);
-                match object {
-                    Ok(crate::Object::Vpc(vpc)) if Some(vpc.epoch) != self.epoch => Ok(false),
-                    // One that cannot be read leaves the record as it was.
-                    _ => Ok(true),
-                }
-            }
+            None => Err(self.scope.without_record()),
+            // One that cannot be read leaves the record as it was.
+            Some(put) => match self.scope.epoch_of(&put.value) {
+                Some(epoch) => Ok(Some(epoch) == self.epoch),
+                None => Ok(true),
+            },
         };
         if let Some(event) = events.iter().find(|event| event.key == record) {
             match is_of_store(event) {

@@ -5,7 +5,7 @@ use sg_policy::id::{AccountId, GroupId};
 
 use super::*;
 use crate::{
-    objects::{SecurityGroup, Stored, Tags, VpcSettings},
+    objects::{SecurityGroup, Stored, Tags, Vpc, VpcSettings},
     store::{KeyValue, Put},
 };
 
@@ -158,6 +158,41 @@ fn log() -> Log {
     let mut log = Log::new(EpochRecord::new(EPOCH));
     log.change(vec![put(&group(1, "a")), put(&group(2, "b"))]);
     log
+}
+
+#[test]
+fn a_feed_follows_the_epoch_s_record() {
+    let mut log = Log::new(EpochRecord::new(EPOCH));
+    log.change(vec![put(&EpochRecord::new(EPOCH)), put(&group(1, "a"))]);
+    let whole = |replica: &mut Replica, log: &Log| {
+        replica.step(Input::Begin);
+        replica.step(log.epoch());
+        list(replica, log)
+    };
+    let mut replica = Replica::new(Scope::Feed);
+    assert_eq!(replica.resumes_at(), None, "there is nothing to resume");
+    assert!(matches!(whole(&mut replica, &log)[..], [Action::Publish(_), Action::Watch { .. }]));
+    replica.step(Input::Published);
+    assert_eq!(replica.resumes_at(), Some((EPOCH, log.revision())));
+
+    // A VPC that is deleted is an order like another one; an epoch that is gone is none.
+    log.change(vec![gone(&Key::Vpc(VPC))]);
+    assert!(matches!(catch_up(&mut replica, &log)[..], [Action::Publish(_)]));
+    replica.step(Input::Published);
+    let known = log.revision();
+    log.change(vec![gone(&Key::Epoch), gone(&group(1, "a").key())]);
+    assert_eq!(catch_up(&mut replica, &log), []);
+    assert_eq!(replica.hold(), Some(&Hold::NoEpoch));
+    assert_eq!(replica.snapshot().revision(), known);
+    assert_eq!(replica.resumes_at(), None, "only a list is sure after a hold");
+
+    let other = Log::new(EpochRecord::new(EpochId(77)));
+    let mut replica = Replica::new(Scope::Feed);
+    assert_eq!(whole(&mut replica, &other), []);
+    assert_eq!(replica.hold(), Some(&Hold::NoEpoch), "a list without the record");
+    log.change(vec![put(&EpochRecord::new(EpochId(77)))]);
+    let mut replica = Replica::new(Scope::Feed);
+    assert_eq!(whole(&mut replica, &log), [Action::ReadEpoch], "another store came under the list");
 }
 
 #[test]
