@@ -24,7 +24,7 @@ use crate::{
         revision::Stored,
         state::{self, Owner},
     },
-    sources::{reload::Reload, unix_socket},
+    sources::{control::Control, reload::Reload, unix_socket},
     store::Store,
     system::{allocator, clock, lock, watchdog::watch_over},
 };
@@ -96,12 +96,16 @@ pub fn run(
     ));
     // Before anyone can ask how much it takes.
     allocator::give_back();
+    let control = match &config.control {
+        Some(settings) => Some(Control::start(settings, &config.state_dir, &agent)?),
+        None => None,
+    };
     let listener = unix_socket::bind(&config.runtime_dir)?;
     let (ended, shutdown) = oneshot::channel::<()>();
     let shutdown = async move {
         let _ = shutdown.await;
     };
-    let server = runtime.spawn(unix_socket::serve(listener, agent, log, shutdown));
+    let server = runtime.spawn(unix_socket::serve(listener, agent, log, control, shutdown));
     notify(NotifyState::Ready);
     info!(state = %config.state_dir.display(), socket = %config.runtime_dir.display(), "ready");
     let why = inbox.run(&mut owner);

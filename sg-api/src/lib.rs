@@ -15,6 +15,7 @@
 //! | `GET /v1/log?interface=IF` | | [`Vec<FlowRecord>`], the oldest first |
 //! | `GET /v1/log/follow?interface=IF&largest=N` | | the same, then each second's, a [`FlowRecord`] per line |
 //! | `GET /v1/export` | | text/plain: rules.toml |
+//! | `POST /v1/control/accept` | | [`AcceptedStore`]; root only |
 //! | `POST /v1/detach` | | `{}`; the agent then ends |
 //!
 //! Whatever fails answers [`Failure`]: 400 for a request that makes no sense, 422 for a rules file
@@ -30,6 +31,8 @@ mod elements;
 #[cfg(feature = "feed")]
 pub mod feed;
 pub mod format;
+#[cfg(feature = "feed")]
+pub mod lines;
 
 use std::{
     collections::BTreeMap,
@@ -132,6 +135,34 @@ pub struct Status {
     pub confirm_until: Option<u64>,
     pub rules: usize,
     pub interfaces: Vec<InterfaceStatus>,
+    /// Where the rules come from a control plane.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub control: Option<ControlStatus>,
+}
+
+/// The store that the host follows from now on.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct AcceptedStore {
+    pub epoch: String,
+}
+
+/// How a host stands to its control plane.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ControlStatus {
+    /// As `control` in agent.toml says it.
+    pub source: String,
+    /// The control plane is followed now.
+    pub connected: bool,
+    /// The store that the state is of. `None`: there has been none yet.
+    pub epoch: Option<String>,
+    /// The newest revision of the store that the host has.
+    pub revision: u64,
+    /// The newest one that the data path enforces and the disk has.
+    pub enforced_revision: u64,
+    /// Seconds since the control plane last said how far it is. `None`: not since the agent started.
+    pub staleness_s: Option<u64>,
+    /// A sentence each about something that is not as the control plane says.
+    pub faults: Vec<String>,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -140,6 +171,8 @@ pub struct InterfaceStatus {
     pub ifindex: u32,
     /// `host` or `port`.
     pub role: String,
+    #[serde(default)]
+    pub state: FilterState,
     /// `xdp`, `tcx` or `tc`: what filters the kernel's ingress of the interface.
     pub datapath: String,
     pub datapath_reason: String,
@@ -150,6 +183,22 @@ pub struct InterfaceStatus {
     pub ingress: Counters,
     pub egress: Counters,
     pub flows: FlowUse,
+}
+
+/// Whether an interface is filtered, and by whose rules.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum FilterState {
+    #[default]
+    Filtered,
+    /// Its binding has ended, or it waits for one: nothing passes but what always passes.
+    Isolated,
+    /// Its last rules stay until it is bound or released.
+    Held,
+    /// No rules are for it.
+    Unfiltered,
+    /// It should be filtered, and is not.
+    Fault,
 }
 
 /// By name of the reason; reasons that have counted nothing are absent.

@@ -52,6 +52,11 @@ impl Agent {
         }
     }
 
+    /// Writes agent.toml, for the next start.
+    pub fn configure(&self, text: &str) {
+        fs::write(self.directory.join("agent.toml"), text).expect("a settings file");
+    }
+
     pub fn state_dir(&self) -> PathBuf {
         self.directory.join("state")
     }

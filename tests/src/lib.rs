@@ -23,6 +23,7 @@ pub mod netns;
 pub mod outside;
 pub mod probe;
 pub mod sandbox;
+pub mod server;
 pub mod tools;
 pub mod topology;
 pub mod world;
@@ -32,6 +33,7 @@ pub use counters::Counts;
 pub use ctl::{Ctl, Ran};
 pub use guide::Guide;
 pub use netns::NetNs;
+pub use server::Server;
 pub use topology::{Addresses, FAMILIES, Role, Topology, V4, V6};
 pub use world::{Datapath, World};
 

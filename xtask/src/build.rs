@@ -1,4 +1,4 @@
-//! `cargo xtask build`: the BPF object, then the two binaries with the object inside sg-agent.
+//! `cargo xtask build`: the BPF object, then the programs, with the object inside sg-agent.
 
 use std::{
     fs,
@@ -15,11 +15,13 @@ use crate::{
 
 /// Read by sg-datapath/build.rs: the object to embed. Without it the agent is built without one.
 const OBJECT_VARIABLE: &str = "SG_BPF_OBJECT";
+/// The programs that users run.
+pub(crate) const PROGRAMS: [&str; 3] = ["sg-agent", "sg-server", "sgctl"];
 const TARGET: &str = "bpfel-unknown-none";
 
 #[derive(Debug, Default, clap::Args)]
 pub(crate) struct Args {
-    /// Build sg-agent and sgctl unoptimised, into target/debug; the BPF object is always optimised
+    /// Build the programs unoptimised, into target/debug; the BPF object is always optimised
     #[arg(long)]
     debug: bool,
     /// Build only the BPF object
@@ -31,7 +33,7 @@ pub(crate) struct Args {
 #[derive(Debug)]
 pub(crate) struct Built {
     pub(crate) object: PathBuf,
-    /// The folder of `sg-agent` and `sgctl`.
+    /// The folder of the programs.
     pub(crate) binaries: PathBuf,
 }
 
@@ -57,7 +59,8 @@ pub(crate) fn run(args: &Args) -> Result<Built> {
         return Ok(built);
     }
     let mut cargo = built.cargo();
-    cargo.args(["build", "--package", "sg-agent", "--package", "sgctl", "--bins"]);
+    cargo.args(["build", "--bins"]);
+    cargo.args(PROGRAMS.iter().flat_map(|program| ["--package", program]));
     if !args.debug {
         cargo.arg("--release");
     }

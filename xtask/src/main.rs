@@ -39,7 +39,7 @@ struct Cli {
 enum Verb {
     /// Install what building and testing need and this machine lacks
     Setup(setup::Args),
-    /// Build the BPF object, and sg-agent (with the object inside) and sgctl
+    /// Build the BPF object, and sg-agent (with the object inside), sg-server and sgctl
     Build(build::Args),
     /// Run what CI runs: `.ci/run` is this
     Ci,

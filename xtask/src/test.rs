@@ -35,8 +35,8 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     }
     let built = build::run(&build::Args::default())?;
     // A workspace member that is no more (or not yet) there would make a green run mean nothing.
-    if !built.binaries.join("sg-agent").is_file() || !built.binaries.join("sgctl").is_file() {
-        bail!("no sg-agent and sgctl in {}", built.binaries.display());
+    if let Some(absent) = build::PROGRAMS.iter().find(|name| !built.binaries.join(name).is_file()) {
+        bail!("no {absent} in {}", built.binaries.display());
     }
     if !args.quick {
         setup::ensure_tests()?;

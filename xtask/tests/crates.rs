@@ -92,7 +92,7 @@ const LAYERS: &[Layer] = &[
     },
     Layer {
         name: "sg-tests",
-        uses: &["sg-common", "sg-policy", "sg-log", "sg-datapath", "sg-api", "sg-agent"],
+        uses: &["sg-common", "sg-policy", "sg-log", "sg-datapath", "sg-api", "sg-iam", "sg-agent"],
         knows_nothing_of: &[],
         leaves_to_others: &[BPF],
     },
@@ -196,5 +196,5 @@ fn production_binaries_have_no_tools_for_tests() {
     let built = tree(&["--package", "sg-agent", "--package", "sgctl"]);
     let ours = built.into_iter().filter(|line| line.starts_with("sg"));
     let with_features: Vec<_> = ours.filter(|line| !line.ends_with('|')).collect();
-    assert_eq!(with_features, ["sg-api|client"]);
+    assert_eq!(with_features, ["sg-api|client,feed"]);
 }

@@ -1,5 +1,6 @@
 //! Settings of the agent: flags over `/etc/sg/agent.toml` over the defaults.
 
+pub mod control;
 mod flow_log;
 
 use std::{
@@ -10,9 +11,14 @@ use std::{
 
 use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand};
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer, de::IgnoredAny};
+use sg_policy::model::DatapathChoice;
+use sg_store::HostName;
 
-use self::flow_log::FlowLog;
+use self::{
+    control::{Closed, Control, Keys, Source},
+    flow_log::FlowLog,
+};
 use crate::datapath::Abi;
 
 const CONFIG: &str = "/etc/sg/agent.toml";
@@ -67,9 +73,53 @@ pub struct Options {
     #[arg(long, value_name = "N", global = true)]
     #[serde(alias = "max_interfaces")]
     pub max_interfaces: Option<u16>,
+    /// Takes the rules from a control plane, unix:/run/sg-server/feed.sock say [default: from `sgctl apply`]
+    #[arg(long, value_name = "URL", global = true)]
+    pub control: Option<Source>,
+    /// Name of this host for the control plane [default: the host's name]
+    #[arg(long, value_name = "NAME", global = true)]
+    pub host: Option<HostName>,
+    /// Data path of interfaces whose rules come from a control plane: auto, xdp, tc.
+    #[arg(skip)]
+    pub datapath: Option<Datapath>,
+    /// Read by itself, with the places of its faults.
+    #[arg(skip)]
+    pub floor: Option<ReadApart>,
+    #[arg(skip)]
+    #[serde(default)]
+    pub closed: Vec<Closed>,
     #[command(flatten)]
     #[serde(default, alias = "flow_log")]
     pub flow_log: FlowLog,
+}
+
+/// A key that is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReadApart;
+
+impl<'de> Deserialize<'de> for ReadApart {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        IgnoredAny::deserialize(deserializer).map(|_| Self)
+    }
+}
+
+/// As the `datapath` of an `[[interface]]` in rules.toml.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub enum Datapath {
+    Auto,
+    Xdp,
+    Tc,
+}
+
+impl From<Datapath> for DatapathChoice {
+    fn from(datapath: Datapath) -> Self {
+        match datapath {
+            Datapath::Auto => Self::Auto,
+            Datapath::Xdp => Self::Xdp,
+            Datapath::Tc => Self::Tc,
+        }
+    }
 }
 
 /// The settings that hold.
@@ -86,6 +136,8 @@ pub struct Config {
     pub max_interfaces: u16,
     /// `None`: there is none.
     pub flow_log: Option<crate::flow_log::Settings>,
+    /// `None`: the rules come from files.
+    pub control: Option<Control>,
 }
 
 /// Largest flow table per family: 2 GiB (IPv4) and 4 GiB (IPv6).
@@ -97,11 +149,21 @@ impl Config {
     /// # Errors
     /// The file cannot be read or has a key or value that makes no sense.
     pub fn load(cli: &Cli) -> anyhow::Result<Self> {
-        let file = read(cli.config.as_deref())?;
-        Self::resolve(cli.options.clone(), file)
+        let path = cli.config.as_deref().unwrap_or(Path::new(CONFIG));
+        let text = read(path, cli.config.is_some())?;
+        let keys = toml::from_str(&text);
+        let keys: Options = keys.with_context(|| format!("{} is not right", path.display()))?;
+        let control = Keys {
+            control: cli.options.control.clone().or(keys.control.clone()),
+            host: cli.options.host.clone().or(keys.host.clone()),
+            datapath: keys.datapath.map(Into::into),
+            closed: keys.closed.clone(),
+        };
+        let control = Control::resolve(control, &path.display().to_string(), &text)?;
+        Self::resolve(cli.options.clone(), keys, control)
     }
 
-    fn resolve(flags: Options, file: Options) -> anyhow::Result<Self> {
+    fn resolve(flags: Options, file: Options, control: Option<Control>) -> anyhow::Result<Self> {
         let max_flows = flags.max_flows.or(file.max_flows).unwrap_or(262_144);
         anyhow::ensure!(
             (1..=MAX_FLOWS).contains(&max_flows),
@@ -124,26 +186,22 @@ impl Config {
             max_flows: max_flows.next_power_of_two(),
             max_interfaces,
             flow_log: FlowLog::resolve(flags.flow_log, file.flow_log)?,
+            control,
         })
     }
 }
 
 /// An absent file is an empty one. One that was asked for by name may be a misspelling: a warning.
-fn read(asked: Option<&Path>) -> anyhow::Result<Options> {
-    let path = asked.unwrap_or(Path::new(CONFIG));
-    let text = match std::fs::read_to_string(path) {
-        Ok(text) => text,
+fn read(path: &Path, is_asked_for: bool) -> anyhow::Result<String> {
+    match std::fs::read_to_string(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            if asked.is_some() {
+            if is_asked_for {
                 tracing::warn!("no {}: the settings are the defaults", path.display());
             }
-            return Ok(Options::default());
+            Ok(String::new())
         }
-        Err(error) => {
-            return Err(error).with_context(|| format!("cannot read {}", path.display()));
-        }
-    };
-    toml::from_str(&text).with_context(|| format!("{} is not right", path.display()))
+        read => read.with_context(|| format!("cannot read {}", path.display())),
+    }
 }
 
 #[cfg(test)]
@@ -171,6 +229,7 @@ mod tests {
             max_flows: 262_144,
             max_interfaces: 1024,
             flow_log: load(&[], "").unwrap().flow_log,
+            control: None,
         };
         assert_eq!(config, expected);
     }
@@ -198,6 +257,25 @@ mod tests {
             ("[flow-log]\ninterval = 0", "flow-log-interval is 0"),
             ("[flow_log]\ncolour = 1", "colour"),
             ("= 1", "line 1"),
+        ] {
+            let error = format!("{:#}", load(&[], file).unwrap_err());
+            assert!(error.contains(named), "{file}: {error}");
+        }
+    }
+
+    #[test]
+    fn control_mode_is_by_flag_or_by_key() {
+        let file =
+            "control = 'unix:/a'\nhost = 'h1'\ndatapath = 'tc'\n[[closed]]\nnames = ['tap*']";
+        let control = load(&["--control", "unix:/b"], file).unwrap().control.unwrap();
+        assert_eq!((control.source.to_string(), control.host.as_str()), ("unix:/b".into(), "h1"));
+        assert_eq!((control.datapath, control.closed), (DatapathChoice::Tc, vec!["tap*".into()]));
+        for (file, named) in [
+            ("control = '/a'", "no control plane"),
+            ("host = 'a b'", "a b"),
+            ("datapath = 'fast'", "fast"),
+            ("[[closed]]\nname = 'tap*'", "name"),
+            ("[[floor]]\nprotocol = 'tpc'\ncidrs = ['10.0.0.0/8']", "agent.toml:2"),
         ] {
             let error = format!("{:#}", load(&[], file).unwrap_err());
             assert!(error.contains(named), "{file}: {error}");

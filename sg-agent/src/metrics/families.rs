@@ -191,7 +191,7 @@ fn gauge(value: u64) -> i64 {
 mod tests {
     use super::*;
     use crate::{
-        api::{Count, FlowUse},
+        api::{Count, FilterState, FlowUse},
         owner::figures::ImageFigures,
     };
 
@@ -203,6 +203,7 @@ mod tests {
         ingress.dropped.insert("conntrack_allowance_exceeded".into(), exceeded);
         ingress.not_logged.packets = 5;
         let interface = InterfaceStatus {
+            state: FilterState::Filtered,
             name: "tap\"0".into(),
             ifindex: 1,
             role: "port".into(),
@@ -222,6 +223,7 @@ mod tests {
             confirm_until: Some(1),
             rules: 9,
             interfaces: vec![interface],
+            control: None,
         };
         let publishing = Publishing::default();
         publishing.seconds.observe(0.004);

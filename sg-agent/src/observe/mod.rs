@@ -3,6 +3,7 @@
 //! Nothing here changes anything, and nothing here knows the rules.
 
 pub mod conntrack;
+pub mod devices;
 pub mod interfaces;
 pub mod opener;
 pub mod rtnetlink;

@@ -20,8 +20,8 @@ use super::{
 };
 use crate::{
     api::{
-        self, Counters, FlowUse, InterfaceStatus, Shown, ShownEntry, ShownGroup, ShownInterface,
-        ShownPrefixList, ShownRule, Status,
+        self, Counters, FilterState, FlowUse, InterfaceStatus, Shown, ShownEntry, ShownGroup,
+        ShownInterface, ShownPrefixList, ShownRule, Status,
     },
     datapath::Hook,
     kernel::Kernel,
@@ -40,11 +40,14 @@ impl<D: Kernel> Owner<D> {
         let filtered = self.filtered.iter().filter_map(|(&ifindex, held)| {
             let entry = &self.rules().interfaces[held.entry?];
             let row = self.kernel.counters(held.slot);
-            let (datapath, datapath_reason) = match &held.attachment {
-                Ok(attachment) => (hook(attachment.hook), attachment.reason.clone()),
-                Err(reason) => ("none", format!("NOT filtered: {reason}")),
+            let (state, datapath, datapath_reason) = match &held.attachment {
+                Ok(attachment) => {
+                    (FilterState::Filtered, hook(attachment.hook), attachment.reason.clone())
+                }
+                Err(reason) => (FilterState::Fault, "none", format!("NOT filtered: {reason}")),
             };
             Some(InterfaceStatus {
+                state,
                 others: foreign_programs.remove(&ifindex).unwrap_or_default(),
                 ingress: counters(&row, Direction::Ingress),
                 egress: counters(&row, Direction::Egress),
@@ -57,6 +60,7 @@ impl<D: Kernel> Owner<D> {
             let entry = &self.rules().interfaces[self.rules().entry_for(name)?];
             let reason = format!("NOT filtered: {reason}");
             Some(InterfaceStatus {
+                state: FilterState::Fault,
                 flows: FlowUse { used: 0, capacity },
                 ..status_of(name, ifindex, entry, &names, "none", reason)
             })
@@ -71,6 +75,7 @@ impl<D: Kernel> Owner<D> {
             confirm_until: self.target.pending.as_ref().map(|pending| pending.until),
             rules: count_rules(self.rules()),
             interfaces,
+            control: None,
         }
     }
 
@@ -216,6 +221,7 @@ fn status_of(
         name: name.to_owned(),
         ifindex,
         role: role(entry.role).to_owned(),
+        state: FilterState::Filtered,
         datapath: datapath.to_owned(),
         datapath_reason,
         others: Vec::new(),

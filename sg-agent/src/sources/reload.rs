@@ -76,6 +76,7 @@ fn needs_restart(now: &Config, next: &Config) -> Vec<&'static str> {
         ("max-flows", now.max_flows != next.max_flows),
         // The tables of counters and slots are as large as it says.
         ("max-interfaces", now.max_interfaces != next.max_interfaces),
+        ("control, host, datapath, floor or closed", now.control != next.control),
         // Programs that log have more code.
         ("flow-log (on or off)", now.flow_log.is_some() != next.flow_log.is_some()),
     ]
@@ -88,6 +89,7 @@ fn keep_what_needs_restart(now: &Config, next: &mut Config) {
     let Config { state_dir, runtime_dir, bpffs, max_flows, max_interfaces, .. } = now.clone();
     (next.state_dir, next.runtime_dir, next.bpffs) = (state_dir, runtime_dir, bpffs);
     (next.max_flows, next.max_interfaces) = (max_flows, max_interfaces);
+    next.control.clone_from(&now.control);
     if now.flow_log.is_some() != next.flow_log.is_some() {
         next.flow_log.clone_from(&now.flow_log);
     }
@@ -114,6 +116,10 @@ mod tests {
             (&["--flow-log", "/now", "--bpffs", "/x"], &["bpffs"]),
             (&["--flow-log", "/now", "--max-flows", "64"], &["max-flows"]),
             (&["--flow-log", "/now", "--max-interfaces", "7"], &["max-interfaces"]),
+            (
+                &["--flow-log", "/now", "--control", "unix:/feed.sock", "--host", "h1"],
+                &["control, host, datapath, floor or closed"],
+            ),
         ] {
             let mut next = config(args);
             assert_eq!(needs_restart(&now, &next), named);

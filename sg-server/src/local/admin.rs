@@ -3,16 +3,16 @@
 use std::time::Duration;
 
 use anyhow::Context as _;
-use sg_api::admin::{Answer, MAX_LINE, Request};
+use sg_api::{
+    admin::{Answer, MAX_LINE, Request},
+    lines::{Reader, write},
+};
 use tokio::{
     net::{UnixListener, UnixStream},
     time::timeout,
 };
 
-use super::{
-    lines::{Reader, write},
-    peer::accept_root,
-};
+use super::peer::accept_root;
 use crate::{accounts, audit::Verb, state::Server};
 
 /// From a connection to its request.

@@ -3,7 +3,10 @@
 use std::{future::pending, io, time::Duration};
 
 use anyhow::{Context as _, bail};
-use sg_api::feed::{Entry, Event, FromHost, MAX_LINE, PROGRESS_S, Position, ToHost, VERSION};
+use sg_api::{
+    feed::{Entry, Event, FromHost, MAX_LINE, PROGRESS_S, Position, ToHost, VERSION},
+    lines::{Reader, write},
+};
 use sg_store::{
     EpochId, HostName, Key, Revision, Store, Watch, WatchError,
     key::ROOT,
@@ -16,7 +19,6 @@ use tokio::{
 
 use super::{
     host::{self, Joining},
-    lines::{Reader, write},
     peer::accept_root,
 };
 use crate::state::Server;

@@ -3,5 +3,4 @@
 pub mod admin;
 pub mod feed;
 pub mod host;
-pub mod lines;
 pub mod peer;

@@ -1,5 +1,6 @@
 //! One file per verb: its arguments and what it does.
 
+mod accept_store;
 mod apply;
 mod check;
 mod completions;
@@ -54,6 +55,8 @@ pub(crate) enum Verb {
     Export(export::Args),
     /// Make a rules.toml of another system's rules, without an agent
     Import(import::Args),
+    /// Follow the other store that the control plane has now, as root
+    AcceptStore(accept_store::Args),
     /// End all filtering: remove every program, link and pin
     Detach(detach::Args),
     /// Print a shell's completion script
@@ -79,6 +82,7 @@ impl Verb {
             Self::Log(args) => args.run(client),
             Self::Top(args) => args.run(client),
             Self::Export(args) => args.run(client),
+            Self::AcceptStore(args) => args.run(client),
             Self::Detach(args) => args.run(client),
             Self::Completions(args) => args.run(),
             Self::Man(args) => args.run(),

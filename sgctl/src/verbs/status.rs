@@ -1,6 +1,6 @@
 use std::collections::BTreeMap;
 
-use sg_api::{Count, InterfaceStatus, Status, client::Client};
+use sg_api::{ControlStatus, Count, FilterState, InterfaceStatus, Status, client::Client};
 use sg_policy::describe::plain;
 
 use super::apply::seconds_left;
@@ -28,6 +28,9 @@ impl Args {
 
 fn text(status: &Status, verbose: bool) -> String {
     let mut text = head(status);
+    if let Some(control) = &status.control {
+        text += &control_plane(control, status);
+    }
     if status.interfaces.is_empty() {
         return text + "\nno interface is filtered\n";
     }
@@ -45,6 +48,7 @@ fn head(status: &Status) -> String {
     let Status { version, pid, kernel, revision, .. } = status;
     let used: u64 = status.interfaces.iter().map(|interface| interface.flows.used).sum();
     let capacity = status.interfaces.iter().map(|interface| interface.flows.capacity).max();
+    let capacity = capacity.filter(|capacity| *capacity > 0);
     let kernel = plain(kernel);
     let mut text = format!("sg-agent {version}, pid {pid}, kernel {kernel}\n");
     text += &match revision {
@@ -58,6 +62,39 @@ fn head(status: &Status) -> String {
     if let Some(until) = status.confirm_until {
         let left = seconds_left(until);
         text += &format!("not confirmed: rolls back in {left} s; to keep it: sgctl confirm\n");
+    }
+    text
+}
+
+/// The control plane, its faults, and interfaces whose rules are not those of a binding.
+fn control_plane(control: &ControlStatus, status: &Status) -> String {
+    let ControlStatus { source, connected, revision, enforced_revision, .. } = control;
+    let link = match (connected, control.staleness_s) {
+        (true, _) => "connected".to_owned(),
+        (false, Some(seconds)) => format!("NOT connected, last heard {seconds} s ago"),
+        (false, None) => "NOT connected".to_owned(),
+    };
+    let mut text = format!("control plane {}: {link}, ", plain(source));
+    text += &match control.epoch {
+        None => "it has said nothing yet\n".to_owned(),
+        Some(_) if enforced_revision == revision => {
+            format!("its revision {revision} is enforced\n")
+        }
+        Some(_) => format!("its revision {enforced_revision} is enforced, {revision} is NOT\n"),
+    };
+    for fault in &control.faults {
+        text += &format!("fault: {}\n", plain(fault));
+    }
+    for (state, meaning) in [
+        (FilterState::Isolated, "isolated, nothing passes"),
+        (FilterState::Held, "held by earlier rules"),
+        (FilterState::Unfiltered, "NOT filtered"),
+    ] {
+        let of_state = status.interfaces.iter().filter(|interface| interface.state == state);
+        let names: Vec<&str> = of_state.map(|interface| interface.name.as_str()).collect();
+        if !names.is_empty() {
+            text += &format!("{meaning}: {}\n", plain(&names.join(", ")));
+        }
     }
     text
 }

@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use sg_store::{
-    HostName, InterfaceId, Revision, Snapshot, Versioned,
+    HostName, InterfaceId, Key, Revision, Snapshot, Versioned,
     objects::{Claims, Host, InterfaceRole, NetworkInterface},
 };
 
@@ -18,14 +18,15 @@ pub struct Device {
     pub name: String,
     /// Empty where there is none.
     pub alias: String,
-    /// Whether the default route leads through it.
-    pub has_default_route: bool,
 }
 
 /// Admission by this host, beside its record in the store.
 #[derive(Clone, Copy, Debug)]
 pub struct Own<'a> {
     pub host: &'a HostName,
+    /// Devices that the default route leads through, or once led through. Without a word of the host's
+    /// record they are not bound, so that a route that comes and goes binds nothing.
+    pub uplinks: &'a BTreeSet<String>,
     /// Whether agent.toml has a floor; a network interface in host role is not bound without one.
     pub has_floor: bool,
 }
@@ -36,6 +37,8 @@ pub struct Bindings {
     pub by_device: BTreeMap<String, InterfaceId>,
     /// A fault for each claim that binds nothing; the device where one is named.
     pub faults: Vec<(Option<String>, String)>,
+    /// Devices whose alias names a network interface that cannot be read and has no earlier state.
+    pub closed: BTreeSet<String>,
 }
 
 /// A claim that this host admits. The order is that of precedence.
@@ -58,7 +61,7 @@ pub fn bind(
     let mut bindings = Bindings::default();
     let host =
         snapshot.all::<Host>().find(|host| host.name == *own.host).map(|host| host.object.clone());
-    let admission = Admission { own, host: host.as_ref() };
+    let admission = Admission { own, host: host.as_ref(), past };
     let mut claims = BTreeSet::new();
     let mut take = |claim: Claim, refusal: Option<String>| match refusal {
         None => {
@@ -70,18 +73,16 @@ pub fn bind(
         let Some(bind) = interface.bind.as_ref().filter(|bind| bind.host == *own.host) else {
             continue;
         };
-        let device = devices.iter().find(|device| device.name == bind.interface);
         let claim = Claim {
             is_alias: false,
             since: interface.bound_at(interface.mod_revision).unwrap_or_default(),
             device: bind.interface.clone(),
             interface: interface.id,
         };
-        // A device that is not there yet is bound when it appears.
-        if let Some(device) = device {
-            take(claim, admission.refusal(interface, device, false));
-        }
+        // A device that is not there yet has its rules before its first packet.
+        take(claim, admission.refusal(interface, &bind.interface, false));
     }
+    let mut closed = BTreeSet::new();
     for device in devices {
         let Ok(id) = device.alias.parse::<InterfaceId>() else { continue };
         let claim = Claim {
@@ -91,13 +92,24 @@ pub fn bind(
             interface: id,
         };
         let refusal = match snapshot.interface(id) {
+            None if is_unusable(snapshot, id) => {
+                closed.insert(device.name.clone());
+                Some(format!("the alias names {id}, whose record cannot be read: it is isolated"))
+            }
             None => Some(format!("the alias names {id}, and there is no such network interface")),
-            Some(interface) => admission.refusal(interface, device, true),
+            Some(interface) => admission.refusal(interface, &device.name, true),
         };
         take(claim, refusal);
     }
+    bindings.closed = closed;
     settle(claims, past, &mut bindings);
     bindings
+}
+
+/// Whether the newest document of a network interface cannot be used.
+fn is_unusable(snapshot: &Snapshot, id: InterfaceId) -> bool {
+    let is_of = |key: &str| matches!(key.parse(), Ok(Key::Interface(_, of)) if of == id);
+    snapshot.unusable().any(|unusable| is_of(&unusable.key))
 }
 
 /// Gives each device and each network interface to one claim.
@@ -130,6 +142,7 @@ fn settle(claims: BTreeSet<Claim>, past: &BTreeMap<String, InterfaceId>, binding
 struct Admission<'a> {
     own: Own<'a>,
     host: Option<&'a Host>,
+    past: &'a BTreeMap<String, InterfaceId>,
 }
 
 impl Admission<'_> {
@@ -137,7 +150,7 @@ impl Admission<'_> {
     fn refusal(
         &self,
         interface: Versioned<'_, NetworkInterface>,
-        device: &Device,
+        device: &str,
         is_alias: bool,
     ) -> Option<String> {
         let NetworkInterface { id, account, role, .. } = interface.object;
@@ -148,11 +161,8 @@ impl Admission<'_> {
         if !host.accounts.admit(*account) {
             return Some(format!("{id} is of account {account}, which this host does not admit"));
         }
-        if !may_bind(host, device) {
-            return Some(format!(
-                "{id}: this host's record does not admit the device {}",
-                device.name
-            ));
+        if !self.may_bind(host, device, *id) {
+            return Some(format!("{id}: this host's record does not admit the device {device}"));
         }
         if is_alias {
             let is_own = interface.host.as_ref() == Some(self.own.host);
@@ -163,8 +173,7 @@ impl Admission<'_> {
             };
             if !admitted {
                 return Some(format!(
-                    "the alias of {} names {id}, whose tag sg:host does not name this host",
-                    device.name
+                    "the alias of {device} names {id}, whose tag sg:host does not name this host"
                 ));
             }
         }
@@ -175,13 +184,17 @@ impl Admission<'_> {
         }
         None
     }
-}
 
-fn may_bind(host: &Host, device: &Device) -> bool {
-    let Some(globs) = &host.interfaces else { return !device.has_default_route };
-    let matches =
-        |text: &String| glob::Pattern::new(text).is_ok_and(|pattern| pattern.matches(&device.name));
-    globs.iter().any(matches)
+    fn may_bind(&self, host: &Host, device: &str, interface: InterfaceId) -> bool {
+        let Some(globs) = &host.interfaces else {
+            // A route that comes later ends no binding: its end would isolate the device.
+            let is_in_force = self.past.get(device) == Some(&interface);
+            return is_in_force || !self.own.uplinks.contains(device);
+        };
+        let matches =
+            |text: &String| glob::Pattern::new(text).is_ok_and(|pattern| pattern.matches(device));
+        globs.iter().any(matches)
+    }
 }
 
 #[cfg(test)]
@@ -192,12 +205,16 @@ mod tests {
     const H1: &str = "h1";
 
     fn device(name: &str, alias: &str) -> Device {
-        Device { name: name.to_owned(), alias: alias.to_owned(), has_default_route: name == "eth0" }
+        Device { name: name.to_owned(), alias: alias.to_owned() }
+    }
+
+    fn uplinks() -> BTreeSet<String> {
+        ["eth0".to_owned()].into()
     }
 
     fn bound(snapshot: &Snapshot, devices: &[Device], past: &[(&str, &str)]) -> (String, usize) {
         let name = H1.parse().unwrap();
-        let own = Own { host: &name, has_floor: false };
+        let own = Own { host: &name, uplinks: &uplinks(), has_floor: false };
         let past =
             past.iter().map(|(device, id)| ((*device).to_owned(), id.parse().unwrap())).collect();
         let bindings = bind(snapshot, own, devices, &past);
@@ -212,12 +229,12 @@ mod tests {
     }
 
     #[test]
-    fn a_tag_binds_when_the_device_is_there() {
+    fn a_tag_binds_a_device_before_it_is_there() {
         let mut a = interface(ENI_A);
         a.bind = Some("h1/tap0".parse().unwrap());
         let snapshot = samples::snapshot([host(H1).into(), a.into()]);
         assert_eq!(bound(&snapshot, &[device("tap0", "")], &[]), ("tap0=A".to_owned(), 0));
-        assert_eq!(bound(&snapshot, &[device("tap1", "")], &[]), (String::new(), 0));
+        assert_eq!(bound(&snapshot, &[device("tap1", "")], &[]), ("tap0=A".to_owned(), 0));
     }
 
     #[test]
@@ -252,6 +269,19 @@ mod tests {
     }
 
     #[test]
+    fn a_device_of_a_record_that_cannot_be_read_is_closed() {
+        let mut snapshot = samples::snapshot([host(H1).into()]);
+        let key = Key::Interface(samples::VPC, ENI_A.parse().unwrap()).to_string();
+        snapshot.put(&key, b"{", Revision(11), Revision(11));
+        let name = H1.parse().unwrap();
+        let own = Own { host: &name, uplinks: &uplinks(), has_floor: false };
+        let devices = [device("tap0", ENI_A), device("tap1", ENI_B)];
+        let bindings = bind(&snapshot, own, &devices, &BTreeMap::new());
+        assert_eq!(bindings.closed, ["tap0".to_owned()].into());
+        assert_eq!(bindings.faults.len(), 2);
+    }
+
+    #[test]
     fn one_network_interface_has_one_device() {
         let mut a = interface(ENI_A);
         a.host = Some(H1.parse().unwrap());
@@ -277,6 +307,7 @@ mod tests {
         uplink.bind = Some("h1/eth0".parse().unwrap());
         let snapshot = samples::snapshot([host(H1).into(), uplink.clone().into()]);
         assert_eq!(bound(&snapshot, &[device("eth0", "")], &[]), (String::new(), 1));
+        assert_eq!(bound(&snapshot, &[], &[("eth0", ENI_A)]), ("eth0=A".to_owned(), 0), "kept");
         let mut named = host(H1);
         named.interfaces = Some(vec!["eth*".to_owned()]);
         let snapshot = samples::snapshot([named.into(), uplink.into()]);
@@ -291,7 +322,7 @@ mod tests {
         let snapshot = samples::snapshot([host(H1).into(), a.into()]);
         assert_eq!(bound(&snapshot, &[device("eth1", "")], &[]), (String::new(), 1));
         let name = H1.parse().unwrap();
-        let own = Own { host: &name, has_floor: true };
+        let own = Own { host: &name, uplinks: &uplinks(), has_floor: true };
         let bindings = bind(&snapshot, own, &[device("eth1", "")], &BTreeMap::new());
         assert_eq!(bindings.by_device.len(), 1);
     }

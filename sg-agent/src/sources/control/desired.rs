@@ -40,8 +40,8 @@ pub struct Local<'a> {
     pub datapath: DatapathChoice,
     /// Addresses of each device, as the kernel has them.
     pub addresses: &'a BTreeMap<String, Vec<IpAddr>>,
-    /// Devices that are isolated until they are bound.
-    pub closed: &'a BTreeSet<String>,
+    /// Globs of devices that are isolated until they are bound.
+    pub closed: &'a [String],
 }
 
 /// State of a device.
@@ -52,6 +52,8 @@ pub enum DeviceState {
     Isolated,
     /// The last rules stay.
     Held,
+    /// The name is a glob of `[[closed]]`: devices that match it, and no other entry, are isolated.
+    Closed,
 }
 
 /// The state, with what the host says of it.
@@ -88,9 +90,12 @@ pub fn desired(snapshot: &Snapshot, bindings: &Bindings, past: &Past, local: Loc
             builder.unbound(device, unbound);
         }
     }
-    for device in local.closed {
-        if !builder.devices.contains_key(device) {
-            builder.isolated(device);
+    if let Some(file) = past.file() {
+        builder.file(file);
+    }
+    for glob in local.closed {
+        if !builder.devices.contains_key(glob) {
+            builder.isolated(glob, DeviceState::Closed);
         }
     }
     builder.groups();
@@ -182,7 +187,7 @@ impl Builder<'_> {
 
     fn unbound(&mut self, device: &str, unbound: &Unbound) {
         match unbound {
-            Unbound::Isolated => self.isolated(device),
+            Unbound::Isolated => self.isolated(device, DeviceState::Isolated),
             Unbound::Held { entry, group } => {
                 self.state.interfaces.push((**entry).clone());
                 self.state.groups.push(Shared::new((**group).clone()));
@@ -191,7 +196,20 @@ impl Builder<'_> {
         }
     }
 
-    fn isolated(&mut self, device: &str) {
+    /// The rules from before the control plane. Their interfaces come behind those of bindings, and exact
+    /// names before globs, so they filter only devices that are not bound.
+    fn file(&mut self, file: &DesiredState) {
+        for entry in file.interfaces.iter() {
+            if !self.devices.contains_key(&entry.name) {
+                self.state.interfaces.push(entry.clone());
+                self.devices.insert(entry.name.clone(), DeviceState::Held);
+            }
+        }
+        self.state.groups.extend(file.groups.iter().cloned());
+        self.state.prefix_lists.extend(file.prefix_lists.iter().cloned());
+    }
+
+    fn isolated(&mut self, device: &str, state: DeviceState) {
         self.state.interfaces.push(Interface {
             name: device.to_owned(),
             role: Role::Port,
@@ -203,7 +221,7 @@ impl Builder<'_> {
             filter: FilterSettings::default(),
             tracking: Tracking::default(),
         });
-        self.devices.insert(device.to_owned(), DeviceState::Isolated);
+        self.devices.insert(device.to_owned(), state);
     }
 
     /// The groups, then what their rules name.
@@ -251,8 +269,11 @@ impl Builder<'_> {
             self.state.groups.push(Shared::new(group));
         }
         self.members(&peers);
-        for id in lists {
-            self.list(id);
+        // A file's lists are there already, with its groups.
+        let known: BTreeSet<PrefixListId> =
+            self.state.prefix_lists.iter().map(|list| list.id).collect();
+        for id in lists.difference(&known) {
+            self.list(*id);
         }
     }
 
@@ -422,7 +443,7 @@ mod tests {
         let snapshot = samples::snapshot(objects);
         let by_device =
             bound.iter().map(|(device, id)| ((*device).to_owned(), id.parse().unwrap())).collect();
-        let bindings = Bindings { by_device, faults: Vec::new() };
+        let bindings = Bindings { by_device, ..Bindings::default() };
         let addresses = addresses
             .iter()
             .map(|(device, address)| ((*device).to_owned(), vec![address.parse().unwrap()]))
@@ -437,7 +458,7 @@ mod tests {
             floor: (&floor, &[]),
             datapath: DatapathChoice::Auto,
             addresses: &addresses,
-            closed: &closed.iter().map(|name| (*name).to_owned()).collect(),
+            closed: &closed.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>(),
         };
         desired(&snapshot, &bindings, past, local)
     }
@@ -489,6 +510,42 @@ mod tests {
         }
         let closed = build(two_tiers(), &[("tap0", ENI_A)], &past, &[], &["tap0"]);
         assert_eq!(closed.devices["tap0"], DeviceState::Bound(ENI_A.parse().unwrap()));
+    }
+
+    #[test]
+    fn what_a_file_filtered_stays_behind_what_is_bound() {
+        let rules = r#"
+            [[prefix_list]]
+            name = "office"
+            max_entries = 1
+            entries = ["192.0.2.0/24"]
+            [[security_group]]
+            name = "old"
+            ingress = [
+              { protocol = "tcp", ports = 22, prefix_lists = ["office"] },
+              { protocol = "tcp", ports = 23, groups = ["old"] },
+            ]
+            [[interface]]
+            name = "tap0"
+            role = "port"
+            groups = ["old"]
+            [[interface]]
+            name = "tap*"
+            role = "port"
+            groups = ["old"]
+        "#;
+        let file = sg_policy::parse("rules.toml", rules.as_bytes()).expect("valid rules");
+        let mut past = Past::default();
+        past.keep(Arc::new(file.clone()));
+        let desired = build(two_tiers(), &[("tap0", ENI_A)], &past, &[], &["tap*", "vnet*"]);
+        assert_eq!(names(&desired), ["tap0", "tap*", "vnet*", ENI_B]);
+        assert_eq!(desired.devices["tap0"], DeviceState::Bound(ENI_A.parse().unwrap()));
+        assert_eq!(desired.devices["tap*"], DeviceState::Held);
+        assert_eq!(desired.devices["vnet*"], DeviceState::Closed);
+        assert_eq!(desired.state.prefix_lists, file.prefix_lists, "each list once");
+        let old = |group: &&Shared<SecurityGroup>| group.name == "old";
+        let groups: Vec<_> = desired.state.groups.iter().filter(old).collect();
+        assert_eq!(groups, file.groups.iter().collect::<Vec<_>>());
     }
 
     #[test]

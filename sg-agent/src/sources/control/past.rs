@@ -1,6 +1,9 @@
 //! Earlier bindings: unbinding never opens anything, over restarts and boots. Pure.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use serde::{Deserialize, Serialize};
 use sg_policy::{
@@ -8,7 +11,7 @@ use sg_policy::{
     id::GroupId,
     model::{Interface, Role, SecurityGroup},
 };
-use sg_store::InterfaceId;
+use sg_store::{EpochId, InterfaceId};
 
 use super::claims::Bindings;
 
@@ -19,6 +22,12 @@ pub struct Past {
     /// The binding of each device.
     bound: BTreeMap<String, InterfaceId>,
     unbound: BTreeMap<String, Unbound>,
+    /// The rules from before the control plane: their interfaces stay filtered as they are.
+    file: Option<Arc<DesiredState>>,
+    /// Devices that the default route leads through, or once led through.
+    uplinks: BTreeSet<String>,
+    /// The store that all of this is of.
+    epoch: Option<EpochId>,
 }
 
 /// State of a device whose binding has ended.
@@ -50,6 +59,9 @@ impl Past {
                 self.unbound.insert(device.clone(), unbound);
             }
         }
+        for device in &bindings.closed {
+            self.unbound.entry(device.clone()).or_insert(Unbound::Isolated);
+        }
         for device in bindings.by_device.keys() {
             self.unbound.remove(device);
         }
@@ -57,17 +69,31 @@ impl Past {
         *self != before
     }
 
-    /// On entering control mode: the interfaces of a rules file stay filtered as they are.
-    pub fn keep(&mut self, in_force: &DesiredState, devices: impl IntoIterator<Item = String>) {
-        for device in devices {
-            if self.bound.contains_key(&device) || self.unbound.contains_key(&device) {
-                continue;
-            }
-            if let Some(entry) = in_force.entry_for(&device) {
-                let held = held(&device, &in_force.interfaces[entry], in_force);
-                self.unbound.insert(device, held);
-            }
-        }
+    /// On entering control mode: the interfaces of these rules stay filtered as they are.
+    pub fn keep(&mut self, rules: Arc<DesiredState>) {
+        self.file = Some(rules).filter(|rules| !rules.interfaces.is_empty());
+    }
+
+    /// The rules from before the control plane.
+    pub fn file(&self) -> Option<&DesiredState> {
+        self.file.as_deref()
+    }
+
+    pub fn uplinks(&self) -> &BTreeSet<String> {
+        &self.uplinks
+    }
+
+    /// Takes devices of the default route in. They stay.
+    pub fn add_uplinks(&mut self, devices: impl IntoIterator<Item = String>) {
+        self.uplinks.extend(devices);
+    }
+
+    pub fn epoch(&self) -> Option<EpochId> {
+        self.epoch
+    }
+
+    pub fn set_epoch(&mut self, epoch: Option<EpochId>) {
+        self.epoch = epoch;
     }
 
     /// Isolates a device until it is bound.
@@ -134,7 +160,7 @@ mod tests {
     fn bindings(devices: &[&str]) -> Bindings {
         let by_device =
             devices.iter().map(|device| ((*device).to_owned(), InterfaceId(1))).collect();
-        Bindings { by_device, faults: Vec::new() }
+        Bindings { by_device, ..Bindings::default() }
     }
 
     #[test]
@@ -151,20 +177,33 @@ mod tests {
     }
 
     #[test]
-    fn what_a_file_filtered_stays_until_it_is_released() {
+    fn the_rules_of_a_file_are_kept_where_they_filter_something() {
         let mut past = Past::default();
-        past.keep(&in_force(), ["tap7".to_owned(), "eth1".to_owned(), "eth9".to_owned()]);
-        assert_eq!(past.unbound().keys().collect::<Vec<_>>(), ["eth1", "tap7"]);
-        let Unbound::Held { entry, .. } = &past.unbound()["tap7"] else { panic!("held") };
-        assert_eq!((entry.name.as_str(), entry.role), ("tap7", Role::Port));
-        assert!(past.release("tap7") && !past.release("tap7"));
+        past.keep(Arc::default());
+        assert_eq!(past.file(), None);
+        past.keep(Arc::new(in_force()));
+        assert_eq!(past.file(), Some(&in_force()));
+    }
+
+    #[test]
+    fn a_device_that_must_be_closed_is_isolated_and_held_ones_stay_held() {
+        let mut past = Past::default();
+        past.take(&bindings(&["eth1"]), &in_force());
+        let closed = ["eth1".to_owned(), "tap3".to_owned()].into();
+        past.take(&Bindings { closed, ..Bindings::default() }, &in_force());
+        assert_eq!(past.unbound()["tap3"], Unbound::Isolated);
+        assert!(matches!(past.unbound()["eth1"], Unbound::Held { .. }));
+        assert!(past.release("tap3") && !past.release("tap3"));
     }
 
     #[test]
     fn it_survives_the_disk() {
         let mut past = Past::default();
-        past.keep(&in_force(), ["eth1".to_owned()]);
+        past.keep(Arc::new(in_force()));
+        past.take(&bindings(&["eth1", "tap0"]), &in_force());
         past.take(&bindings(&["tap0"]), &in_force());
+        past.add_uplinks(["eth0".to_owned()]);
+        past.set_epoch(Some(EpochId(7)));
         let text = serde_json::to_string(&past).expect("JSON");
         assert_eq!(serde_json::from_str::<Past>(&text).expect("the same"), past);
     }

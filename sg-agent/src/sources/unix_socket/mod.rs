@@ -1,6 +1,7 @@
 //! The API of [`crate::api`] on a unix socket. Handlers only translate; the owner does the work.
 
 mod answer;
+mod control;
 mod flow_log;
 mod flows;
 mod lifecycle;
@@ -17,9 +18,9 @@ use std::{
 
 use anyhow::Context as _;
 use axum::{
-    Router,
+    Extension, Router,
     extract::DefaultBodyLimit,
-    middleware::from_fn,
+    middleware::{from_fn, from_fn_with_state},
     routing::{get, post},
 };
 
@@ -27,6 +28,7 @@ use crate::{
     api::{MAX_FILE, SOCKET},
     flow_log::Log,
     owner::mailbox::Mailbox,
+    sources::control::Control,
 };
 
 /// A rules file inside JSON takes some more for its escapes.
@@ -71,16 +73,26 @@ pub async fn serve(
     listener: UnixListener,
     agent: Mailbox,
     log: Log,
+    control: Option<Control>,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> anyhow::Result<()> {
     let listener = tokio::net::UnixListener::from_std(listener)?;
-    let service = router(agent, log).into_make_service_with_connect_info::<peer::Peer>();
+    let service = router(agent, log, control).into_make_service_with_connect_info::<peer::Peer>();
     axum::serve(listener, service).with_graceful_shutdown(shutdown).await?;
     Ok(())
 }
 
-fn router(agent: Mailbox, log: Log) -> Router {
-    routes(agent).merge(flow_log::routes(log)).layer(from_fn(peer::admit))
+fn router(agent: Mailbox, log: Log, control: Option<Control>) -> Router {
+    let router = routes(agent)
+        .route("/v1/control/accept", post(control::accept_store))
+        .merge(flow_log::routes(log));
+    let router = match control {
+        Some(control) => router
+            .layer(from_fn_with_state(control.clone(), control::refuse_local))
+            .layer(Extension(control)),
+        None => router,
+    };
+    router.layer(from_fn(peer::admit))
 }
 
 /// All requests, whoever makes them.

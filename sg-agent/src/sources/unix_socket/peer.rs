@@ -27,6 +27,12 @@ impl Connected<IncomingStream<'_, UnixListener>> for Peer {
     }
 }
 
+impl Peer {
+    pub(super) fn is_root(self) -> bool {
+        self.0.is_some_and(|(uid, _)| uid.is_root())
+    }
+}
+
 /// The group whose members may use the socket, if the host has it.
 pub(super) fn group() -> Option<Gid> {
     Group::from_name(GROUP).ok().flatten().map(|group| group.gid)

@@ -1,15 +1,23 @@
 //! Status, show, explain.
 
-use axum::{Json, extract::State};
+use axum::{Extension, Json, extract::State};
 
 use super::answer::{Answer, Input};
 use crate::{
     api::{ExplainRequest, Explanation, Shown, Status},
     owner::mailbox::{Mailbox, Request},
+    sources::control::Control,
 };
 
-pub(super) async fn status(State(agent): State<Mailbox>) -> Answer<Status> {
-    Ok(Json(agent.ask(Request::Status).await?))
+pub(super) async fn status(
+    State(agent): State<Mailbox>,
+    control: Option<Extension<Control>>,
+) -> Answer<Status> {
+    let mut status = agent.ask(Request::Status).await?;
+    if let Some(Extension(control)) = control {
+        control.condition.annotate(&mut status);
+    }
+    Ok(Json(status))
 }
 
 pub(super) async fn show(State(agent): State<Mailbox>) -> Answer<Shown> {

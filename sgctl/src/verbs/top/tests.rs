@@ -6,7 +6,8 @@ use ratatui::{
     crossterm::event::{KeyCode, KeyEvent, KeyModifiers},
 };
 use sg_api::{
-    Count, Counters, Explanation, FlowRecord, FlowUse, InterfaceStatus, ShownRule, Status,
+    Count, Counters, Explanation, FilterState, FlowRecord, FlowUse, InterfaceStatus, ShownRule,
+    Status,
 };
 
 use super::{
@@ -25,6 +26,7 @@ fn counters(allowed: u64, dropped: u64) -> Counters {
 
 fn status(seconds: u64) -> Status {
     let interface = |ifindex: u32, name: &str, role: &str, datapath: &str| InterfaceStatus {
+        state: FilterState::Filtered,
         others: Vec::new(),
         name: name.into(),
         ifindex,
@@ -44,6 +46,7 @@ fn status(seconds: u64) -> Status {
         confirm_until: None,
         rules: 9,
         interfaces: vec![interface(1, "eth0", "host", "xdp"), interface(2, "tap0", "port", "tcx")],
+        control: None,
     }
 }
 

@@ -1,4 +1,4 @@
-//! Messages of one line each, over a unix socket.
+//! Messages of one line each, over a unix socket. Both ends of sg-server's local sockets use this.
 
 use std::io;
 
@@ -41,6 +41,9 @@ impl Reader {
 }
 
 /// Writes a message.
+///
+/// # Errors
+/// The stream breaks.
 pub async fn write(stream: &mut OwnedWriteHalf, message: &impl Serialize) -> io::Result<()> {
     let mut line = serde_json::to_vec(message)?;
     line.push(b'\n');
