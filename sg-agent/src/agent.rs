@@ -13,6 +13,7 @@ use tokio::{
 use tracing::{error, info, warn};
 
 use crate::{
+    census,
     config::Config,
     datapath::{self, Datapath, Loader, Receiver},
     flow_log::{self, Log, names::InterfaceNames},
@@ -63,6 +64,7 @@ pub fn run(
     };
     let kernel = Datapath::open(&options, loader)?;
     let reader = kernel.flow_log_reader()?;
+    let census = kernel.census().context("cannot read the flow tables")?;
     let names = InterfaceNames::default();
     let options = state::Options {
         max_interfaces: config.max_interfaces.min(kernel.max_interfaces()),
@@ -73,6 +75,7 @@ pub fn run(
         names: names.clone(),
     };
     let mut owner = Owner::start(kernel, store, stored, watch.view().clone(), options)?;
+    let _census = census::Running::start(census).context("cannot start a thread")?;
     let (agent, inbox) = mailbox();
     runtime.spawn(follow(watch, agent.clone()));
     runtime.spawn(stop_on_signal(agent.clone())?);

@@ -1,6 +1,7 @@
 //! The agent: keeps the data path true to the rules.
 
 pub mod agent;
+mod census;
 pub mod config;
 pub mod flow_log;
 pub mod kernel;

@@ -229,6 +229,9 @@ pub struct FlowUse {
     pub used: u64,
     /// The table's, both families together.
     pub capacity: u64,
+    /// The most that this interface may have of them, both families together: its `max_flows`.
+    #[serde(default)]
+    pub max: u64,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]

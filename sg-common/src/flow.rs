@@ -181,6 +181,13 @@ impl Tag {
         (self.0 >> 16) as u16
     }
 
+    /// The slot of the interface that a lane of flows or fragments counts for: the highest bit of a fragment's
+    /// is its direction.
+    #[inline(always)]
+    pub const fn owner(self) -> u16 {
+        self.slot() & 0x7fff
+    }
+
     #[inline(always)]
     pub const fn ports(self) -> u32 {
         (self.0 >> 32) as u32

@@ -60,6 +60,10 @@ pub mod record {
     pub const MAC: u32 = 14;
     /// Idle timeouts in ticks, by [`crate::flow::Timeout`].
     pub const TIMEOUTS: u32 = 16;
+    /// The most lanes that the interface may have: of each flow table, and of each table of fragments. An
+    /// [`crate::usage::Allowance`] each.
+    pub const MAX_FLOWS: u32 = 30;
+    pub const MAX_FRAGMENTED: u32 = 31;
     /// Records start at multiples of their size.
     pub const LEN: u32 = 32;
 }

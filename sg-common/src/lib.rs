@@ -15,6 +15,7 @@ pub mod interval;
 pub mod kernel;
 pub mod probe;
 pub mod reason;
+pub mod usage;
 pub mod view;
 
 use core::net::IpAddr;
@@ -26,7 +27,7 @@ pub use view::ImageView;
 ///
 /// Part of the pin path, so that an agent never reads maps of another layout. Raise it with every
 /// change of a layout in this crate.
-pub const ABI: u32 = 5;
+pub const ABI: u32 = 6;
 
 /// Which way a packet goes, seen from the instance, in both roles.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

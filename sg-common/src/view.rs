@@ -12,6 +12,7 @@ use crate::{
     flow::{TIMEOUTS, Tick, Timeout},
     image::{self, flags, header, record},
     interval::{self, Kind, Ref, Words},
+    usage::Allowance,
 };
 
 /// Words of an interface record.
@@ -189,6 +190,16 @@ impl<'a> InterfaceRecord<'a> {
     /// An idle timeout in ticks.
     pub fn timeout(self, timeout: Timeout) -> Tick {
         self.word(record::TIMEOUTS + timeout as u32)
+    }
+
+    /// The most lanes of each flow table.
+    pub fn max_flows(self) -> Allowance {
+        Allowance(self.word(record::MAX_FLOWS))
+    }
+
+    /// The same of each table of fragments.
+    pub fn max_fragmented(self) -> Allowance {
+        Allowance(self.word(record::MAX_FRAGMENTED))
     }
 
     /// Whether any idle timeout is longer than that of `other`.

@@ -40,6 +40,12 @@ impl Clock {
         Ok(Self { program, hz, shift, last })
     }
 
+    /// Another reader of the same clock.
+    pub fn try_clone(&self) -> io::Result<Self> {
+        let last = AtomicU32::new(self.last.load(Ordering::Relaxed));
+        Ok(Self { program: self.program.try_clone()?, hz: self.hz, shift: self.shift, last })
+    }
+
     /// Ticks since boot, without the tests' offset. A kernel without memory for a reading leaves it
     /// at the last one: deadlines must not pass by that.
     pub fn now(&self) -> u32 {

@@ -2,7 +2,6 @@
 
 use sg_common::{
     counter::{Counter, CounterRow},
-    flow::{Addresses4, Addresses6},
     reason::REASONS,
 };
 
@@ -62,8 +61,7 @@ impl Datapath {
         let forgotten = self.visit(&mut |flow| {
             if slots.contains(&flow.slot) { Keep::No } else { Keep::Yes }
         });
-        let fragments = visit::forget_fragments::<Addresses4>(&self.maps.fragments4, slots)
-            .and_then(|()| visit::forget_fragments::<Addresses6>(&self.maps.fragments6, slots));
+        let fragments = visit::forget_fragments(&self.maps, slots);
         let cleared = zeroed.and(forgotten.map(drop)).and(fragments);
         let noted = || slots.iter().try_for_each(|slot| self.maps.handover.clear(*slot));
         if let Err(error) = cleared.and_then(|()| noted()) {

@@ -30,11 +30,13 @@ use crate::{
     flow_log_reader::FlowLogReader,
     flows::{
         adopt::{self, Adopted, AdoptedConnection},
+        census::Census,
         entry::{FlowEntry, Opening},
         judge::{self, Opens},
         lane::LaneNumber,
         revoke,
         table::Present,
+        usage::UsageRows,
         visit::{self, FlowCursor, Keep},
     },
     maps::{
@@ -114,6 +116,14 @@ impl Datapath {
         FlowLogReader::open(&self.maps)
     }
 
+    /// For whoever takes the census of the flow tables now and then.
+    ///
+    /// # Errors
+    /// No more descriptors to be had.
+    pub fn census(&self) -> io::Result<Census> {
+        Census::open(&self.maps, &self.maps_dir, &self.clock)
+    }
+
     /// What it took to load each program.
     ///
     /// # Errors
@@ -164,7 +174,7 @@ impl Datapath {
     }
 
     pub(crate) fn visit(&self, visit: &mut dyn FnMut(&FlowEntry) -> Keep) -> Result<u64, Error> {
-        visit::visit(&self.maps.flows4, &self.maps.flows6, visit)
+        visit::visit(&self.maps, visit)
     }
 
     /// Calls `each` with every entry, expired ones included (compare `seen` with the timeouts).
@@ -223,7 +233,9 @@ impl Datapath {
     ) -> Result<Adopted, Error> {
         let now = self.now();
         let records = arena::records(&self.maps.arena, self.arena.root(), now)?;
-        let present = Present { records: &records, hash_key: self.arena.hash_key(), now };
+        let usage = UsageRows::map(&self.maps.usage)?;
+        let hash_key = self.arena.hash_key();
+        let present = Present { records: &records, hash_key, now, usage: Some(&usage) };
         adopt::adopt(&self.maps, image, &present, connections)
     }
 

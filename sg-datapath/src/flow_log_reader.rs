@@ -3,7 +3,6 @@
 
 use std::{
     collections::BTreeMap,
-    os::fd::AsFd as _,
     sync::atomic::{AtomicU32, Ordering},
 };
 
@@ -40,10 +39,9 @@ pub type NotLogged = [Counter; 2];
 impl FlowLogReader {
     pub(crate) fn open(maps: &Maps) -> Result<Self, Error> {
         let copy = |region: &Region| {
-            let fd = region.as_fd().try_clone_to_owned().map_err(|error| {
+            region.try_clone().map_err(|error| {
                 Error::kernel(format!("duplicating {}", region.pin.display()), error)
-            })?;
-            Ok::<_, Error>(Region { fd, size: region.size, pin: region.pin.clone() })
+            })
         };
         let (rings, _) = maps.events.map(0, maps.events.size)?;
         let reader = Self {

@@ -28,6 +28,7 @@ pub use self::{
     flow_log_reader::{FlowLogReader, NotLogged},
     flows::{
         adopt::{Adopted, AdoptedConnection, OpenerEvidence},
+        census::{Census, CensusResult},
         entry::{FlowEntry, Opening},
         judge::Opens,
         lane::LaneNumber,

@@ -17,6 +17,7 @@ use sg_common::{
     image::{self, flags, header, record},
     interval::Words,
     probe::{IPV6, NO_FLOW},
+    usage,
 };
 
 use crate::{
@@ -24,6 +25,7 @@ use crate::{
     headers::{Ip, Packet, Transport},
     maps::{Arena, Image, Table},
     net::{Net, V4, V6},
+    usage::{is_used_up, move_lane},
     verifier::not_unrolled,
     words,
 };
@@ -140,6 +142,13 @@ impl<N: Net> Key<N> {
     #[inline(always)]
     fn table(&self) -> Table<N::Addresses> {
         if self.kind & kind::FRAGMENTS != 0 { N::fragments() } else { N::flows() }
+    }
+
+    /// The number of that table, a [`usage::Table`].
+    #[inline(always)]
+    fn table_number(&self) -> u32 {
+        const { assert!(kind::FRAGMENTS == 1 && usage::Table::Fragments4 as u32 == 2) };
+        usage::Table::flows(N::FAMILY) as u32 + ((self.kind & kind::FRAGMENTS) << 1)
     }
 
     /// The hash that names the bucket of one of the eight lanes that the flow may be in, and which of
@@ -508,20 +517,26 @@ fn reopen<N: Net>(context: &Context<'_>, key: &Key<N>) -> u64 {
 #[inline(always)]
 pub(crate) fn open<N: Net>(context: &Context<'_>, _: &Packet<N>, key: &mut Key<N>, _: u32) -> u64 {
     match reopen(context, key) {
-        0 => claim(key) as u64,
+        0 => claim(context, key) as u64,
         opened => opened,
     }
 }
 
 /// Opens what has no lane yet; 0 if there is no room. A free lane first, then one whose flow is
-/// over, then the oldest by their [`flow::Eviction`].
+/// over, then the oldest by their [`flow::Eviction`]. An interface that has all the lanes that it may
+/// have gets one of its own only.
 #[inline(always)]
-fn claim<N: Net>(key: &Key<N>) -> u32 {
+fn claim<N: Net>(context: &Context<'_>, key: &Key<N>) -> u32 {
     let (table, arena) = (key.table(), Arena::open());
-    let of_fragments = key.kind & kind::FRAGMENTS;
+    let owner = key.tag.owner();
+    let mut wanted = key.kind & wanted::FRAGMENTS;
+    let rules = &context.rules;
+    if is_used_up(&rules.image, rules.record, owner, key.table_number(), table.lanes()) {
+        wanted |= wanted::OWN | (owner as u32) << wanted::OWNER;
+    }
     for _ in 0..not_unrolled(CLAIM_TRIES) {
         let [first, second] = key.choices();
-        let (room, other) = (N::room(first, of_fragments), N::room(second, of_fragments));
+        let (room, other) = (N::room(first, wanted), N::room(second, wanted));
         // The emptier bucket, so that all fill up alike and few addresses find both of theirs full
         // (docs/internals/data-path.md has the figures).
         let (hash, room) = if other >> 8 > room >> 8 { (second, other) } else { (first, room) };
@@ -534,7 +549,7 @@ fn claim<N: Net>(key: &Key<N>) -> u32 {
         // SAFETY: the bucket is map memory and the lane within it.
         let at = unsafe { &raw mut (*bucket).lanes[lane].tag };
         // Once more, of the tag that is about to go: it may be another CPU's new flow by now.
-        if idle::<N>(bucket, lane, tag, of_fragments) < (room >> 8) as u32
+        if idle::<N>(bucket, lane, tag, wanted) < (room >> 8) as u32
             || !compare_exchange(at, tag.0, State::CLAIMED.0 as u64)
         {
             continue;
@@ -548,6 +563,7 @@ fn claim<N: Net>(key: &Key<N>) -> u32 {
             (*bucket).lanes[lane].volume = key.bytes as u64;
             ptr::write_volatile(at, key.tag.0);
         }
+        move_lane(key.table_number(), tag, key.tag);
         return 1;
     }
     0
@@ -559,31 +575,46 @@ fn tag_of<A>(bucket: *const Bucket<A>, lane: usize) -> Tag {
     Tag(unsafe { ptr::read_volatile(&raw const (*bucket).lanes[lane].tag) })
 }
 
-/// See [`sg_idle`].
+/// Which lanes are wanted.
+mod wanted {
+    /// Of a table of fragments.
+    pub(super) const FRAGMENTS: u32 = 1;
+    /// Only those that count for the slot above [`OWNER`].
+    pub(super) const OWN: u32 = 2;
+    pub(super) const OWNER: u32 = 16;
+}
+
+const _: () = assert!(wanted::FRAGMENTS == kind::FRAGMENTS);
+
+/// See [`sg_idle`]; 0 of a lane that is not wanted, too.
 #[inline(always)]
 fn idle<N: Net>(
     bucket: *const Bucket<N::Addresses>,
     lane: usize,
     tag: Tag,
-    of_fragments: u32,
+    wanted: u32,
 ) -> u32 {
-    if tag.state() == State::FREE {
+    let is_free = tag.state() == State::FREE;
+    if wanted & wanted::OWN != 0 && (is_free || tag.owner() as u32 != wanted >> wanted::OWNER) {
+        return 0;
+    }
+    if is_free {
         return FREE;
     }
     // SAFETY: as above.
     let seen = unsafe { ptr::read_volatile(&raw const (*bucket).lanes[lane].seen) };
-    sg_idle(tag.0, seen, of_fragments, N::FAMILY as u32)
+    sg_idle(tag.0, seen, wanted & wanted::FRAGMENTS, N::FAMILY as u32)
 }
 
 /// What a bucket has to offer to a new flow: the number of free lanes << 40, the idle time of the
 /// best lane << 8, that lane. Global functions, since every way through a bucket decides an address.
 #[inline(always)]
-fn room<N: Net>(table: &Table<N::Addresses>, hash: u32, of_fragments: u32) -> u64 {
+fn room<N: Net>(table: &Table<N::Addresses>, hash: u32, wanted: u32) -> u64 {
     let bucket = table.bucket(hash);
     let (mut best, mut free) = (0, 0);
     for lane in 0..not_unrolled(LANES) {
         let lane = lane & (LANES - 1);
-        let idle = idle::<N>(bucket, lane, tag_of(bucket, lane), of_fragments);
+        let idle = idle::<N>(bucket, lane, tag_of(bucket, lane), wanted);
         free += (idle == FREE) as u64;
         best = best.max((idle as u64) << 8 | lane as u64);
     }
@@ -592,16 +623,16 @@ fn room<N: Net>(table: &Table<N::Addresses>, hash: u32, of_fragments: u32) -> u6
 
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub(crate) extern "C" fn sg_room4(hash: u32, of_fragments: u32) -> u64 {
-    let table = if of_fragments == 0 { V4::flows() } else { V4::fragments() };
-    room::<V4>(&table, hash, of_fragments)
+pub(crate) extern "C" fn sg_room4(hash: u32, wanted: u32) -> u64 {
+    let table = if wanted & wanted::FRAGMENTS == 0 { V4::flows() } else { V4::fragments() };
+    room::<V4>(&table, hash, wanted)
 }
 
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub(crate) extern "C" fn sg_room6(hash: u32, of_fragments: u32) -> u64 {
-    let table = if of_fragments == 0 { V6::flows() } else { V6::fragments() };
-    room::<V6>(&table, hash, of_fragments)
+pub(crate) extern "C" fn sg_room6(hash: u32, wanted: u32) -> u64 {
+    let table = if wanted & wanted::FRAGMENTS == 0 { V6::flows() } else { V6::fragments() };
+    room::<V6>(&table, hash, wanted)
 }
 
 /// The idle time of a lane that is free, or whose flow is over.

@@ -30,6 +30,7 @@ mod net;
 mod outcome;
 mod probe;
 mod rules;
+mod usage;
 mod verifier;
 mod walk;
 mod words;

@@ -258,6 +258,11 @@ impl<A> Table<A> {
         unsafe { self.marks.add(at as usize).cast() }
     }
 
+    #[inline(always)]
+    pub(crate) fn lanes(&self) -> u32 {
+        self.mask / (size_of::<Bucket<A>>() / LANES) as u32 + LANES as u32
+    }
+
     /// A bucket's number, for user space.
     #[inline(always)]
     pub(crate) fn number(&self, hash: u32) -> u32 {

@@ -38,7 +38,7 @@ pub(crate) trait Net {
     /// See [`sg_allow4`].
     fn allow(start: u32, row: Ref, service: u32, peer: Self::Address) -> u32;
     /// See `room` in [`crate::conntrack`].
-    fn room(hash: u32, of_fragments: u32) -> u64;
+    fn room(hash: u32, wanted: u32) -> u64;
     /// The peer's address of a flow.
     fn remote(addresses: &Self::Addresses) -> Self::Address;
     /// The request type of a query or of its reply, and whether this is the request.
@@ -143,8 +143,8 @@ impl Net for V4 {
     }
 
     #[inline(always)]
-    fn room(hash: u32, of_fragments: u32) -> u64 {
-        sg_room4(hash, of_fragments)
+    fn room(hash: u32, wanted: u32) -> u64 {
+        sg_room4(hash, wanted)
     }
 
     #[inline(always)]
@@ -238,8 +238,8 @@ impl Net for V6 {
     }
 
     #[inline(always)]
-    fn room(hash: u32, of_fragments: u32) -> u64 {
-        sg_room6(hash, of_fragments)
+    fn room(hash: u32, wanted: u32) -> u64 {
+        sg_room6(hash, wanted)
     }
 
     #[inline(always)]

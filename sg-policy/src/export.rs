@@ -60,9 +60,9 @@ fn settings(settings: &Settings) -> String {
     own.key_unless(related_icmp, "related_icmp", boolean(related_icmp));
     own.key_unless(on_revoke == OnRevoke::Keep, "on_revoke", "\"cut\"");
     own.key_unless(exempt_services, "exempt_services", boolean(exempt_services));
-    let mut tracking = Lines::default();
-    for (key, seconds) in times(&settings.tracking, &defaults.tracking) {
-        tracking.key(key, &seconds.to_string());
+    let mut own_tracking = Lines::default();
+    for (key, value) in tracking(&settings.tracking, &defaults.tracking) {
+        own_tracking.key(key, &value);
     }
     let mut quotas = Lines::default();
     let Quotas { rules_per_group, groups_per_interface, rules_per_interface } = settings.quotas;
@@ -75,13 +75,13 @@ fn settings(settings: &Settings) -> String {
     }
     let mut lines = Lines::default();
     lines.table("[settings]", &own);
-    lines.table("[settings.tracking]", &tracking);
+    lines.table("[settings.tracking]", &own_tracking);
     lines.table("[settings.quotas]", &quotas);
     lines.0
 }
 
-/// The times that differ from `defaults`.
-fn times(tracking: &Tracking, defaults: &Tracking) -> Vec<(&'static str, u32)> {
+/// What differs from `defaults`.
+fn tracking(tracking: &Tracking, defaults: &Tracking) -> Vec<(&'static str, String)> {
     let mut times = vec![
         ("tcp_established", tracking.tcp_established, defaults.tcp_established),
         ("udp", tracking.udp, defaults.udp),
@@ -89,7 +89,10 @@ fn times(tracking: &Tracking, defaults: &Tracking) -> Vec<(&'static str, u32)> {
         ("pickup", tracking.pickup, defaults.pickup),
     ];
     times.retain(|(_, seconds, default)| seconds != default);
-    times.into_iter().map(|(key, seconds, _)| (key, seconds)).collect()
+    let times = times.into_iter().map(|(key, seconds, _)| (key, seconds.to_string()));
+    let max_flows = (tracking.max_flows != defaults.max_flows)
+        .then(|| ("max_flows", tracking.max_flows.to_string()));
+    times.chain(max_flows).collect()
 }
 
 fn prefix_list(list: &PrefixList) -> String {
@@ -191,10 +194,10 @@ fn interface(entry: &Interface, defaults: &Tracking, names: &Names<'_>) -> Strin
         DatapathChoice::Xdp => lines.key("datapath", "\"xdp\""),
         DatapathChoice::Tc => lines.key("datapath", "\"tc\""),
     }
-    let times = times(&entry.tracking, defaults);
-    if !times.is_empty() {
-        let times: Vec<_> = times.iter().map(|(key, value)| format!("{key} = {value}")).collect();
-        lines.key("tracking", &format!("{{ {} }}", times.join(", ")));
+    let tracking = tracking(&entry.tracking, defaults);
+    if !tracking.is_empty() {
+        let own: Vec<_> = tracking.iter().map(|(key, value)| format!("{key} = {value}")).collect();
+        lines.key("tracking", &format!("{{ {} }}", own.join(", ")));
     }
     lines.0
 }

@@ -7,6 +7,7 @@
 //! A state directory may hold a state as JSON. A field that comes later needs a default for such a file.
 
 use std::{
+    fmt::{self, Display},
     hash::{Hash, Hasher},
     net::IpAddr,
     sync::Arc,
@@ -63,7 +64,30 @@ pub enum OnRevoke {
     Cut,
 }
 
-/// Idle timeouts in seconds.
+/// The most that one interface may have of each family's flow table.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum MaxFlows {
+    /// Half of the table, or all of it where one interface is filtered.
+    #[default]
+    Auto,
+    /// 1 to 100.
+    Percent(u32),
+    /// At least 1.
+    Number(u32),
+}
+
+/// As rules.toml has it.
+impl Display for MaxFlows {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Auto => write!(f, "\"auto\""),
+            Self::Percent(percent) => write!(f, "\"{percent}%\""),
+            Self::Number(number) => write!(f, "{number}"),
+        }
+    }
+}
+
+/// How flows of an interface are tracked: idle timeouts in seconds, and how many there may be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tracking {
     pub tcp_established: u32,
@@ -71,11 +95,19 @@ pub struct Tracking {
     pub udp_stream: u32,
     /// How long mid-stream TCP is picked up on a newly filtered interface; 0 = never.
     pub pickup: u32,
+    #[serde(default)]
+    pub max_flows: MaxFlows,
 }
 
 impl Default for Tracking {
     fn default() -> Self {
-        Self { tcp_established: 432_000, udp: 30, udp_stream: 180, pickup: 30 }
+        Self {
+            tcp_established: 432_000,
+            udp: 30,
+            udp_stream: 180,
+            pickup: 30,
+            max_flows: MaxFlows::Auto,
+        }
     }
 }
 

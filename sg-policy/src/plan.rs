@@ -206,8 +206,8 @@ fn settings(old: &Settings, new: &Settings, changes: &mut Vec<Change>) {
     for (key, old, new) in filters(&old.filter, &new.filter) {
         compare(key, old, new, true);
     }
-    for (key, old, new) in times(&old.tracking, &new.tracking) {
-        compare(&format!("tracking.{key}"), old.to_string(), new.to_string(), true);
+    for (key, old, new) in tracking(&old.tracking, &new.tracking) {
+        compare(&format!("tracking.{key}"), old, new, true);
     }
     let (old, new) = (old.quotas, new.quotas);
     for (key, old, new) in [
@@ -229,12 +229,14 @@ fn filters(old: &FilterSettings, new: &FilterSettings) -> [(&'static str, String
     ]
 }
 
-fn times(old: &Tracking, new: &Tracking) -> [(&'static str, u32, u32); 4] {
+fn tracking(old: &Tracking, new: &Tracking) -> [(&'static str, String, String); 5] {
+    let seconds = |key, old: u32, new: u32| (key, old.to_string(), new.to_string());
     [
-        ("tcp_established", old.tcp_established, new.tcp_established),
-        ("udp", old.udp, new.udp),
-        ("udp_stream", old.udp_stream, new.udp_stream),
-        ("pickup", old.pickup, new.pickup),
+        seconds("tcp_established", old.tcp_established, new.tcp_established),
+        seconds("udp", old.udp, new.udp),
+        seconds("udp_stream", old.udp_stream, new.udp_stream),
+        seconds("pickup", old.pickup, new.pickup),
+        ("max_flows", old.max_flows.to_string(), new.max_flows.to_string()),
     ]
 }
 
@@ -408,8 +410,8 @@ fn entry_differences(
     parts.extend(set_difference("addresses", &old.addresses, &new.addresses));
     let set = filters(&old_settings.filter, &new_settings.filter);
     parts.extend(own_differences(filters(&old.filter, &new.filter), set));
-    let set = times(&old_settings.tracking, &new_settings.tracking);
-    parts.extend(own_differences(times(&old.tracking, &new.tracking), set));
+    let set = tracking(&old_settings.tracking, &new_settings.tracking);
+    parts.extend(own_differences(tracking(&old.tracking, &new.tracking), set));
     parts
 }
 

@@ -86,6 +86,7 @@ fn rules_files() -> Vec<(&'static str, String)> {
         ("`udp`", tracking("udp", 61)),
         ("`udp_stream`", tracking("udp_stream", 181)),
         ("`pickup`", tracking("pickup", 3601)),
+        ("`max_flows`", tracking("max_flows", 0)),
         ("faults that are shown", "[[interface]]\ngroups = []\n".repeat(30)),
     ]
 }
@@ -148,6 +149,8 @@ fn rules() {
         tracking("udp_stream", 180),
         tracking("pickup", 0),
         tracking("pickup", 3600),
+        tracking("max_flows", 1),
+        tracking("max_flows", 2_147_483_647),
         "#".repeat(64 << 20),
     ] {
         check(&text).expect(0);

@@ -58,6 +58,7 @@ struct Families {
     not_logged: Family<Way, Counter>,
     exceeded: Family<Interface, Counter>,
     flows: Family<Interface, Gauge>,
+    max_flows: Family<Interface, Gauge>,
     filtered: Family<Interface, Gauge>,
     attached: Family<Attached, Gauge>,
     build: Family<Build, Gauge>,
@@ -109,6 +110,7 @@ impl Families {
         let InterfaceStatus { name, role, datapath, .. } = status;
         let label = Interface { interface: name.clone() };
         self.flows.get_or_create(&label).set(gauge(status.flows.used));
+        self.max_flows.get_or_create(&label).set(gauge(status.flows.max));
         self.filtered.get_or_create(&label).set(i64::from(datapath != "none"));
         let attached =
             Attached { interface: name.clone(), role: role.clone(), datapath: datapath.clone() };
@@ -143,10 +145,12 @@ impl Families {
         registry.register("bytes", "Bytes judged, link layer included, by reason", self.bytes);
         registry.register(
             "conntrack_allowance_exceeded",
-            "Packets dropped because the flow table has no room for their flow",
+            "Packets dropped because there is no room for their flow in the table or in the interface's \
+             allowance",
             self.exceeded,
         );
         registry.register("flows", "Tracked flows of the interface", self.flows);
+        registry.register("flows_max", "Flows that the interface may have", self.max_flows);
         registry.register("flows_capacity", "Flows that the table has room for", self.capacity);
         registry.register("interface_filtered", "1: filtered; 0: should be", self.filtered);
         registry.register(
@@ -213,7 +217,7 @@ mod tests {
             groups: Vec::new(),
             ingress,
             egress: Counters::default(),
-            flows: FlowUse { used: 7, capacity: 1000 },
+            flows: FlowUse { used: 7, capacity: 1000, max: 500 },
         };
         let status = Status {
             version: "1.2.3".into(),
@@ -235,6 +239,7 @@ mod tests {
             format!("sg_packets_total{labels} 3"),
             format!("sg_bytes_total{labels} 180"),
             r#"sg_flows{interface="tap\"0"} 7"#.to_owned(),
+            r#"sg_flows_max{interface="tap\"0"} 500"#.to_owned(),
             r#"sg_conntrack_allowance_exceeded_total{interface="tap\"0"} 2"#.to_owned(),
             r#"sg_interface_filtered{interface="tap\"0"} 1"#.to_owned(),
             r#"sg_interface_info{interface="tap\"0",role="port",datapath="tcx"} 1"#.to_owned(),

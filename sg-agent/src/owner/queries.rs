@@ -7,6 +7,7 @@ use sg_common::{
     counter::{self, Counter, CounterRow},
 };
 use sg_policy::{
+    compile::allowance,
     describe,
     model::{DatapathChoice, Interface, Members, Names, Role, Rule},
 };
@@ -36,6 +37,13 @@ impl<D: Kernel> Owner<D> {
     pub(super) fn status_beside(&self, mut foreign_programs: BTreeMap<u32, Vec<String>>) -> Status {
         let used = self.live_flows();
         let capacity = self.kernel.capacity();
+        let is_only = self.filtered.len() == 1;
+        let flow_use = |used: u64, entry: &Interface| {
+            // Of each family's half.
+            let lanes = u32::try_from(capacity / 2).unwrap_or(u32::MAX);
+            let max = allowance(entry.tracking.max_flows, is_only).of(lanes).min(lanes);
+            FlowUse { used, capacity, max: 2 * u64::from(max) }
+        };
         let names = self.rules().names();
         let filtered = self.filtered.iter().filter_map(|(&ifindex, held)| {
             let entry = &self.rules().interfaces[held.entry?];
@@ -51,7 +59,7 @@ impl<D: Kernel> Owner<D> {
                 others: foreign_programs.remove(&ifindex).unwrap_or_default(),
                 ingress: counters(&row, Direction::Ingress),
                 egress: counters(&row, Direction::Egress),
-                flows: FlowUse { used: used.get(&held.slot).copied().unwrap_or(0), capacity },
+                flows: flow_use(used.get(&held.slot).copied().unwrap_or(0), entry),
                 ..status_of(&held.name, ifindex, entry, &names, datapath, datapath_reason)
             })
         });
@@ -61,7 +69,7 @@ impl<D: Kernel> Owner<D> {
             let reason = format!("NOT filtered: {reason}");
             Some(InterfaceStatus {
                 state: FilterState::Fault,
-                flows: FlowUse { used: 0, capacity },
+                flows: flow_use(0, entry),
                 ..status_of(name, ifindex, entry, &names, "none", reason)
             })
         });

@@ -297,7 +297,7 @@ fn with_cast(object: &[u8], number: Option<u32>) -> Vec<u8> {
     object
 }
 
-fn constants(maps: &Maps, tick_shift: u32) -> [(&'static str, u32); 16] {
+fn constants(maps: &Maps, tick_shift: u32) -> [(&'static str, u32); 17] {
     let last = |size: usize, element: usize| (size - element) as u32;
     [
         ("ARENA_MASK", last(maps.arena.size, size_of::<u32>())),
@@ -311,6 +311,7 @@ fn constants(maps: &Maps, tick_shift: u32) -> [(&'static str, u32); 16] {
         ("FRAGMENTS6_MASK", last_bucket::<Addresses6>(&maps.fragments6)),
         ("COUNTERS_MASK", last(maps.counters.size, size_of::<CounterRow>())),
         ("COUNTERS_CPU_SIZE", (maps.slots * size_of::<CounterRow>()) as u32),
+        ("USAGE_MASK", last(maps.usage.size, size_of::<u32>())),
         ("TICK_SHIFT", tick_shift),
         ("EVENTS_SLOTS", maps.event_slots as u32),
         ("EVENTS_HEADS_MASK", last(heads_size(maps.cpus), size_of::<Head>())),

@@ -4,6 +4,7 @@
 use sg_common::{
     ImageView,
     flow::{Addresses, Addresses4, Addresses6, MAX_PICKUP, TCP, Tag, Tick, Timeout, lasts},
+    usage,
 };
 
 use super::{
@@ -44,7 +45,7 @@ pub struct Adopted {
 }
 
 /// Puts those that `image` lets open and tracks into the tables. Leaves out a connection for which there is
-/// no free lane, because nothing gives way to it.
+/// no free lane, because nothing gives way to it, or whose interface has used up its allowance.
 ///
 /// Cuts TCP that `image` does not let open, if there is evidence of its opener and pickup would take the next
 /// segment of the other side for the opening one. Evidence from ports does not cut a flow that the
@@ -57,12 +58,13 @@ pub fn adopt(
 ) -> Result<Adopted, Error> {
     let image = ImageView::new(image)?;
     // Mapped whole, since connections hit it everywhere, and only for as long as this takes.
-    let tables = Tables { v4: Table::map(&maps.flows4)?, v6: Table::map(&maps.flows6)? };
+    let tables =
+        Tables { image, present, v4: Table::map(&maps.flows4)?, v6: Table::map(&maps.flows6)? };
     let mut adopted = Adopted::default();
     let mut denied = Vec::new();
     for connection in connections {
         match judge(image, &connection.opening) {
-            Opens::Tracked => adopted.kept += u64::from(tables.keep(present, connection)),
+            Opens::Tracked => adopted.kept += u64::from(tables.keep(connection)),
             Opens::Denied => denied.push(connection),
             Opens::Untracked => {}
         }
@@ -70,7 +72,7 @@ pub fn adopt(
     // Last: a cut flow takes no lane from one that goes on.
     for connection in denied {
         if let Some(phase) = needs_cut(image, present.now, connection) {
-            adopted.cut += u64::from(tables.cut(present, connection, phase));
+            adopted.cut += u64::from(tables.cut(connection, phase));
         }
     }
     Ok(adopted)
@@ -91,45 +93,64 @@ fn needs_cut(image: ImageView<'_>, now: Tick, connection: &AdoptedConnection) ->
     is_needed.then_some(if is_short { Phase::Replied } else { Phase::Established })
 }
 
-struct Tables {
+struct Tables<'a> {
+    image: ImageView<'a>,
+    present: &'a Present<'a>,
     v4: Table<Addresses4>,
     v6: Table<Addresses6>,
 }
 
-impl Tables {
+impl Tables<'_> {
     /// Whether the connection's flow is new.
-    fn keep(&self, present: &Present<'_>, connection: &AdoptedConnection) -> bool {
+    fn keep(&self, connection: &AdoptedConnection) -> bool {
         let AdoptedConnection { opening, phase, .. } = connection;
         let tag = tag(opening, *phase);
         match opening.ends() {
-            Some(Ends::V4(ends)) => self.v4.insert(present, tag, &Contents::new(ends, present.now)),
-            Some(Ends::V6(ends)) => self.v6.insert(present, tag, &Contents::new(ends, present.now)),
+            Some(Ends::V4(ends)) => self.insert(&self.v4, tag, ends),
+            Some(Ends::V6(ends)) => self.insert(&self.v6, tag, ends),
             None => false,
         }
     }
 
     /// Whether the connection is newly cut.
-    fn cut(&self, present: &Present<'_>, connection: &AdoptedConnection, phase: Phase) -> bool {
+    fn cut(&self, connection: &AdoptedConnection, phase: Phase) -> bool {
         let AdoptedConnection { opening, evidence, .. } = connection;
         let tag = tag(opening, phase);
         match opening.ends() {
-            Some(Ends::V4(ends)) => cut_in(&self.v4, present, tag, ends, *evidence),
-            Some(Ends::V6(ends)) => cut_in(&self.v6, present, tag, ends, *evidence),
+            Some(Ends::V4(ends)) => self.cut_in(&self.v4, tag, ends, *evidence),
+            Some(Ends::V6(ends)) => self.cut_in(&self.v6, tag, ends, *evidence),
             None => false,
         }
     }
-}
 
-fn cut_in<A: Shown + Addresses + PartialEq>(
-    table: &Table<A>,
-    present: &Present<'_>,
-    tag: Tag,
-    ends: A,
-    evidence: OpenerEvidence,
-) -> bool {
-    let contents = Contents::new(ends, present.now);
-    match evidence {
-        OpenerEvidence::Kernel => table.cut(present, tag, &contents),
-        _ => table.insert(present, tag.with_state(tag.state().cut()), &contents),
+    fn cut_in<A: Shown + Addresses + PartialEq>(
+        &self,
+        table: &Table<A>,
+        tag: Tag,
+        ends: A,
+        evidence: OpenerEvidence,
+    ) -> bool {
+        let contents = Contents::new(ends, self.present.now);
+        let cut = match evidence {
+            OpenerEvidence::Kernel => table.cut(self.present, tag, &contents),
+            OpenerEvidence::Ports | OpenerEvidence::None => None,
+        };
+        let refused = tag.with_state(tag.state().cut());
+        cut.unwrap_or_else(|| self.insert(table, refused, ends))
+    }
+
+    /// Whether the flow was not there, its interface may have one more, and it is there now.
+    fn insert<A: Shown + Addresses + PartialEq>(
+        &self,
+        table: &Table<A>,
+        tag: Tag,
+        ends: A,
+    ) -> bool {
+        let lanes = usage::Table::flows(A::FAMILY);
+        let count = self.present.usage.map_or(0, |usage| usage.get(tag.slot(), lanes));
+        let interface = self.image.slot(tag.slot().into());
+        let has_room = |most: usage::Allowance| !most.is_used_up(count, table.lanes() as u32);
+        interface.is_some_and(|interface| has_room(interface.record.max_flows()))
+            && table.insert(self.present, tag, &Contents::new(ends, self.present.now))
     }
 }

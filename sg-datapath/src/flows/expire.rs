@@ -7,12 +7,14 @@ use sg_common::{
     ImageView,
     control::Root,
     flow::{Addresses4, Addresses6, Tick},
+    usage::Table,
     view::{InterfaceRecord, RecordWords},
 };
 
 use super::{
     entry::Shown,
     lane::{Lane, each_lane},
+    usage::UsageRows,
 };
 use crate::{
     error::Error,
@@ -30,8 +32,10 @@ pub fn before_longer_timeouts(
     if !has_longer_timeouts(&records, ImageView::new(next)?) {
         return Ok(());
     }
-    each_lane(&maps.flows4, |lane: &Lane<Addresses4>| forget_if_over(&records, lane, now))?;
-    each_lane(&maps.flows6, |lane: &Lane<Addresses6>| forget_if_over(&records, lane, now))
+    let usage = UsageRows::map(&maps.usage)?;
+    let present = (&records[..], &usage, now);
+    each_lane(&maps.flows4, |lane: &Lane<Addresses4>| forget_if_over(present, lane))?;
+    each_lane(&maps.flows6, |lane: &Lane<Addresses6>| forget_if_over(present, lane))
 }
 
 /// Records of the same slot are of the same interface, or the flows of the slot were forgotten.
@@ -42,10 +46,15 @@ fn has_longer_timeouts(records: &[RecordWords], next: ImageView<'_>) -> bool {
     })
 }
 
-fn forget_if_over<A: Shown>(records: &[RecordWords], lane: &Lane<A>, now: Tick) {
+type Expiry<'a> = (&'a [RecordWords], &'a UsageRows, Tick);
+
+fn forget_if_over<A: Shown>((records, usage, now): Expiry<'_>, lane: &Lane<A>) {
     let tag = lane.tag();
     let record = records.get(usize::from(tag.slot())).and_then(InterfaceRecord::new);
-    if tag.state().is_taken() && record.is_some_and(|record| lane.is_over(tag, record, now)) {
-        lane.forget(tag);
+    if tag.state().is_taken()
+        && record.is_some_and(|record| lane.is_over(tag, record, now))
+        && lane.forget(tag)
+    {
+        usage.free_lane(Table::flows(A::FAMILY), tag);
     }
 }

@@ -4,12 +4,14 @@ use std::marker::PhantomData;
 
 use sg_common::{
     flow::{Addresses, Bucket, LANES, SEEDS, Tag, Tick, buckets_in, mark, marks_size},
+    usage,
     view::{InterfaceRecord, RecordWords},
 };
 
 use super::{
     entry::Shown,
     lane::{Contents, Lane},
+    usage::UsageRows,
 };
 use crate::{bpf::syscall::Mapping, error::Error, maps::region::Region};
 
@@ -18,6 +20,8 @@ pub struct Present<'a> {
     pub records: &'a [RecordWords],
     pub hash_key: [u32; SEEDS],
     pub now: Tick,
+    /// Where lanes are counted; not in a table that takes the place of another, whose counts stay.
+    pub(crate) usage: Option<&'a UsageRows>,
 }
 
 pub(crate) struct Table<A> {
@@ -31,6 +35,10 @@ impl<A: Shown + Addresses + PartialEq> Table<A> {
         let (mapping, _) = region.map(0, region.size)?;
         let buckets = buckets_in::<A>(region.size);
         Ok(Self { mapping, buckets, _of: PhantomData })
+    }
+
+    pub(crate) fn lanes(&self) -> usize {
+        self.buckets * LANES
     }
 
     /// Number of the bucket that half of a hash names; see `bucket` in sg-ebpf/src/maps.rs.
@@ -85,19 +93,24 @@ impl<A: Shown + Addresses + PartialEq> Table<A> {
             // SAFETY: a byte of the marks, which are before the buckets; the lane is ours.
             unsafe { mark_at.write_volatile(mark(hash)) };
             lane.fill(tag, contents);
+            if let Some(usage) = present.usage {
+                usage.move_lane(usage::Table::flows(A::FAMILY), before, tag);
+            }
             true
         })
     }
 
-    /// Cuts the flow, or has a cut one stand for it; whether that is new.
-    pub(crate) fn cut(&self, present: &Present<'_>, tag: Tag, contents: &Contents<A>) -> bool {
+    /// Cuts the flow; whether it was live until now. `None`: there is no such flow.
+    pub(crate) fn cut(
+        &self,
+        present: &Present<'_>,
+        tag: Tag,
+        contents: &Contents<A>,
+    ) -> Option<bool> {
         let hash = contents.addresses().hash(tag.identity(), &present.hash_key);
-        let cut = tag.with_state(tag.state().cut());
-        let Some(lane) = self.find(self.choices(hash), tag, contents.addresses()) else {
-            return self.insert(present, cut, contents);
-        };
+        let lane = self.find(self.choices(hash), tag, contents.addresses())?;
         // A program that is faster has seen a packet since; twice in a row is not to be expected.
-        (0..2).any(|_| {
+        let is_cut = (0..2).any(|_| {
             let now = lane.tag();
             let is_live = now.identity() == tag.identity() && now.state().is_live();
             let is_cut = is_live && lane.exchange(now, now.state().cut());
@@ -105,7 +118,8 @@ impl<A: Shown + Addresses + PartialEq> Table<A> {
                 lane.set_seen(present.now);
             }
             is_cut
-        })
+        });
+        Some(is_cut)
     }
 
     /// Brings a flow in that another table has, too, to where both have come.

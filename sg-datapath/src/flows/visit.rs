@@ -3,11 +3,13 @@
 use sg_common::{
     Family,
     flow::{Addresses4, Addresses6, Bucket, LANES, Tag},
+    usage::Table,
 };
 
 use super::{
     entry::{FlowEntry, Shown},
     lane::{Lane, LaneNumber, buckets, each_lane},
+    usage::UsageRows,
 };
 use crate::{
     error::Error,
@@ -24,6 +26,7 @@ pub enum Keep {
 /// Visits every flow of a table and forgets those that `visit` does not keep; returns how many.
 fn visit_table<A: Shown>(
     region: &Region,
+    usage: &UsageRows,
     visit: &mut dyn FnMut(&FlowEntry) -> Keep,
 ) -> Result<u64, Error> {
     let mut forgotten = 0;
@@ -32,6 +35,7 @@ fn visit_table<A: Shown>(
             && visit(&entry) == Keep::No
             && lane.forget(tag)
         {
+            usage.free_lane(Table::flows(A::FAMILY), tag);
             forgotten += 1;
         }
     })?;
@@ -39,23 +43,30 @@ fn visit_table<A: Shown>(
 }
 
 /// Forgets the verdicts on fragments of slots' interfaces.
-pub(crate) fn forget_fragments<A: Shown>(region: &Region, slots: &[u16]) -> Result<(), Error> {
+pub(crate) fn forget_fragments(maps: &Maps, slots: &[u16]) -> Result<(), Error> {
+    let usage = UsageRows::map(&maps.usage)?;
+    forget_fragments_in::<Addresses4>(&maps.fragments4, &usage, slots)?;
+    forget_fragments_in::<Addresses6>(&maps.fragments6, &usage, slots)
+}
+
+fn forget_fragments_in<A: Shown>(
+    region: &Region,
+    usage: &UsageRows,
+    slots: &[u16],
+) -> Result<(), Error> {
     each_lane(region, |lane: &Lane<A>| {
         let tag = lane.tag();
-        // The highest bit of the slot is the direction.
-        if tag.state().is_taken() && slots.contains(&(tag.slot() & 0x7fff)) {
-            lane.forget(tag);
+        if tag.state().is_taken() && slots.contains(&tag.owner()) && lane.forget(tag) {
+            usage.free_lane(Table::fragments(A::FAMILY), tag);
         }
     })
 }
 
 /// Visits both families' tables; see [`visit_table`].
-pub fn visit(
-    flows4: &Region,
-    flows6: &Region,
-    visit: &mut dyn FnMut(&FlowEntry) -> Keep,
-) -> Result<u64, Error> {
-    Ok(visit_table::<Addresses4>(flows4, visit)? + visit_table::<Addresses6>(flows6, visit)?)
+pub fn visit(maps: &Maps, visit: &mut dyn FnMut(&FlowEntry) -> Keep) -> Result<u64, Error> {
+    let usage = UsageRows::map(&maps.usage)?;
+    Ok(visit_table::<Addresses4>(&maps.flows4, &usage, visit)?
+        + visit_table::<Addresses6>(&maps.flows6, &usage, visit)?)
 }
 
 /// Calls `each` with every flow of both families and the number of its lane.

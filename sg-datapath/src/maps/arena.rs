@@ -24,6 +24,9 @@ use crate::{
     error::Error,
 };
 
+/// Name of the map.
+pub const ARENA: &str = "ARENA";
+
 /// Arena units that an image takes.
 type Extent = Range<usize>;
 
@@ -268,4 +271,28 @@ pub fn records(region: &Region, root: Root, now: Tick) -> Result<Vec<RecordWords
         .map_err(|error| Error::Other(format!("{}: {error}", region.pin.display())))?;
     let words = read_words(region, unit, head.records())?;
     Ok(words.as_chunks().0.to_vec())
+}
+
+/// The same of the arena as it is pinned now, for a reader beside the agent that writes it; and what is
+/// added to the clock. `now` is the clock without that.
+pub fn records_in_force(
+    region: &Region,
+    now: impl Fn() -> Tick,
+) -> Result<(Vec<RecordWords>, Tick), Error> {
+    let (control, _) = region.map(0, size_of::<Control>())?;
+    // SAFETY: aligned shared memory that lives as long as the mapping.
+    let (root, offset) = unsafe {
+        (
+            AtomicU64::from_ptr(control.at(std::mem::offset_of!(Control, root))),
+            AtomicU32::from_ptr(control.at(std::mem::offset_of!(Control, clock_offset))),
+        )
+    };
+    loop {
+        let (before, offset) = (root.load(Ordering::Acquire), offset.load(Ordering::Relaxed));
+        let records = records(region, Root(before), now().wrapping_add(offset));
+        // The room of an image is used again only when another one is in force.
+        if root.load(Ordering::Acquire) == before {
+            return Ok((records?, offset));
+        }
+    }
 }

@@ -7,9 +7,11 @@ use sg_common::{
     counter::CounterRow,
     event,
     flow::{Addresses4, Addresses6, LANES, buckets_for, buckets_in, table_size},
+    usage::Usage,
 };
 
 use super::{
+    arena::ARENA,
     handover::Handover,
     region::{PredecessorDir, Region},
     resize::{self, OldTables},
@@ -34,6 +36,8 @@ pub struct Maps {
     pub fragments4: Region,
     pub fragments6: Region,
     pub counters: Region,
+    /// A row for each slot that has counters.
+    pub usage: Region,
     pub handover: Handover,
     /// Rows of counters for one CPU.
     pub slots: usize,
@@ -94,7 +98,8 @@ impl Maps {
             );
         }
         Ok(Self {
-            arena: Region::open(dir, "ARENA", MIN_ARENA)?,
+            arena: Region::open(dir, ARENA, MIN_ARENA)?,
+            usage: open("USAGE", kept * size_of::<Usage>())?,
             flows4,
             flows6,
             old_tables: OldTables { v4: old4, v6: old6 },
@@ -110,14 +115,15 @@ impl Maps {
     }
 
     /// Name in the programs and map.
-    pub fn named(&self) -> [(&'static str, &Region); 7] {
+    pub fn named(&self) -> [(&'static str, &Region); 8] {
         [
-            ("ARENA", &self.arena),
+            (ARENA, &self.arena),
             ("FLOWS4", &self.flows4),
             ("FLOWS6", &self.flows6),
             ("FRAGMENTS4", &self.fragments4),
             ("FRAGMENTS6", &self.fragments6),
             ("COUNTERS", &self.counters),
+            ("USAGE", &self.usage),
             ("EVENTS", &self.events),
         ]
     }

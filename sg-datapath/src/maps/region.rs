@@ -109,6 +109,11 @@ impl Region {
         Ok(Self { fd, size, pin: dir.join(name) })
     }
 
+    /// The same map with a descriptor of its own.
+    pub fn try_clone(&self) -> io::Result<Self> {
+        Ok(Self { fd: self.fd.try_clone()?, size: self.size, pin: self.pin.clone() })
+    }
+
     /// Maps `len` bytes from `offset`, which is rounded down to a page; the second value is where
     /// `offset` lies in the mapping.
     pub fn map(&self, offset: usize, len: usize) -> Result<(Mapping, usize), Error> {

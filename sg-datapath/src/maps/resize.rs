@@ -75,7 +75,7 @@ fn copy<A: Shown + Addresses + PartialEq>(
 ) -> Result<(), Error> {
     let table = Table::<A>::map(to)?;
     // No records: only lanes that never had a flow are free.
-    let present = Present { records: &[], hash_key, now: 0 };
+    let present = Present { records: &[], hash_key, now: 0, usage: None };
     let mut left_out = 0;
     each_lane::<A>(from, |lane| {
         if let Some((tag, contents)) = lane.contents()

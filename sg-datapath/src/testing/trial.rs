@@ -12,6 +12,7 @@ use sg_common::{
     counter::{Counter, CounterRow},
     flow::Tick,
     reason::REASONS,
+    usage::Table,
 };
 
 use super::test_run;
@@ -19,6 +20,7 @@ use crate::{
     bpf::syscall::Mapping,
     datapath::Datapath,
     error::Error,
+    flows::usage::UsageRows,
     maps::{arena::Arena, region::Region},
 };
 
@@ -96,7 +98,7 @@ pub struct Place(u16);
 /// Words that an image may waste at its end.
 const PAGE: usize = IMAGE_ALIGN / size_of::<u32>();
 
-/// Counters and tables, mapped for as long as trials go on.
+/// Counters, tables and how much of these is used, mapped for as long as trials go on.
 #[derive(Debug)]
 pub struct Bench {
     counters: Mapping,
@@ -163,6 +165,18 @@ impl Datapath {
         images.iter().map(place).collect()
     }
 
+    /// Lanes that count for a slot, by [`sg_common::usage::Table`].
+    pub fn usage(&self, slot: u16) -> Result<[u32; 4], Error> {
+        let rows = UsageRows::map(&self.maps.usage)?;
+        Ok(Table::ALL.map(|table| rows.get(slot, table)))
+    }
+
+    /// Makes the count of a slot wrong by `number`.
+    pub fn miscount(&self, slot: u16, table: Table, number: i32) -> Result<(), Error> {
+        UsageRows::map(&self.maps.usage)?.add(slot, table, number);
+        Ok(())
+    }
+
     pub fn switch(&self, place: Place) {
         self.arena.switch(place.0);
     }
@@ -173,7 +187,7 @@ impl Datapath {
         let count = maps.counters.size / size_of::<Counter>();
         let mut bench = Bench {
             counters: whole(&maps.counters)?.0,
-            tables: [&maps.flows4, &maps.flows6, &maps.fragments4, &maps.fragments6]
+            tables: [&maps.flows4, &maps.flows6, &maps.fragments4, &maps.fragments6, &maps.usage]
                 .into_iter()
                 .map(whole)
                 .collect::<Result<_, Error>>()?,

@@ -119,7 +119,7 @@ impl IncrementalState {
             let own = write_own(layout, entry);
             let at = reserved.records + usize::from(interface.slot) * record::LEN as usize;
             let record = &mut layout.words[at..at + record::LEN as usize];
-            write_record(record, interface, entry, &policy, own, parameters);
+            write_record(record, interface, entry, &policy, own, live.len() == 1, parameters);
         }
         layout.check_size()?;
         let mut words = layout.words.clone();

@@ -27,6 +27,7 @@ use sg_common::{
     flow::{AT_ONCE, TIMEOUTS, Timeout},
     image::{self, flags, record},
     interval::Ref,
+    usage::Allowance,
     view::InterfaceRecord,
 };
 
@@ -34,7 +35,7 @@ use self::{
     addresses::write_map, image_header::ImageHeader, incremental::IncrementalState, layout::Layout,
     policy::PolicyRefs,
 };
-use crate::model::{DesiredState, Interface, LiveInterface, Role, Tracking};
+use crate::model::{DesiredState, Interface, LiveInterface, MaxFlows, Role, Tracking};
 
 /// What the compiler has to know besides the rules.
 #[derive(Clone, Copy, Debug)]
@@ -178,6 +179,7 @@ fn write_record(
     entry: &Interface,
     policy: &PolicyRefs,
     own: [Ref; 2],
+    is_only: bool,
     parameters: &Parameters,
 ) {
     let mut set = |at: u32, value: u32| record[at as usize] = value;
@@ -216,6 +218,18 @@ fn write_record(
         set(record::TIMEOUTS + timeout as u32, ticks as u32);
     }
     set(record::TIMEOUTS + Timeout::TcpEnded as u32, AT_ONCE);
+    set(record::MAX_FLOWS, allowance(entry.tracking.max_flows, is_only).0);
+    set(record::MAX_FRAGMENTED, allowance(MaxFlows::Auto, is_only).0);
+}
+
+/// The most that an interface may have of a table; `is_only`: no other interface is filtered.
+pub fn allowance(max_flows: MaxFlows, is_only: bool) -> Allowance {
+    match max_flows {
+        MaxFlows::Auto if is_only => Allowance::ALL,
+        MaxFlows::Auto => Allowance::HALF,
+        MaxFlows::Percent(percent) => Allowance::percent(percent),
+        MaxFlows::Number(number) => Allowance::lanes(number),
+    }
 }
 
 /// Seconds.

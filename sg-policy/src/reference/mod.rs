@@ -4,7 +4,9 @@
 //! It is the oracle that the data path is tested against, so it shares nothing with it: no matching
 //! code of the compiler, no flow table, no layout. A packet is parsed from its bytes, rules are
 //! tried one by one, flows stand in a `HashMap`. Slow and obvious. The flow table has no capacity
-//! here, so no packet is dropped as `conntrack_allowance_exceeded`.
+//! here, and no interface an allowance, so no packet is dropped as `conntrack_allowance_exceeded`: whether a new
+//! flow finds room depends on the eight places that a hash gives it. tests/tests/flow_table holds both against
+//! expectations written by hand, and random flows against a model of counts.
 
 use std::{collections::HashMap, net::IpAddr};
 

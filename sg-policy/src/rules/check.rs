@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use super::{interface::name_fault, names};
+use super::{interface::name_fault, names, settings::is_max_flows};
 use crate::model::{IcmpMatch, Interface, PortRange, Quotas, Role, Services, Tracking};
 
 /// Seconds that times may have, by their keys in rules.toml.
@@ -70,11 +70,14 @@ pub(crate) fn interface(entry: &Interface, quotas: &Quotas) -> Result<(), String
     if mac.is_some_and(|mac| mac[0] & 1 != 0 || mac == [0; 6]) {
         return say("no instance can have this MAC address");
     }
-    let Tracking { tcp_established, udp, udp_stream, pickup } = *tracking;
+    let Tracking { tcp_established, udp, udp_stream, pickup, max_flows } = *tracking;
     for ((key, range), seconds) in TIMES.iter().zip([tcp_established, udp, udp_stream, pickup]) {
         if !range.contains(&seconds) {
             return say(&format!("{key} is {seconds} s, not {} to {}", range.start(), range.end()));
         }
+    }
+    if !is_max_flows(max_flows) {
+        return say(&format!("max_flows cannot be {max_flows}"));
     }
     Ok(())
 }

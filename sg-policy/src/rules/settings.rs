@@ -1,12 +1,14 @@
-//! `[settings]`, and the tracking times that interfaces may have of their own.
+//! `[settings]`, and what of tracking interfaces may have of their own.
 
 use std::ops::Range;
+
+use sg_common::usage::Allowance;
 
 use super::{
     fault::Findings,
     table::{Section, Value, brief, integer, wrong_type},
 };
-use crate::model::{OnRevoke, Quotas, Settings, Tracking};
+use crate::model::{MaxFlows, OnRevoke, Quotas, Settings, Tracking};
 
 pub(super) const MAX_GROUPS_PER_INTERFACE: u32 = 16;
 pub(super) const MAX_RULES_PER_INTERFACE: u32 = 1_000_000;
@@ -35,13 +37,13 @@ pub(super) fn settings(value: Option<&Value<'_>>, findings: &mut Findings) -> Se
     settings
 }
 
-/// `defaults` with the times that are given over them.
+/// `defaults` with what is given over them.
 pub(super) fn tracking(
     value: Option<&Value<'_>>,
     defaults: Tracking,
     findings: &mut Findings,
 ) -> Tracking {
-    let known = ["tcp_established", "udp", "udp_stream", "pickup"];
+    let known = ["tcp_established", "udp", "udp_stream", "pickup", "max_flows"];
     let Some(section) = value.and_then(|value| Section::of(value, "`tracking`", &known, findings))
     else {
         return defaults;
@@ -49,11 +51,54 @@ pub(super) fn tracking(
     let mut time = |key, range, default| {
         section.get(key).and_then(|value| duration(value, key, range, findings)).unwrap_or(default)
     };
-    Tracking {
+    let times = Tracking {
         tcp_established: time("tcp_established", 60..432_001, defaults.tcp_established),
         udp: time("udp", 30..61, defaults.udp),
         udp_stream: time("udp_stream", 60..181, defaults.udp_stream),
         pickup: time("pickup", 0..3601, defaults.pickup),
+        max_flows: defaults.max_flows,
+    };
+    let given = section.get("max_flows").and_then(|value| max_flows(value, findings));
+    Tracking { max_flows: given.unwrap_or(defaults.max_flows), ..times }
+}
+
+/// A number of flows, "auto", or "1%" to "100%".
+fn max_flows(value: &Value<'_>, findings: &mut Findings) -> Option<MaxFlows> {
+    const FORMS: &str =
+        "write a number of flows, a share of the table such as \"25%\", or \"auto\"";
+    let read = match (integer(value), value.get_ref().as_str()) {
+        (Some(number), _) => u32::try_from(number)
+            .ok()
+            .filter(|&n| is_max_flows(MaxFlows::Number(n)))
+            .map(MaxFlows::Number),
+        (None, Some("auto")) => Some(MaxFlows::Auto),
+        (None, Some(text)) => {
+            let digits =
+                text.strip_suffix('%').filter(|digits| digits.bytes().all(|b| b.is_ascii_digit()));
+            let percent = digits.and_then(|digits| digits.parse().ok()).map(MaxFlows::Percent);
+            percent.filter(|&percent| is_max_flows(percent))
+        }
+        (None, None) => {
+            wrong_type(value, "`max_flows`", "a number or a string", findings);
+            return None;
+        }
+    };
+    if read.is_none() {
+        let message = format!(
+            "`max_flows` is 1 to {} flows, or \"1%\" to \"100%\" of the table",
+            Allowance::MAX_LANES
+        );
+        findings.add(value.span(), message).help(FORMS);
+    }
+    read
+}
+
+/// Whether a file could say so.
+pub(super) fn is_max_flows(max_flows: MaxFlows) -> bool {
+    match max_flows {
+        MaxFlows::Auto => true,
+        MaxFlows::Percent(percent) => (1..=100).contains(&percent),
+        MaxFlows::Number(number) => (1..=Allowance::MAX_LANES).contains(&number),
     }
 }
 

@@ -3,6 +3,7 @@
 use sg_common::{
     flow::Timeout,
     image::{MAX_PROBES, flags},
+    usage::Allowance,
 };
 
 use super::*;
@@ -217,4 +218,37 @@ fn settings_of_the_next_state_replace_those_before() {
 fn the_header_carries_the_revision() {
     let (state, live) = parsed(TWO_ROLES);
     assert_eq!(compiled(&state, &live).view().header().revision(), PARAMETERS.revision);
+}
+
+#[test]
+fn an_allowance_is_by_the_number_of_interfaces() {
+    let rules = |own: &str, entries: usize| {
+        let entry = |number| {
+            let own = if number == 0 { own } else { "" };
+            format!("[[interface]]\nname = \"tap{number}\"\ngroups = [\"a\"]\n{own}\n")
+        };
+        let entries: String = (0..entries).map(entry).collect();
+        format!("[[security_group]]\nname = \"a\"\n{entries}")
+    };
+    let flows = "tracking = { max_flows = 500 }";
+    let share = "tracking = { max_flows = \"25%\" }";
+    let whole = "tracking = { max_flows = \"100%\" }";
+    for (own, entries, first, fragments) in [
+        ("", 1, Allowance::ALL, Allowance::ALL),
+        ("", 2, Allowance::HALF, Allowance::HALF),
+        (flows, 1, Allowance::lanes(500), Allowance::ALL),
+        (flows, 3, Allowance::lanes(500), Allowance::HALF),
+        (share, 1, Allowance::percent(25), Allowance::ALL),
+        (whole, 2, Allowance::ALL, Allowance::HALF),
+    ] {
+        let (state, live) = parsed(&rules(own, entries));
+        let image = compiled(&state, &live);
+        let record =
+            |number: u32| image.view().interface(10 + number).expect("it is filtered").record;
+        assert_eq!(record(0).max_flows(), first, "{own} of {entries}");
+        assert_eq!(record(0).max_fragmented(), fragments, "{own} of {entries}");
+        if entries > 1 {
+            assert_eq!(record(1).max_flows(), Allowance::HALF);
+        }
+    }
 }

@@ -9,7 +9,7 @@ use sg_common::{Direction, Family};
 use super::{one_in, pick};
 use crate::model::{
     DatapathChoice, DesiredState, FilterSettings, GroupId, IcmpMatch, Interface, LiveInterface,
-    OnRevoke, Peer, PortRange, PrefixEntry, PrefixList, PrefixListId, Role, Rule, RuleId,
+    MaxFlows, OnRevoke, Peer, PortRange, PrefixEntry, PrefixList, PrefixListId, Role, Rule, RuleId,
     SecurityGroup, Services, Settings, Tracking,
 };
 
@@ -278,6 +278,7 @@ fn interface(rng: &mut dyn Rng, entry: usize) -> Interface {
             udp: pick(rng, &[30, 60]),
             udp_stream: pick(rng, &[60, 180]),
             pickup: pick(rng, &[0, 30]),
+            max_flows: MaxFlows::Auto,
         },
     }
 }

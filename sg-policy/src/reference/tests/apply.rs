@@ -242,8 +242,13 @@ fn a_longer_timeout_does_not_bring_back_what_has_idled_out() {
     let state = state(&[(udp_port(53), "192.0.2.0/24")], &[]);
     let timeout = |udp| {
         move |state: &mut DesiredState| {
-            state.interfaces[0].tracking =
-                Tracking { tcp_established: 60, udp, udp_stream: 60, pickup: 0 };
+            state.interfaces[0].tracking = Tracking {
+                tcp_established: 60,
+                udp,
+                udp_stream: 60,
+                pickup: 0,
+                ..Tracking::default()
+            };
         }
     };
     let query = udp("192.0.2.1:9", "10.0.0.5:53").frame();

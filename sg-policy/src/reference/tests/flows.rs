@@ -317,8 +317,13 @@ fn icmp_and_other_idle_timeouts() {
 fn timeouts_are_the_interface_s() {
     let mut host = host();
     host.apply(|state| {
-        state.interfaces[0].tracking =
-            Tracking { tcp_established: 350, udp: 40, udp_stream: 60, pickup: 0 };
+        state.interfaces[0].tracking = Tracking {
+            tcp_established: 350,
+            udp: 40,
+            udp_stream: 60,
+            pickup: 0,
+            ..Tracking::default()
+        };
     });
     let to = udp("192.0.2.1:9", "10.0.0.5:53").frame();
     let from = udp("10.0.0.5:53", "192.0.2.1:9").frame();

@@ -11,8 +11,8 @@ use super::*;
 use crate::{
     id::{AccountId, NamedPeer, RuleIds, Scope, VpcId},
     model::{
-        DatapathChoice, FilterSettings, Interface, OnRevoke, PrefixEntry, PrefixList, PrefixListId,
-        Quotas, Rule, SecurityGroup, Settings, Tracking,
+        DatapathChoice, FilterSettings, Interface, MaxFlows, OnRevoke, PrefixEntry, PrefixList,
+        PrefixListId, Quotas, Rule, SecurityGroup, Settings, Tracking,
     },
     plan::{Kind, Op, diff, is_same},
 };
@@ -263,12 +263,18 @@ fn group(number: usize) -> impl Strategy<Value = SecurityGroup> {
 }
 
 fn times() -> impl Strategy<Value = Tracking> {
-    (60..=432_000_u32, 30..=60_u32, 60..=180_u32, 0..=3600_u32).prop_map(
-        |(tcp_established, udp, udp_stream, pickup)| Tracking {
+    let max_flows = prop_oneof![
+        Just(MaxFlows::Auto),
+        (1..=100_u32).prop_map(MaxFlows::Percent),
+        (1..=i32::MAX as u32).prop_map(MaxFlows::Number),
+    ];
+    (60..=432_000_u32, 30..=60_u32, 60..=180_u32, 0..=3600_u32, max_flows).prop_map(
+        |(tcp_established, udp, udp_stream, pickup, max_flows)| Tracking {
             tcp_established,
             udp,
             udp_stream,
             pickup,
+            max_flows,
         },
     )
 }

@@ -36,7 +36,7 @@ fn status(seconds: u64) -> Status {
         groups: vec!["web".into()],
         ingress: counters(1000 * seconds * u64::from(ifindex), 50 * seconds),
         egress: counters(10 * seconds, 0),
-        flows: FlowUse { used: 12, capacity: 524_288 },
+        flows: FlowUse { used: 12, capacity: 524_288, max: 262_144 },
     };
     Status {
         version: "0.1.0".into(),
