@@ -106,7 +106,15 @@ impl Path {
 
 /// An interface as the agent tells the compiler of it.
 pub fn live(ifindex: u32) -> LiveInterface {
-    LiveInterface { slot: 0, ifindex, entry: 0, addresses: vec![], ethernet: true, pickup_until: 0 }
+    LiveInterface {
+        slot: 0,
+        ifindex,
+        entry: 0,
+        addresses: vec![],
+        ethernet: true,
+        delivers: false,
+        pickup_until: 0,
+    }
 }
 
 /// Loaded programs, and interfaces.

@@ -67,6 +67,7 @@ fn compiled(state: &DesiredState) {
         entry,
         addresses: vec!["192.0.2.1".parse().expect("an address")],
         ethernet: true,
+        delivers: false,
         pickup_until: 0,
     };
     let live: Vec<_> = (0..state.interfaces.len()).map(live).collect();

@@ -62,6 +62,9 @@ pub fn run(
         first: first_receiver(stored.rules(), watch.view()),
         loaded: allocator::give_back,
     };
+    Datapath::mount(&config.bpffs)?;
+    // An agent with other directories, or in another network namespace, may have the same pins.
+    let _bpffs_lock = lock::acquire(&config.bpffs)?;
     let kernel = Datapath::open(&options, loader)?;
     let reader = kernel.flow_log_reader()?;
     let census = kernel.census().context("cannot read the flow tables")?;
@@ -145,17 +148,22 @@ pub fn mount(config: &Config) -> anyhow::Result<()> {
 
 /// `sg-agent detach`: for when no agent runs.
 pub fn detach(config: &Config) -> anyhow::Result<()> {
-    let _lock = lock::acquire(&config.runtime_dir).context("use `sgctl detach --yes`")?;
+    let _runtime_lock = lock::acquire(&config.runtime_dir).context("use `sgctl detach --yes`")?;
+    let _bpffs_lock = match config.bpffs.exists() {
+        true => Some(lock::acquire(&config.bpffs).context("use `sgctl detach --yes`")?),
+        false => None,
+    };
     Datapath::remove(Path::new(&config.bpffs))?;
     Ok(())
 }
 
 /// What the first interface that the rules filter will be attached to.
 fn first_receiver(rules: &DesiredState, view: &View) -> Receiver {
-    let filtered =
-        view.values().find_map(|interface| Some((interface, rules.entry_for(&interface.name)?)));
-    filtered.map_or(Receiver::Tc, |(interface, entry)| {
-        Receiver::of(&interface.name, hook_choice(rules.interfaces[entry].datapath))
+    let filtered = view.iter().find_map(|(&ifindex, interface)| {
+        Some((ifindex, rules.entry_for(&interface.device.name)?))
+    });
+    filtered.map_or(Receiver::Tc, |(ifindex, entry)| {
+        Receiver::of(ifindex, hook_choice(rules.interfaces[entry].datapath))
     })
 }
 

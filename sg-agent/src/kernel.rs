@@ -43,6 +43,8 @@ pub trait Kernel: 'static {
         mode: AttachMode,
     ) -> Result<Attachment, Error>;
     fn detach(&mut self, ifindex: u32) -> Result<(), Error>;
+    fn is_here(&self, ifindex: u32) -> bool;
+    fn verify(&self) -> Result<BTreeMap<u32, String>, Error>;
     fn attached(&self) -> Vec<u32>;
     fn foreign_programs(&self) -> BTreeMap<u32, Vec<String>>;
     fn counters(&self, slot: u16) -> CounterRow;
@@ -120,6 +122,14 @@ impl Kernel for Datapath {
 
     fn detach(&mut self, ifindex: u32) -> Result<(), Error> {
         self.detach(ifindex)
+    }
+
+    fn is_here(&self, ifindex: u32) -> bool {
+        self.is_here(ifindex)
+    }
+
+    fn verify(&self) -> Result<BTreeMap<u32, String>, Error> {
+        self.verify()
     }
 
     fn attached(&self) -> Vec<u32> {

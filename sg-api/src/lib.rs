@@ -96,7 +96,8 @@ pub struct Applied {
     pub superseded_by: Option<u64>,
     /// Unix time in seconds at which an unconfirmed change is rolled back.
     pub confirm_until: Option<u64>,
-    /// Parts of the rules that are valid and match nothing.
+    /// A sentence each about what is not as the rules say although they are in force, and about parts of the
+    /// rules that are valid and match nothing.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
 }
@@ -173,7 +174,10 @@ pub struct InterfaceStatus {
     pub role: String,
     #[serde(default)]
     pub state: FilterState,
-    /// `xdp`, `tcx` or `tc`: what filters the kernel's ingress of the interface.
+    /// Why it is not filtered.
+    #[serde(default)]
+    pub fault: Option<String>,
+    /// `xdp`, `tcx` or `tc`: what filters the kernel's ingress of the interface; `none` where nothing does.
     pub datapath: String,
     pub datapath_reason: String,
     /// XDP and TC users besides us, which are left alone.
@@ -189,15 +193,16 @@ pub struct InterfaceStatus {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum FilterState {
+    /// The kernel has confirmed that our programs see its packets.
     #[default]
     Filtered,
     /// Its binding has ended, or it waits for one: nothing passes but what always passes.
     Isolated,
     /// Its last rules stay until it is bound or released.
     Held,
-    /// No rules are for it.
+    /// No rules are for it. With a fault, an entry seems to mean it.
     Unfiltered,
-    /// It should be filtered, and is not.
+    /// It should be filtered, and is not or cannot be said to be.
     Fault,
 }
 

@@ -23,7 +23,10 @@ pub struct Header {
     pub revision: u64,
     /// As in [`Control`](crate::control::Control).
     pub seed: [u32; SEEDS],
-    pub reserved: [u32; 16],
+    /// The network namespace whose interfaces the slots are of: low and high half of its cookie, 0 where it is
+    /// not known.
+    pub namespace: [u32; 2],
+    pub reserved: [u32; 14],
 }
 
 const _: () = assert!(size_of::<Header>() == 128);

@@ -83,6 +83,14 @@ pub mod flags {
     pub const EXEMPT_SERVICES: u32 = 32;
     /// Hold tracked flows against the rules once after [`super::record::CUT_SINCE`].
     pub const RECHECK: u32 = 64;
+    /// The kernel delivers to the instance what it receives on the interface (macvtap), in port role, too.
+    pub const DELIVERS: u32 = 128;
+
+    /// Whether the kernel receives on the interface what the instance sends.
+    #[inline(always)]
+    pub const fn instance_sends(flags: u32) -> bool {
+        flags & (PORT | DELIVERS) == PORT
+    }
 }
 
 /// Places in the interface hash that a lookup may visit; the compiler grows the hash until all

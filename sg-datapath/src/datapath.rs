@@ -15,7 +15,6 @@ use sg_common::{
 };
 
 use crate::{
-    advice,
     attach::{
         foreign,
         hook::{AttachMode, Attachment, HookChoice},
@@ -25,6 +24,7 @@ use crate::{
         programs::{LoadCost, Loader, Programs},
         syscall,
     },
+    bpffs,
     clock::Clock,
     error::Error,
     flow_log_reader::FlowLogReader,
@@ -44,6 +44,7 @@ use crate::{
         handover::{self, Inherited},
         layout::Maps,
     },
+    namespace,
     options::Options,
 };
 
@@ -65,6 +66,8 @@ pub struct Datapath {
     pub(crate) inherited: Option<Inherited>,
     /// `<bpffs>/v<ABI>/maps`.
     pub(crate) maps_dir: PathBuf,
+    /// That pins lie in.
+    folders: Vec<PathBuf>,
     /// See [`Options::loaded`].
     pub(crate) loaded: fn(),
 }
@@ -74,6 +77,13 @@ impl Datapath {
     pub fn open(options: &Options, loader: Loader) -> Result<Self, Error> {
         let base = options.bpffs.join(version_dir(options.abi.number));
         Self::mount(&options.bpffs)?;
+        let found = versions(&options.bpffs);
+        bpffs::claim(&options.bpffs, &found)?;
+        let namespace = namespace::cookie();
+        for dir in namespace::abandoned(&found, namespace)? {
+            tracing::warn!(pins = %dir.display(), "the network namespace that they were for is gone");
+            remove_dir(&dir)?;
+        }
         let maps_dir = base.join("maps");
         fs::create_dir_all(&maps_dir)
             .map_err(|error| Error::kernel(format!("creating {}", maps_dir.display()), error))?;
@@ -82,6 +92,7 @@ impl Datapath {
         others.retain(|dir| *dir != base);
         let from = handover::predecessor(&others, options.abi.tables);
         let mut maps = Maps::open(&maps_dir, from.as_deref(), options)?;
+        maps.handover.set_namespace(namespace)?;
         let arena = Arena::open(&maps.arena, &maps.handover)?;
         let programs = Programs::load(loader, &maps, clock.shift, options.first, options.loaded)?;
         let mut links = BpfLinks::open(base.join("links"))?;
@@ -96,19 +107,14 @@ impl Datapath {
         }
         let inherited = maps.handover.inherited()?;
         let loaded = options.loaded;
-        Ok(Self { maps, arena, programs, links, clock, inherited, maps_dir, loaded })
+        let folders =
+            vec![options.bpffs.clone(), base.clone(), maps_dir.clone(), base.join("links")];
+        Ok(Self { maps, arena, programs, links, clock, inherited, maps_dir, folders, loaded })
     }
 
     /// Mounts a bpffs where there is none.
     pub fn mount(bpffs: &Path) -> Result<(), Error> {
-        syscall::ensure_bpffs(bpffs).map_err(|error| {
-            Error::Other(format!(
-                "cannot mount a BPF file system for {at}: {error}{advice}; once it is there, as by \
-                 `mount -t bpf bpf /sys/fs/bpf`, none has to be mounted",
-                at = bpffs.display(),
-                advice = advice::on(&error),
-            ))
-        })
+        bpffs::mount(bpffs)
     }
 
     /// For the flow log.
@@ -148,6 +154,9 @@ impl Datapath {
 
     /// Attaches both directions. Idempotent: an interface that is attached already (also by an
     /// earlier agent) keeps its links and gets the present programs.
+    ///
+    /// # Errors
+    /// Also where the kernel does not confirm that the programs are there.
     pub fn attach(
         &mut self,
         ifindex: u32,
@@ -155,7 +164,25 @@ impl Datapath {
         choice: HookChoice,
         mode: AttachMode,
     ) -> Result<Attachment, Error> {
-        self.links.attach(&self.programs, ifindex, name, choice, mode)
+        let attachment = self.links.attach(&self.programs, ifindex, name, choice, mode)?;
+        self.links.verify_one(&self.programs, ifindex).map_err(Error::Other)?;
+        Ok(attachment)
+    }
+
+    /// Whether something of ours is on the device that has this number here. A new device with an old one's
+    /// number has nothing, and neither has one that another agent or namespace left behind.
+    pub fn is_here(&self, ifindex: u32) -> bool {
+        self.links.is_here(ifindex)
+    }
+
+    /// The interfaces that were attached and are not filtered, with the reason. Asks the kernel for every link,
+    /// its program and its device.
+    ///
+    /// # Errors
+    /// The folders of the pins are not ours alone, so that none can be trusted.
+    pub fn verify(&self) -> Result<BTreeMap<u32, String>, Error> {
+        self.folders.iter().try_for_each(|folder| bpffs::check(folder))?;
+        Ok(self.links.verify(&self.programs))
     }
 
     /// Takes programs off an interface; also right for one that is gone. No error if not attached.

@@ -7,6 +7,7 @@
 mod advice;
 mod attach;
 mod bpf;
+mod bpffs;
 mod clock;
 mod counters;
 mod datapath;
@@ -14,6 +15,7 @@ mod error;
 mod flow_log_reader;
 mod flows;
 mod maps;
+mod namespace;
 pub mod netlink;
 mod options;
 mod publish;

@@ -20,7 +20,10 @@ const HEADER: usize = 16;
 const NLMSG_ERROR: u16 = 2;
 const NLMSG_DONE: u16 = 3;
 const NLM_F_REQUEST: u16 = 1;
+const NLM_F_ACK: u16 = 4;
 const NLM_F_DUMP: u16 = 0x300;
+/// The table changed while it was dumped: entries may be missing.
+const NLM_F_DUMP_INTR: u16 = 0x10;
 /// The kernel fills at most this much at once (NLMSG_GOODSIZE and above, net/netlink/af_netlink.c).
 const BUFFER: usize = 32 << 10;
 
@@ -38,18 +41,49 @@ impl Deadline {
     }
 }
 
-/// Asks for everything of a kind; `each` gets the message type and what follows the header.
+/// Whether a dump shows one moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Consistency {
+    Whole,
+    /// The kernel changed the table meanwhile, so that the dump may lack entries.
+    Interrupted,
+}
+
+/// Asks for everything of a kind; `each` gets each message.
 pub fn dump(
     protocol: SockProtocol,
     kind: u16,
     request: &[u8],
     deadline: Deadline,
-    mut each: impl FnMut(&[u8]),
+    each: impl FnMut(Message<'_>),
+) -> io::Result<Consistency> {
+    exchange(protocol, kind, NLM_F_DUMP, request, deadline, each)
+}
+
+/// Asks for one thing.
+pub fn get(
+    protocol: SockProtocol,
+    kind: u16,
+    request: &[u8],
+    deadline: Deadline,
+    each: impl FnMut(Message<'_>),
 ) -> io::Result<()> {
+    exchange(protocol, kind, NLM_F_ACK, request, deadline, each).map(drop)
+}
+
+fn exchange(
+    protocol: SockProtocol,
+    kind: u16,
+    flags: u16,
+    request: &[u8],
+    deadline: Deadline,
+    mut each: impl FnMut(Message<'_>),
+) -> io::Result<Consistency> {
     let socket = socket(AddressFamily::Netlink, SockType::Raw, SockFlag::SOCK_CLOEXEC, protocol)?;
     setsockopt(&socket, ReceiveTimeout, &TimeVal::milliseconds(100))?;
-    ask(&socket, kind, request)?;
+    ask(&socket, kind, flags, request)?;
     let mut buffer = vec![0; BUFFER];
+    let mut consistency = Consistency::Whole;
     loop {
         deadline.check()?;
         let length = match recv(socket.as_raw_fd(), &mut buffer, MsgFlags::empty()) {
@@ -57,35 +91,52 @@ pub fn dump(
             Err(nix::Error::EAGAIN | nix::Error::EINTR) => continue,
             Err(error) => return Err(error.into()),
         };
-        let mut rest = buffer.get(..length).unwrap_or_default();
-        while let Some((kind, body, next)) = message(rest) {
-            match kind {
-                NLMSG_DONE => return Ok(()),
-                NLMSG_ERROR => return Err(io::Error::from_raw_os_error(-(word(body, 0) as i32))),
-                _ => each(body),
+        for message in messages(buffer.get(..length).unwrap_or_default()) {
+            if message.flags & NLM_F_DUMP_INTR != 0 {
+                consistency = Consistency::Interrupted;
             }
-            rest = next;
+            match message.kind {
+                NLMSG_DONE => return Ok(consistency),
+                NLMSG_ERROR => match word(message.body, 0) as i32 {
+                    0 => return Ok(consistency),
+                    error => return Err(io::Error::from_raw_os_error(-error)),
+                },
+                _ => each(message),
+            }
         }
     }
 }
 
-fn ask(socket: &OwnedFd, kind: u16, request: &[u8]) -> io::Result<()> {
+fn ask(socket: &OwnedFd, kind: u16, flags: u16, request: &[u8]) -> io::Result<()> {
     let mut message = Vec::with_capacity(HEADER + request.len());
     message.extend(((HEADER + request.len()) as u32).to_ne_bytes());
     message.extend(kind.to_ne_bytes());
-    message.extend((NLM_F_REQUEST | NLM_F_DUMP).to_ne_bytes());
+    message.extend((flags | NLM_F_REQUEST).to_ne_bytes());
     message.extend([0; 8]);
     message.extend(request);
     send(socket.as_raw_fd(), &message, MsgFlags::empty())?;
     Ok(())
 }
 
-/// Type and body of the first message, and what follows it.
-fn message(bytes: &[u8]) -> Option<(u16, &[u8], &[u8])> {
-    let length = word(bytes.get(..HEADER)?, 0) as usize;
-    let body = bytes.get(HEADER..length)?;
-    let next = bytes.get(length.next_multiple_of(4)..).unwrap_or_default();
-    Some((u16::from_ne_bytes([bytes[4], bytes[5]]), body, next))
+/// A netlink message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Message<'a> {
+    pub kind: u16,
+    flags: u16,
+    /// What follows the header.
+    pub body: &'a [u8],
+}
+
+/// The messages in what was received at once, up to the first one that is cut off.
+pub fn messages(mut bytes: &[u8]) -> impl Iterator<Item = Message<'_>> {
+    std::iter::from_fn(move || {
+        let length = word(bytes.get(..HEADER)?, 0) as usize;
+        let body = bytes.get(HEADER..length)?;
+        let half = |at: usize| u16::from_ne_bytes([bytes[at], bytes[at + 1]]);
+        let message = Message { kind: half(4), flags: half(6), body };
+        bytes = bytes.get(length.next_multiple_of(4)..).unwrap_or_default();
+        Some(message)
+    })
 }
 
 /// The native word at `at`; 0 where there is none.
@@ -108,21 +159,24 @@ pub fn address(bytes: &[u8], is_ipv6: bool) -> Option<IpAddr> {
     })
 }
 
-/// The value of an attribute in a list of them.
-pub fn attribute(mut list: &[u8], wanted: u16) -> Option<&[u8]> {
+/// The attributes in a list, with their kinds, up to the first one that is cut off.
+pub fn attributes(mut list: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
     const HEADER: usize = 4;
     /// NLA_F_NESTED and NLA_F_NET_BYTEORDER.
     const FLAGS: u16 = 0xc000;
-    while list.len() >= HEADER {
-        let length = usize::from(u16::from_ne_bytes([list[0], list[1]]));
-        let kind = u16::from_ne_bytes([list[2], list[3]]) & !FLAGS;
+    std::iter::from_fn(move || {
+        let header = list.get(..HEADER)?;
+        let length = usize::from(u16::from_ne_bytes([header[0], header[1]]));
+        let kind = u16::from_ne_bytes([header[2], header[3]]) & !FLAGS;
         let value = list.get(HEADER..length)?;
-        if kind == wanted {
-            return Some(value);
-        }
         list = list.get(length.next_multiple_of(4)..).unwrap_or_default();
-    }
-    None
+        Some((kind, value))
+    })
+}
+
+/// The value of the first attribute of a kind in a list of them.
+pub fn attribute(list: &[u8], wanted: u16) -> Option<&[u8]> {
+    attributes(list).find_map(|(kind, value)| (kind == wanted).then_some(value))
 }
 
 #[cfg(test)]
@@ -136,11 +190,10 @@ mod tests {
         bytes[4] = 20;
         bytes.extend([9, 0, 0, 0, 16, 0, 0, 0]);
         bytes.extend([0; 12]);
-        let (kind, body, rest) = message(&bytes).unwrap();
-        assert_eq!((kind, body, rest.len()), (20, &[9][..], 16));
-        assert!(message(rest).is_some_and(|(_, body, rest)| body.is_empty() && rest.is_empty()));
+        let found: Vec<_> = messages(&bytes).map(|message| (message.kind, message.body)).collect();
+        assert_eq!(found, [(20, &[9][..]), (0, &[][..])]);
         for length in 0..16 {
-            assert!(message(&bytes[..length]).is_none());
+            assert_eq!(messages(&bytes[..length]).count(), 0);
         }
         let list = [5, 0, 1, 0x80, 7, 0, 0, 0, 6, 0, 2, 0, 1, 2];
         assert_eq!(attribute(&list, 1), Some(&[7][..]));

@@ -332,12 +332,17 @@ impl DesiredState {
 
     /// Index of the entry that an interface of this name falls under: exact names before globs,
     /// then the first.
-    pub fn entry_for(&self, name: &str) -> Option<usize> {
-        let exact = self.interfaces.iter().position(|entry| !entry.is_glob() && entry.name == name);
+    ///
+    /// The kernel takes any bytes as a name. Those that are not UTF-8 count as one unknown character for a glob.
+    pub fn entry_for(&self, name: impl AsRef<[u8]>) -> Option<usize> {
+        let name = name.as_ref();
+        let is_exact = |entry: &Interface| !entry.is_glob() && entry.name.as_bytes() == name;
+        let exact = self.interfaces.iter().position(is_exact);
+        let name = String::from_utf8_lossy(name);
         exact.or_else(|| {
             self.interfaces.iter().position(|entry| {
                 entry.is_glob()
-                    && glob::Pattern::new(&entry.name).is_ok_and(|pattern| pattern.matches(name))
+                    && glob::Pattern::new(&entry.name).is_ok_and(|pattern| pattern.matches(&name))
             })
         })
     }
@@ -385,6 +390,9 @@ pub struct LiveInterface {
     pub addresses: Vec<IpAddr>,
     /// Whether frames have an Ethernet header.
     pub ethernet: bool,
+    /// Whether the kernel delivers to the instance behind the interface what it receives there, as on a macvtap.
+    /// Elsewhere the instance is who sends that.
+    pub delivers: bool,
     /// [Tick](sg_common::flow::Tick) until which mid-stream TCP is picked up; 0 = never.
     pub pickup_until: u32,
 }

@@ -298,7 +298,8 @@ fn status(interfaces: &Value) -> Value {
 #[test]
 fn status_has_a_line_per_interface_and_drops_by_reason() {
     let body = status(&json!([
-        {"name": "tap0", "ifindex": 4, "role": "port", "state": "filtered", "datapath": "tcx",
+        {"name": "tap0", "ifindex": 4, "role": "port", "state": "filtered", "fault": null,
+         "datapath": "tcx",
             "datapath_reason": "tun has no native XDP here", "groups": ["web", "admin"],
             "others": ["XDP program xdpdump (id 7), before us"],
             "ingress": {
@@ -307,7 +308,8 @@ fn status_has_a_line_per_interface_and_drops_by_reason() {
                 "dropped": {"no_rule": {"packets": 1234, "bytes": 74_040}}},
             "egress": {"allowed": {}, "dropped": {"source_check": {"packets": 3, "bytes": 180}}},
             "flows": {"used": 17, "capacity": 524_288}},
-        {"name": "tap1", "ifindex": 5, "role": "port", "state": "filtered", "datapath": "tcx",
+        {"name": "tap1", "ifindex": 5, "role": "port", "state": "filtered", "fault": null,
+         "datapath": "tcx",
             "datapath_reason": "tun has no native XDP here", "groups": ["db"], "others": [],
             "ingress": {"allowed": {}, "dropped": {}}, "egress": {"allowed": {}, "dropped": {}},
             "flows": {"used": 0, "capacity": 524_288}},

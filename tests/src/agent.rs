@@ -57,6 +57,17 @@ impl Agent {
         fs::write(self.directory.join("agent.toml"), text).expect("a settings file");
     }
 
+    /// One with the same directories in another namespace, yet to be started. This one must have ended.
+    pub fn in_namespace(&self, namespace: &NetNs) -> Self {
+        assert!(self.child.is_none(), "it is running");
+        Self {
+            directory: self.directory.clone(),
+            namespace: namespace.fd().try_clone_to_owned().expect("a descriptor").into(),
+            flags: self.flags.clone(),
+            child: None,
+        }
+    }
+
     pub fn state_dir(&self) -> PathBuf {
         self.directory.join("state")
     }

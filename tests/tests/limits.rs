@@ -96,6 +96,7 @@ fn cost(rig: &mut Rig, program: Program, family: Family, rules: &DesiredState) -
         entry: 0,
         addresses: vec![],
         ethernet: true,
+        delivers: false,
         pickup_until: 0,
     };
     rig.start(rules, &[live]);

@@ -95,7 +95,15 @@ fn race(capacity: u32, test: impl Fn(&mut Race<'_>, Addresses) + Sync) {
 }
 
 fn live(ifindex: u32) -> LiveInterface {
-    LiveInterface { slot: 0, ifindex, entry: 0, addresses: vec![], ethernet: true, pickup_until: 0 }
+    LiveInterface {
+        slot: 0,
+        ifindex,
+        entry: 0,
+        addresses: vec![],
+        ethernet: true,
+        delivers: false,
+        pickup_until: 0,
+    }
 }
 
 /// As the agent does it.

@@ -1,7 +1,15 @@
 //! docs/troubleshooting.md: each row's symptom is provoked, its question is asked, and what it says to do
 //! helps.
 
-use std::{fs, os::unix::process::CommandExt as _, process::Command, time::Duration};
+use std::{
+    fs,
+    os::unix::{
+        fs::{PermissionsExt as _, chown},
+        process::CommandExt as _,
+    },
+    process::Command,
+    time::Duration,
+};
 
 use nix::{
     mount::{MsFlags, mount},
@@ -347,6 +355,73 @@ rows! {
         let _program = world.instance.run(attach).expect("a program");
         world.apply(&["web"], WEB);
         row.is_quoted(SEEN, &row.sgctl(ASK, &world.ctl(), "", ""));
+    }
+
+    "`one of its other names (altname)`"
+    fn altname(row) {
+        let world = host();
+        world.instance.ip("link property add dev nic0 altname uplink");
+        let rules = world.rules(&["web"], WEB);
+        world.ctl().apply(&rules.replace("nic0", "uplink"), &[]);
+        row.is_quoted(SEEN, &row.sgctl(ASK, &world.ctl(), "", ""));
+        world.ctl().apply(&rules, &[]);
+        let text = row.sgctl(ASK, &world.ctl(), "", "");
+        assert!(!text.contains("NOT filtered"), "{text}");
+    }
+
+    "`is NOT filtered:`, and then it is again"
+    fn taken_off(row) {
+        let world = host();
+        world.apply(&["web"], WEB);
+        let index = world.instance.run(|| if_nametoindex("nic0")).expect("an interface");
+        let links = world.agent.bpffs().join(format!("v{}/links", sg_common::ABI));
+        fs::remove_file(links.join(format!("{index}_out"))).expect("a pin");
+        eventually("it is said", || world.agent.log().contains("NOT filtered"));
+        row.is_quoted(SEEN, &world.agent.log());
+        eventually("it is filtered again", || !status(&world.ctl()).contains("NOT filtered"));
+    }
+
+    "`other users can write to`"
+    fn open_folders(row) {
+        let world = host();
+        world.apply(&["web"], WEB);
+        let folder = world.agent.bpffs();
+        let set = |mode| {
+            fs::set_permissions(&folder, fs::Permissions::from_mode(mode)).expect("chmod");
+        };
+        set(0o777);
+        let ask = || row.sgctl(ASK, &world.ctl(), "", "");
+        eventually("it is said", || ask().contains("NOT filtered"));
+        row.is_quoted(SEEN, &ask());
+        set(0o755);
+        eventually("it is trusted again", || !ask().contains("NOT filtered"));
+    }
+
+    "`filters interfaces of another network namespace`"
+    fn another_namespace(row) {
+        let mut world = host();
+        world.apply(&["web"], WEB);
+        world.agent.kill();
+        let elsewhere = NetNs::new("elsewhere");
+        let mut other = world.agent.in_namespace(&elsewhere);
+        row.is_quoted(SEEN, &other.run_another().expect(1).stderr);
+        Ran::of(&mut world.agent.command(&["detach"])).expect(0);
+        other.restart();
+    }
+
+    "`belongs to user`"
+    fn anothers_folder(row) {
+        let world = host();
+        let mut agent = Agent::stopped(&world.instance, &[]);
+        fs::create_dir(agent.bpffs()).expect("a mount point");
+        let none: Option<&str> = None;
+        mount(none, &agent.bpffs(), Some("bpf"), MsFlags::empty(), none).expect("a bpffs");
+        let folder = agent.bpffs().join("v1");
+        fs::create_dir(&folder).expect("a folder");
+        chown(&folder, Some(1000), None).expect("chown");
+        row.is_quoted(SEEN, &agent.run_another().expect(1).stderr);
+        fs::remove_dir(&folder).expect("a folder");
+        agent.restart();
     }
 
     "`cannot reach the agent at …: no such socket; is sg-agent running?`"

@@ -21,7 +21,7 @@ pub struct InterfaceNames(Arc<Mutex<Arc<BySlot>>>);
 
 impl InterfaceNames {
     /// The interfaces that are filtered from now on: slot, index, name.
-    pub fn set<'a>(&self, filtered: impl Iterator<Item = (u16, u32, &'a str)>) {
+    pub fn set<N: Into<Arc<str>>>(&self, filtered: impl Iterator<Item = (u16, u32, N)>) {
         let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let mut names = BySlot::clone(&held);
         names.values_mut().for_each(|named| named.present = false);

@@ -1,6 +1,8 @@
 //! The metrics by name. The data path keeps the numbers, so that each scrape copies them into a
 //! registry of its own.
 
+use std::sync::atomic::AtomicU64;
+
 use prometheus_client::{
     encoding::{EncodeLabelSet, text::encode},
     metrics::{counter::Counter, family::Family, gauge::Gauge},
@@ -9,8 +11,8 @@ use prometheus_client::{
 use sg_common::{ABI, Reason};
 
 use crate::{
-    api::{Counters, InterfaceStatus, Status},
-    owner::figures::{Figures, Publishing},
+    api::{Counters, FilterState, InterfaceStatus, Status},
+    owner::figures::Figures,
 };
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -74,7 +76,7 @@ struct Families {
 /// All figures as OpenMetrics.
 pub(super) fn text(figures: &Figures) -> String {
     let mut text = String::new();
-    let registry = Families::of(figures).registry(&figures.publishing);
+    let registry = Families::of(figures).registry(figures);
     match encode(&mut text, &registry) {
         Ok(()) => text,
         // Writing to a string does not fail.
@@ -111,7 +113,8 @@ impl Families {
         let label = Interface { interface: name.clone() };
         self.flows.get_or_create(&label).set(gauge(status.flows.used));
         self.max_flows.get_or_create(&label).set(gauge(status.flows.max));
-        self.filtered.get_or_create(&label).set(i64::from(datapath != "none"));
+        let is_filtered = status.state == FilterState::Filtered;
+        self.filtered.get_or_create(&label).set(i64::from(is_filtered));
         let attached =
             Attached { interface: name.clone(), role: role.clone(), datapath: datapath.clone() };
         self.attached.get_or_create(&attached).set(1);
@@ -138,7 +141,8 @@ impl Families {
         }
     }
 
-    fn registry(self, publishing: &Publishing) -> Registry {
+    fn registry(self, figures: &Figures) -> Registry {
+        let Figures { publishing, verification, .. } = figures;
         let mut registry = Registry::with_prefix("sg");
         registry.register("build_info", "Version of agent, kernel and BPF interface", self.build);
         registry.register("packets", "Packets judged, by reason", self.packets);
@@ -152,7 +156,23 @@ impl Families {
         registry.register("flows", "Tracked flows of the interface", self.flows);
         registry.register("flows_max", "Flows that the interface may have", self.max_flows);
         registry.register("flows_capacity", "Flows that the table has room for", self.capacity);
-        registry.register("interface_filtered", "1: filtered; 0: should be", self.filtered);
+        registry.register(
+            "interface_filtered",
+            "1: filtered, as the kernel confirms; 0: should be",
+            self.filtered,
+        );
+        registry.register(
+            "interface_faults",
+            "How often an interface that was attached was found not to be filtered",
+            verification.faults.clone(),
+        );
+        let took = Gauge::<f64, AtomicU64>::default();
+        took.set(verification.took.as_secs_f64());
+        registry.register(
+            "verification_duration_seconds",
+            "How long the last look at the kernel took, which confirms each interface",
+            took,
+        );
         registry.register(
             "interface_info",
             "How the interface is filtered; data path \"none\": not at all",
@@ -193,10 +213,15 @@ fn gauge(value: u64) -> i64 {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use crate::{
         api::{Count, FilterState, FlowUse},
-        owner::figures::ImageFigures,
+        owner::{
+            figures::{ImageFigures, Publishing},
+            verification::Verification,
+        },
     };
 
     #[test]
@@ -207,10 +232,11 @@ mod tests {
         ingress.dropped.insert("conntrack_allowance_exceeded".into(), exceeded);
         ingress.not_logged.packets = 5;
         let interface = InterfaceStatus {
-            state: FilterState::Filtered,
             name: "tap\"0".into(),
             ifindex: 1,
             role: "port".into(),
+            state: FilterState::Filtered,
+            fault: None,
             datapath: "tcx".into(),
             datapath_reason: String::new(),
             others: Vec::new(),
@@ -233,7 +259,11 @@ mod tests {
         publishing.seconds.observe(0.004);
         publishing.failures.inc();
         let image = ImageFigures { bytes: 5000, pages: 2, classes: [3, 6] };
-        let text = text(&Figures { status, image, publishing, capacity: 1000 });
+        let took = Duration::from_millis(3);
+        let mut verification = Verification::default();
+        verification.took = took;
+        verification.faults.inc();
+        let text = text(&Figures { status, image, publishing, verification, capacity: 1000 });
         let labels = r#"{interface="tap\"0",direction="ingress",verdict="deny",reason="no_rule"}"#;
         for line in [
             format!("sg_packets_total{labels} 3"),
@@ -252,6 +282,8 @@ mod tests {
                 .to_owned(),
             r#"sg_publish_duration_seconds_bucket{le="0.005"} 1"#.to_owned(),
             "sg_publish_failures_total 1".to_owned(),
+            "sg_interface_faults_total 1".to_owned(),
+            "sg_verification_duration_seconds 0.003".to_owned(),
             "sg_image_bytes 5000".to_owned(),
             "sg_image_pages 2".to_owned(),
             "sg_flows_capacity 1000".to_owned(),

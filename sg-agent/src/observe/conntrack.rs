@@ -74,7 +74,7 @@ pub fn tracked(deadline: Deadline) -> io::Result<Vec<Tracked>> {
     // Both families at once: the kernel goes through all of its buckets for each dump.
     let request = [libc::AF_UNSPEC as u8, 0, 0, 0];
     netlink::dump(SockProtocol::NetlinkNetFilter, GET, &request, deadline, |message| {
-        all.extend(parse(message));
+        all.extend(parse(message.body));
     })?;
     Ok(all)
 }

@@ -176,8 +176,11 @@ fn subscribe() -> io::Result<OwnedFd> {
     Ok(socket)
 }
 
-fn dump(kind: u16, header: usize, each: impl FnMut(&[u8])) -> io::Result<()> {
-    netlink::dump(SockProtocol::NetlinkRoute, kind, &vec![0; header], Deadline::after(LIMIT), each)
+/// A dump may lack what changes meanwhile: an event of it follows, and then all is read again.
+fn dump(kind: u16, header: usize, mut each: impl FnMut(&[u8])) -> io::Result<()> {
+    let (protocol, deadline) = (SockProtocol::NetlinkRoute, Deadline::after(LIMIT));
+    netlink::dump(protocol, kind, &vec![0; header], deadline, |message| each(message.body))?;
+    Ok(())
 }
 
 /// Every device, by number.

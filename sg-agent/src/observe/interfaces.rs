@@ -5,14 +5,54 @@ use std::{
     net::IpAddr,
 };
 
+use super::name::Name;
+
+/// What an interface is, besides its number.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Device {
+    pub name: Name,
+    /// Whether frames have an Ethernet header.
+    pub ethernet: bool,
+    pub kind: DeviceKind,
+    /// Other names, by which entries of the rules do not find it.
+    pub altnames: Vec<Name>,
+}
+
+/// Kinds of devices whose hooks see something else than those of a NIC.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum DeviceKind {
+    #[default]
+    Other,
+    /// Packets pass the hooks of its ports only.
+    Vrf,
+    /// What it receives passes the hooks of its lower device only.
+    IpvlanL3s,
+    /// A macvtap or ipvtap: what the kernel receives there goes to whoever holds the tap.
+    TapOfLower,
+}
+
+impl DeviceKind {
+    /// Why no program on such a device sees its packets, if so.
+    pub fn unseen(self) -> Option<&'static str> {
+        match self {
+            Self::Vrf => Some(
+                "packets of a VRF pass only the hooks of the devices in it: name those in the rules",
+            ),
+            Self::IpvlanL3s => Some(
+                "what an ipvlan in mode l3s receives passes only the hooks of the device below it: \
+                 name that one, or use mode l3",
+            ),
+            Self::Other | Self::TapOfLower => None,
+        }
+    }
+}
+
 /// An interface that is there.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Interface {
-    pub name: String,
-    /// Tells an interface from an earlier one with the same ifindex.
+    pub device: Device,
+    /// Another one: it may be another interface with the same ifindex.
     pub generation: u64,
-    /// Whether frames have an Ethernet header.
-    pub ethernet: bool,
     pub addresses: BTreeSet<IpAddr>,
 }
 
@@ -25,8 +65,7 @@ pub enum Event {
     /// New, renamed, or otherwise changed.
     Interface {
         ifindex: u32,
-        name: String,
-        ethernet: bool,
+        device: Device,
     },
     Gone {
         ifindex: u32,
@@ -56,7 +95,7 @@ impl Tracker {
     /// Takes in an event; says whether the view differs from before.
     pub fn take(&mut self, event: Event) -> bool {
         match event {
-            Event::Interface { ifindex, name, ethernet } => self.interface(ifindex, name, ethernet),
+            Event::Interface { ifindex, device } => self.interface(ifindex, device),
             Event::Gone { ifindex } => self.view.remove(&ifindex).is_some(),
             Event::Address { ifindex, address } => self
                 .view
@@ -69,38 +108,26 @@ impl Tracker {
         }
     }
 
-    fn interface(&mut self, ifindex: u32, name: String, ethernet: bool) -> bool {
-        let generations = &mut self.generations;
-        let mut changed = false;
-        let interface = self.view.entry(ifindex).or_insert_with(|| {
-            *generations += 1;
-            changed = true;
-            Interface {
-                name: name.clone(),
-                generation: *generations,
-                ethernet,
-                addresses: BTreeSet::new(),
-            }
-        });
-        changed |= interface.name != name || interface.ethernet != ethernet;
-        interface.name = name;
-        interface.ethernet = ethernet;
-        changed
+    fn interface(&mut self, ifindex: u32, device: Device) -> bool {
+        if let Some(interface) = self.view.get_mut(&ifindex) {
+            let changed = interface.device != device;
+            interface.device = device;
+            return changed;
+        }
+        self.generations += 1;
+        let interface =
+            Interface { device, generation: self.generations, addresses: BTreeSet::new() };
+        self.view.insert(ifindex, interface);
+        true
     }
 
-    /// Replaces the view by a full dump, after events were lost. Interfaces whose number is still
-    /// there are taken for the same ones.
-    pub fn replace(&mut self, dump: impl IntoIterator<Item = Event>) -> bool {
-        let old = std::mem::take(&mut self.view);
+    /// Replaces the view by a full dump, after events were lost. Among these may have been that an interface went
+    /// and another one got its number, so every one counts as a possible other.
+    pub fn replace(&mut self, dump: impl IntoIterator<Item = Event>) {
+        self.view.clear();
         for event in dump {
             self.take(event);
         }
-        for (ifindex, interface) in &mut self.view {
-            if let Some(before) = old.get(ifindex) {
-                interface.generation = before.generation;
-            }
-        }
-        self.view != old
     }
 }
 
@@ -108,8 +135,12 @@ impl Tracker {
 mod tests {
     use super::*;
 
+    fn device(name: &str) -> Device {
+        Device { name: name.into(), ethernet: true, ..Device::default() }
+    }
+
     fn interface(ifindex: u32, name: &str) -> Event {
-        Event::Interface { ifindex, name: name.to_owned(), ethernet: true }
+        Event::Interface { ifindex, device: device(name) }
     }
 
     fn address(ifindex: u32, address: &str) -> Event {
@@ -124,7 +155,7 @@ mod tests {
         let first = tracker.view()[&5].clone();
         assert!(!tracker.take(interface(5, "tap0")));
         assert!(tracker.take(interface(5, "tap1")));
-        assert_eq!(tracker.view()[&5], Interface { name: "tap1".into(), ..first.clone() });
+        assert_eq!(tracker.view()[&5], Interface { device: device("tap1"), ..first.clone() });
         assert!(tracker.take(Event::Gone { ifindex: 5 }));
         assert!(tracker.take(interface(5, "tap0")));
         assert_ne!(tracker.view()[&5].generation, first.generation);
@@ -132,20 +163,28 @@ mod tests {
     }
 
     #[test]
-    fn a_dump_after_lost_events_keeps_who_is_still_there() {
+    fn after_lost_events_every_interface_may_be_another() {
         let mut tracker = Tracker::default();
         for event in [interface(1, "lo"), interface(2, "eth0"), address(2, "10.0.0.2")] {
             tracker.take(event);
         }
-        let generation = tracker.view()[&2].generation;
-        assert!(!tracker.replace([
-            interface(1, "lo"),
-            interface(2, "eth0"),
-            address(2, "10.0.0.2")
-        ]));
-        assert!(tracker.replace([interface(2, "eth0"), address(2, "10.0.0.3")]));
+        let generations = [1, 2].map(|ifindex| tracker.view()[&ifindex].generation);
+        tracker.replace([interface(2, "eth0"), address(2, "10.0.0.3")]);
         assert_eq!(tracker.view().keys().copied().collect::<Vec<_>>(), [2]);
-        assert_eq!(tracker.view()[&2].generation, generation);
+        let Interface { generation, addresses, .. } = &tracker.view()[&2];
+        assert!(!generations.contains(generation));
+        assert_eq!(*addresses, BTreeSet::from(["10.0.0.3".parse().unwrap()]));
+    }
+
+    #[test]
+    fn a_kind_or_another_name_is_a_change() {
+        let mut tracker = Tracker::default();
+        tracker.take(interface(5, "if0"));
+        let vrf = Device { kind: DeviceKind::Vrf, ..device("if0") };
+        assert!(tracker.take(Event::Interface { ifindex: 5, device: vrf }));
+        let named = Device { altnames: vec!["other".into()], ..device("if0") };
+        assert!(tracker.take(Event::Interface { ifindex: 5, device: named.clone() }));
+        assert!(!tracker.take(Event::Interface { ifindex: 5, device: named }));
     }
 
     #[test]

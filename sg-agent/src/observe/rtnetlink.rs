@@ -1,66 +1,80 @@
-//! Follows the interfaces by rtnetlink. The only module that knows the rtnetlink crate.
+//! Follows the interfaces of the network namespace by rtnetlink.
+//!
+//! The kernel queues events for a socket and drops them when its queue is full, which it says once (ENOBUFS). By
+//! then older events are still queued. They are thrown away before everything is read anew, because the
+//! dump is newer than they are. An event that comes between that and the dump is taken in after the
+//! dump, in its order, and leads to the same end.
 
-use std::{net::IpAddr, time::Duration};
+use std::{
+    io,
+    os::fd::{AsRawFd as _, OwnedFd},
+    time::Duration,
+};
 
 use anyhow::Context as _;
-use futures_util::{StreamExt as _, TryStreamExt as _};
-use rtnetlink::{
-    Handle, MulticastGroup, new_connection, new_multicast_connection,
-    packet_core::{NetlinkMessage, NetlinkPayload},
-    packet_route::{
-        AddressFamily, RouteNetlinkMessage,
-        address::{AddressAttribute, AddressMessage},
-        link::{InfoKind, LinkAttribute, LinkInfo, LinkLayerType, LinkMessage},
-        route::{RouteAddress, RouteAttribute, RouteMessage},
+use nix::{
+    errno::Errno,
+    net::if_::if_indextoname,
+    sys::socket::{
+        AddressFamily, NetlinkAddr, SockFlag, SockProtocol, SockType, bind, recvfrom, setsockopt,
+        socket,
+        sockopt::{RcvBuf, RcvBufForce},
     },
-    sys::AsyncSocket as _,
 };
-use tracing::warn;
+use sg_datapath::netlink::{self, Consistency, Deadline, Message, messages};
+use tokio::io::{Interest, unix::AsyncFd};
+use tracing::{error, warn};
 
-use crate::observe::{
-    interfaces::{Event, Tracker, View},
-    tunnels::is_tunnel,
+use super::{
+    decode::{Undecodable, decode},
+    interfaces::{Device, Event, Tracker, View},
+    name::Name,
 };
 
-/// Room for bursts of events; the kernel caps it at net.core.rmem_max.
+/// Room for bursts of events. The kernel caps it at net.core.rmem_max without CAP_NET_ADMIN.
 const RECEIVE_BUFFER: usize = 1 << 20;
-/// A dump that takes longer has lost its end and is asked for anew.
-const DUMP_TIMEOUT: Duration = Duration::from_secs(10);
+/// More than any event: the kernel sends no longer ones (NLMSG_GOODSIZE).
+const LONGEST: usize = 64 << 10;
+/// Events that are taken in before the view is told to others, however many more there are.
+const AT_ONCE: usize = 8192;
+/// A dump takes at most this long.
+const DUMP_TIME: Duration = Duration::from_secs(10);
+/// Dumps that are tried until one shows a single moment.
+const DUMPS: u32 = 10;
 
-type Events = futures_util::stream::BoxStream<'static, NetlinkMessage<RouteNetlinkMessage>>;
+/// RTMGRP_LINK, RTMGRP_IPV4_IFADDR, RTMGRP_IPV6_IFADDR
+const GROUPS: u32 = 0x1 | 0x10 | 0x100;
+const RTM_GETLINK: u16 = 18;
+const RTM_GETADDR: u16 = 22;
 
 /// An up-to-date view, and the events that change it.
+#[derive(Debug)]
 pub struct Watch {
-    events: Events,
-    /// Dumps go over a socket of their own, whose answers no flood of events can push out.
-    dumps: Handle,
+    events: AsyncFd<OwnedFd>,
     tracker: Tracker,
+    buffer: Vec<u8>,
 }
 
-impl std::fmt::Debug for Watch {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Watch").field("tracker", &self.tracker).finish_non_exhaustive()
-    }
+/// What became of an attempt to receive.
+enum Received {
+    /// So many bytes are in the buffer.
+    Bytes(usize),
+    /// The kernel dropped events.
+    Lost,
 }
 
 impl Watch {
-    /// Subscribes, then dumps, so that nothing falls in between.
+    /// Subscribes, then dumps, so that nothing falls in between. Within a runtime.
     ///
     /// # Errors
-    /// The kernel refuses the sockets or the dump.
+    /// The kernel refuses the socket or the dump.
     pub async fn open() -> anyhow::Result<Self> {
-        let groups = [MulticastGroup::Link, MulticastGroup::Ipv4Ifaddr, MulticastGroup::Ipv6Ifaddr];
-        let (mut connection, _, events) =
-            new_multicast_connection(&groups).context("cannot follow interfaces by rtnetlink")?;
-        if let Err(error) = connection.socket_mut().socket_mut().set_rx_buf_sz(RECEIVE_BUFFER) {
-            warn!(%error, "rtnetlink keeps its small receive buffer");
-        }
-        tokio::spawn(connection);
-        let (connection, dumps, _) = new_connection().context("cannot open an rtnetlink socket")?;
-        tokio::spawn(connection);
-        let events = events.map(|(message, _)| message).boxed();
-        let mut watch = Self { events, dumps, tracker: Tracker::default() };
-        watch.resync().await?;
+        let socket = subscribe().context("cannot follow interfaces by rtnetlink")?;
+        // SAFETY: the socket is ours, valid, and closed by nobody else while the other end of this owns it.
+        let events = unsafe { AsyncFd::register(socket) };
+        let events = events.map_err(io::Error::from).context("cannot wait for rtnetlink")?;
+        let mut watch = Self { events, tracker: Tracker::default(), buffer: vec![0; LONGEST] };
+        watch.read_all().await?;
         Ok(watch)
     }
 
@@ -74,238 +88,131 @@ impl Watch {
     /// The socket broke.
     pub async fn changed(&mut self) -> anyhow::Result<&View> {
         loop {
-            let message = self.events.next().await.context("the rtnetlink socket broke")?;
-            let mut changed = self.take(message).await?;
-            while let Some(Some(message)) =
-                futures_util::FutureExt::now_or_never(self.events.next())
-            {
-                changed |= self.take(message).await?;
-            }
-            if changed {
+            let Self { events, buffer, .. } = self;
+            let first = events.async_io(Interest::READABLE, |socket| receive(socket, buffer)).await;
+            if self.take_all(first).await? {
                 return Ok(self.tracker.view());
             }
         }
     }
 
-    async fn take(&mut self, message: NetlinkMessage<RouteNetlinkMessage>) -> anyhow::Result<bool> {
-        match message.payload {
-            NetlinkPayload::InnerMessage(message) => {
-                let mut changed = false;
-                for event in events_of(&message) {
-                    changed |= self.tracker.take(event);
+    /// Takes in what was received, and all that is there besides; says whether the view has changed.
+    async fn take_all(&mut self, first: io::Result<Received>) -> anyhow::Result<bool> {
+        let (mut received, mut changed) = (first, false);
+        for _ in 0..AT_ONCE {
+            match received {
+                Ok(Received::Bytes(length)) => changed |= self.take(length),
+                Ok(Received::Lost) => {
+                    warn!("rtnetlink events were lost; reading all interfaces anew");
+                    self.read_all().await?;
+                    return Ok(true);
                 }
-                Ok(changed)
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) => return Err(error).context("the rtnetlink socket broke"),
             }
-            NetlinkPayload::Overrun(_) => {
-                warn!("rtnetlink events were lost; reading all interfaces anew");
-                self.resync().await
-            }
-            _ => Ok(false),
+            received = receive(self.events.get_ref(), &mut self.buffer);
         }
+        Ok(changed)
     }
 
-    async fn resync(&mut self) -> anyhow::Result<bool> {
-        for _ in 0..3 {
-            if let Ok(dump) = tokio::time::timeout(DUMP_TIMEOUT, dump(&self.dumps)).await {
-                return Ok(self.tracker.replace(dump?));
+    /// Takes in the messages in the buffer.
+    fn take(&mut self, length: usize) -> bool {
+        let mut changed = false;
+        for message in messages(self.buffer.get(..length).unwrap_or_default()) {
+            if let Some(event) = event_of(decode(message)) {
+                changed |= self.tracker.take(event);
             }
         }
-        anyhow::bail!("rtnetlink does not answer")
+        changed
     }
-}
 
-/// The interfaces through which packets to `peer` from `local` leave, and so, routing being what it
-/// mostly is, through which its packets come: the one that the routes name, and those below it (the
-/// ports of a bridge or bond, the parent of a VLAN).
-///
-/// # Errors
-/// There is no route, or rtnetlink does not answer.
-pub async fn ways(peer: IpAddr, local: IpAddr) -> anyhow::Result<Vec<u32>> {
-    let (connection, handle, _) = new_connection().context("cannot open an rtnetlink socket")?;
-    tokio::spawn(connection);
-    let mut routes = handle.route().get(to(peer, local)).execute();
-    let route = routes.try_next().await.context("cannot look up a route")?;
-    let out = route.into_iter().flat_map(|route| route.attributes).find_map(|attribute| {
-        if let RouteAttribute::Oif(ifindex) = attribute { Some(ifindex) } else { None }
-    });
-    let mut links = Vec::new();
-    let mut all = handle.link().get().execute();
-    while let Some(link) = all.try_next().await.context("cannot list interfaces")? {
-        links.push(link);
+    /// Replaces the view by what is there now. Events that were queued before are older, and are thrown away.
+    async fn read_all(&mut self) -> anyhow::Result<()> {
+        let mut events = Vec::new();
+        for attempt in 1..=DUMPS {
+            self.discard()?;
+            let found = tokio::task::spawn_blocking(dump).await.context("a dump panicked")?;
+            let (found, consistency) = found.context("cannot list the interfaces")?;
+            events = found;
+            if consistency == Consistency::Whole {
+                break;
+            }
+            if attempt == DUMPS {
+                warn!("interfaces come and go too fast to be listed at one moment");
+            }
+        }
+        self.tracker.replace(events);
+        Ok(())
     }
-    Ok(with_lower(out.context("no route")?, &links))
-}
 
-fn to(peer: IpAddr, local: IpAddr) -> RouteMessage {
-    let mut message = RouteMessage::default();
-    let (family, length) = match peer {
-        IpAddr::V4(_) => (AddressFamily::Inet, 32),
-        IpAddr::V6(_) => (AddressFamily::Inet6, 128),
-    };
-    message.header.address_family = family;
-    message.header.destination_prefix_length = length;
-    message.header.source_prefix_length = length;
-    let address = |address: IpAddr| match address {
-        IpAddr::V4(address) => RouteAddress::Inet(address),
-        IpAddr::V6(address) => RouteAddress::Inet6(address),
-    };
-    message.attributes.push(RouteAttribute::Destination(address(peer)));
-    message.attributes.push(RouteAttribute::Source(address(local)));
-    message
-}
-
-fn with_lower(first: u32, links: &[LinkMessage]) -> Vec<u32> {
-    let mut all = vec![first];
-    let mut at = 0;
-    while let Some(&upper) = all.get(at) {
-        at += 1;
-        for lower in links.iter().filter_map(|link| lower_of(upper, link)) {
-            if !all.contains(&lower) {
-                all.push(lower);
+    fn discard(&mut self) -> anyhow::Result<()> {
+        loop {
+            match receive(self.events.get_ref(), &mut self.buffer) {
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+                Err(error) => return Err(error).context("the rtnetlink socket broke"),
             }
         }
     }
-    all
 }
 
-/// What `link` says to be below `upper`. A veth names its peer as its parent, in whichever namespace
-/// that is, and a tunnel the device that its outer packets take.
-fn lower_of(upper: u32, link: &LinkMessage) -> Option<u32> {
-    let attributes = &link.attributes;
-    let hides = |info: &LinkInfo| match info {
-        LinkInfo::Kind(InfoKind::Veth) => true,
-        LinkInfo::Kind(kind) => is_tunnel(kind.to_string().as_bytes()),
-        _ => false,
-    };
-    let hides = attributes.iter().any(|attribute| match attribute {
-        LinkAttribute::LinkInfo(infos) => infos.iter().any(hides),
-        _ => false,
-    });
-    attributes.iter().find_map(|attribute| match attribute {
-        LinkAttribute::Controller(of) if *of == upper => Some(link.header.index),
-        LinkAttribute::Link(parent) if link.header.index == upper && !hides && *parent != 0 => {
-            Some(*parent)
-        }
-        _ => None,
-    })
-}
-
-async fn dump(handle: &Handle) -> anyhow::Result<Vec<Event>> {
-    let mut events = Vec::new();
-    let mut links = handle.link().get().execute();
-    while let Some(link) = links.try_next().await.context("cannot list interfaces")? {
-        events.extend(events_of(&RouteNetlinkMessage::NewLink(link)));
+fn subscribe() -> io::Result<OwnedFd> {
+    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+    let protocol = SockProtocol::NetlinkRoute;
+    let socket = socket(AddressFamily::Netlink, SockType::Raw, flags, protocol)?;
+    let enlarged = setsockopt(&socket, RcvBufForce, &RECEIVE_BUFFER)
+        .or_else(|_| setsockopt(&socket, RcvBuf, &RECEIVE_BUFFER));
+    if let Err(error) = enlarged {
+        warn!(%error, "rtnetlink keeps its small receive buffer");
     }
-    let mut addresses = handle.address().get().execute();
-    while let Some(address) = addresses.try_next().await.context("cannot list addresses")? {
-        events.extend(events_of(&RouteNetlinkMessage::NewAddress(address)));
-    }
-    Ok(events)
+    bind(socket.as_raw_fd(), &NetlinkAddr::new(0, GROUPS))?;
+    Ok(socket)
 }
 
-fn events_of(message: &RouteNetlinkMessage) -> Vec<Event> {
-    match message {
-        RouteNetlinkMessage::NewLink(link) => of_link(link).into_iter().collect(),
-        RouteNetlinkMessage::DelLink(link) if !is_bridge_port(link) => {
-            vec![Event::Gone { ifindex: link.header.index }]
-        }
-        RouteNetlinkMessage::NewAddress(message) => {
-            let ifindex = message.header.index;
-            address_of(message)
-                .map(|address| Event::Address { ifindex, address })
-                .into_iter()
-                .collect()
-        }
-        RouteNetlinkMessage::DelAddress(message) => {
-            let ifindex = message.header.index;
-            address_of(message)
-                .map(|address| Event::AddressGone { ifindex, address })
-                .into_iter()
-                .collect()
-        }
-        _ => Vec::new(),
-    }
-}
-
-/// A bridge tells of its ports in the same message types: a "deleted link" of this family is a port
-/// that left its bridge (net/bridge/br_netlink.c, br_ifinfo_notify).
-fn is_bridge_port(link: &LinkMessage) -> bool {
-    link.header.interface_family == AddressFamily::Bridge
-}
-
-fn of_link(link: &LinkMessage) -> Option<Event> {
-    if is_bridge_port(link) {
-        return None;
-    }
-    let name = link.attributes.iter().find_map(|attribute| match attribute {
-        LinkAttribute::IfName(name) => Some(name.clone()),
-        _ => None,
-    })?;
-    // As in the kernel's eth_type_trans: these two alone carry an Ethernet header.
-    let ethernet =
-        matches!(link.header.link_layer_type, LinkLayerType::Ether | LinkLayerType::Loopback);
-    Some(Event::Interface { ifindex: link.header.index, name, ethernet })
-}
-
-/// On a point-to-point interface IFA_ADDRESS is the other end and IFA_LOCAL our own.
-fn address_of(message: &AddressMessage) -> Option<std::net::IpAddr> {
-    let local = message.attributes.iter().find_map(|attribute| match attribute {
-        AddressAttribute::Local(address) => Some(*address),
-        _ => None,
-    });
-    local.or_else(|| {
-        message.attributes.iter().find_map(|attribute| match attribute {
-            AddressAttribute::Address(address) => Some(*address),
-            _ => None,
-        })
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn link(family: AddressFamily, kind: LinkLayerType) -> LinkMessage {
-        let mut link = LinkMessage::default();
-        link.header.interface_family = family;
-        link.header.index = 7;
-        link.header.link_layer_type = kind;
-        link.attributes = vec![LinkAttribute::IfName("tap0".into())];
-        link
-    }
-
-    #[test]
-    fn a_port_that_leaves_its_bridge_is_still_there() {
-        let gone =
-            |family| events_of(&RouteNetlinkMessage::DelLink(link(family, LinkLayerType::Ether)));
-        assert_eq!(gone(AddressFamily::Bridge), []);
-        assert_eq!(gone(AddressFamily::Unspec), [Event::Gone { ifindex: 7 }]);
-        let new = link(AddressFamily::Bridge, LinkLayerType::Ether);
-        assert_eq!(events_of(&RouteNetlinkMessage::NewLink(new)), []);
-    }
-
-    #[test]
-    fn only_ethernet_and_loopback_have_an_ethernet_header() {
-        let has = |kind| {
-            let events =
-                events_of(&RouteNetlinkMessage::NewLink(link(AddressFamily::Unspec, kind)));
-            matches!(events[..], [Event::Interface { ethernet: true, .. }])
+/// Receives without waiting.
+fn receive(socket: &OwnedFd, buffer: &mut [u8]) -> io::Result<Received> {
+    loop {
+        return match recvfrom::<NetlinkAddr>(socket.as_raw_fd(), buffer) {
+            // Only the kernel knows.
+            Ok((_, Some(sender))) if sender.pid() != 0 => continue,
+            // It may have been longer.
+            Ok((length, _)) if length == buffer.len() => Ok(Received::Lost),
+            Ok((length, _)) => Ok(Received::Bytes(length)),
+            Err(Errno::EINTR) => continue,
+            Err(Errno::ENOBUFS) => Ok(Received::Lost),
+            Err(error) => Err(error.into()),
         };
-        assert!(has(LinkLayerType::Ether) && has(LinkLayerType::Loopback));
-        for kind in [LinkLayerType::None, LinkLayerType::Tunnel, LinkLayerType::Sit] {
-            assert!(!has(kind), "{kind:?}");
+    }
+}
+
+/// Reports what cannot be decoded. An interface is not missed for that: its name is asked for by its number.
+fn event_of(decoded: Result<Option<Event>, Undecodable>) -> Option<Event> {
+    let Undecodable { ifindex, is_link } = match decoded {
+        Ok(event) => return event,
+        Err(undecodable) => undecodable,
+    };
+    let Some(ifindex) = ifindex else {
+        error!("a message of rtnetlink is too short to say which interface it is about");
+        return None;
+    };
+    error!(ifindex, "a message of rtnetlink about this interface cannot be decoded");
+    let name = is_link.then(|| if_indextoname(ifindex).ok()).flatten()?;
+    let name = Name::of(name.to_bytes());
+    Some(Event::Interface { ifindex, device: Device { name, ethernet: true, ..Device::default() } })
+}
+
+/// All interfaces with their addresses.
+fn dump() -> io::Result<(Vec<Event>, Consistency)> {
+    let mut events = Vec::new();
+    let mut consistency = Consistency::Whole;
+    // Struct ifinfomsg or ifaddrmsg, of all families.
+    for (kind, request) in [(RTM_GETLINK, &[0u8; 16][..]), (RTM_GETADDR, &[0u8; 8][..])] {
+        let deadline = Deadline::after(DUMP_TIME);
+        let take = |message: Message<'_>| events.extend(event_of(decode(message)));
+        let found = netlink::dump(SockProtocol::NetlinkRoute, kind, request, deadline, take)?;
+        if found == Consistency::Interrupted {
+            consistency = found;
         }
     }
-
-    #[test]
-    fn the_own_end_of_a_point_to_point_address_counts() {
-        let mut message = AddressMessage::default();
-        message.attributes = vec![
-            AddressAttribute::Address("10.0.0.2".parse().unwrap()),
-            AddressAttribute::Local("10.0.0.1".parse().unwrap()),
-        ];
-        assert_eq!(address_of(&message), Some("10.0.0.1".parse().unwrap()));
-        message.attributes.pop();
-        assert_eq!(address_of(&message), Some("10.0.0.2".parse().unwrap()));
-    }
+    Ok((events, consistency))
 }

@@ -106,7 +106,7 @@ pub fn sockets(deadline: Deadline) -> io::Result<Sockets> {
     for protocol in PROTOCOLS {
         for family in [libc::AF_INET, libc::AF_INET6] {
             let request = request(family as u8, protocol);
-            let each = |message: &[u8]| sockets.take(protocol, message);
+            let each = |message: netlink::Message<'_>| sockets.take(protocol, message.body);
             netlink::dump(
                 SockProtocol::NetlinkSockDiag,
                 SOCK_DIAG_BY_FAMILY,

@@ -19,7 +19,8 @@ use crate::{
     api::Session,
     observe::{
         conntrack::{self, Tracked},
-        rtnetlink,
+        name::Name,
+        routes,
         sockets::{self, Socket, Sockets},
         tunnels::{Device, Encapsulation, Medium, Tunnel, devices},
     },
@@ -61,7 +62,7 @@ pub struct Carrier {
 pub struct Unknown {
     pub why: String,
     /// The interface that the session comes through; what is known of it stays so.
-    pub interface: Option<String>,
+    pub interface: Option<Name>,
 }
 
 /// Finds the sessions among this host's connections, those that it forwards included. One that ended (a
@@ -211,9 +212,9 @@ impl Host {
 }
 
 impl Located {
-    fn doubt(&mut self, interface: &str, why: &str) {
+    fn doubt(&mut self, interface: &Name, why: &str) {
         let why = format!("{why}, and which packets of which connection carry it is not known");
-        self.unknown = Some(Unknown { why, interface: Some(interface.to_owned()) });
+        self.unknown = Some(Unknown { why, interface: Some(interface.clone()) });
     }
 }
 
@@ -223,7 +224,7 @@ fn specified(address: IpAddr) -> Option<IpAddr> {
 
 /// Packets that have to come for the tunnel to work, and those that have to go where answers are a
 /// flow of their own.
-fn outer(tunnel: &Tunnel, name: &str, inner: IpAddr, interfaces: &[u32]) -> Vec<Carrier> {
+fn outer(tunnel: &Tunnel, name: &Name, inner: IpAddr, interfaces: &[u32]) -> Vec<Carrier> {
     let (protocol, port) = tunnel.service(inner);
     let from = if port == 0 { 0 } else { ANY_PORT };
     let carrier = |source, destination, comes| Carrier {
@@ -231,7 +232,7 @@ fn outer(tunnel: &Tunnel, name: &str, inner: IpAddr, interfaces: &[u32]) -> Vec<
         source: SocketAddr::new(source, from),
         destination: SocketAddr::new(destination, port),
         comes,
-        tunnel: Some(name.to_owned()),
+        tunnel: Some(name.to_string()),
         interfaces: interfaces.to_vec(),
     };
     let mut carriers = vec![carrier(tunnel.remote, tunnel.local, true)];
@@ -244,7 +245,7 @@ fn outer(tunnel: &Tunnel, name: &str, inner: IpAddr, interfaces: &[u32]) -> Vec<
 /// None where there is no route.
 async fn ways_to(peer: IpAddr, local: Option<IpAddr>) -> Vec<u32> {
     let unspecified: IpAddr = if peer.is_ipv4() { [0; 4].into() } else { [0u16; 8].into() };
-    rtnetlink::ways(peer, local.unwrap_or(unspecified)).await.unwrap_or_else(|error| {
+    routes::ways(peer, local.unwrap_or(unspecified)).await.unwrap_or_else(|error| {
         warn!(%peer, "no way to the session: {error:#}");
         Vec::new()
     })

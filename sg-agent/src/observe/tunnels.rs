@@ -6,6 +6,8 @@ use nix::sys::socket::SockProtocol;
 use sg_common::flow::UDP;
 use sg_datapath::netlink::{self, Deadline, attribute, word};
 
+use super::name::Name;
+
 const RTM_GETLINK: u16 = 18;
 /// struct ifinfomsg before the attributes.
 const HEADER: usize = 16;
@@ -70,7 +72,7 @@ impl Tunnel {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Device {
-    pub name: String,
+    pub name: Name,
     pub medium: Medium,
 }
 
@@ -81,7 +83,7 @@ pub struct Device {
 pub fn devices(deadline: Deadline) -> io::Result<BTreeMap<u32, Device>> {
     let mut devices = BTreeMap::new();
     netlink::dump(SockProtocol::NetlinkRoute, RTM_GETLINK, &[0; HEADER], deadline, |message| {
-        devices.extend(parse(message));
+        devices.extend(parse(message.body));
     })?;
     Ok(devices)
 }
@@ -89,7 +91,7 @@ pub fn devices(deadline: Deadline) -> io::Result<BTreeMap<u32, Device>> {
 fn parse(message: &[u8]) -> Option<(u32, Device)> {
     let list = message.get(HEADER..)?;
     let name = attribute(list, ifla::IFNAME)?;
-    let name = String::from_utf8_lossy(name.strip_suffix(b"\0").unwrap_or(name)).into_owned();
+    let name = Name::of(name);
     let info = attribute(list, ifla::LINKINFO).unwrap_or_default();
     let kind = attribute(info, ifla::INFO_KIND).unwrap_or_default();
     let data = attribute(info, ifla::INFO_DATA).unwrap_or_default();

@@ -11,7 +11,7 @@ use tracing::{error, info, warn};
 use super::{
     cause::Cause,
     error::Error,
-    interface_plan::InterfacePlan,
+    interface_plan::{InterfacePlan, PlannedInterface},
     state::{InterfaceState, Owner},
 };
 use crate::{
@@ -37,15 +37,15 @@ impl<D: Kernel> Owner<D> {
         let mut attempt = Attempt::default();
         for (&ifindex, planned) in &plan.interfaces {
             let Some(interface) = self.view.get(&ifindex) else { continue };
-            let (name, held) =
-                (interface.name.clone(), self.kept(ifindex, interface.generation).cloned());
+            let name = interface.device.name.to_string();
+            let held = self.kept(ifindex, interface.generation).cloned();
             let before = held.as_ref().filter(|held| held.attachment.is_ok());
             if let Some(before) = before.filter(|before| before.choice == planned.choice) {
                 attempt.attachments.insert(ifindex, before.attachment.clone());
                 continue;
             }
             let was_a_problem = held.is_some() && before.is_none();
-            let result = match self.attach_one(ifindex, &name, planned.choice, held.is_some()) {
+            let result = match self.attach_one(ifindex, &name, planned, held.is_some()) {
                 Ok(attachment) => {
                     info!(interface = %name, hook = ?attachment.hook, "filtered: {}", attachment.reason);
                     attempt.undo.push((ifindex, before.map(|before| before.choice)));
@@ -55,8 +55,9 @@ impl<D: Kernel> Owner<D> {
                     warn!(interface = %name, "gone before it could be filtered");
                     Err(error.to_string())
                 }
-                // One that was a problem before the change must not stand in its way.
-                Err(error) if cause.is_strict() && !was_a_problem => {
+                // One that was a problem before the change must not stand in its way, nor one that a pattern
+                // cannot leave out.
+                Err(error) if cause.is_strict() && !was_a_problem && !planned.is_inevitable() => {
                     attempt.undo.push((ifindex, before.map(|before| before.choice)));
                     self.undo(&attempt);
                     return Err(Error::Refused(format!("cannot filter {name}: {error}")));
@@ -78,21 +79,24 @@ impl<D: Kernel> Owner<D> {
         &mut self,
         ifindex: u32,
         name: &str,
-        choice: DatapathChoice,
+        planned: &PlannedInterface,
         is_kept: bool,
     ) -> Result<Attachment, datapath::Error> {
+        if let Some(reason) = planned.unseen {
+            return Err(datapath::Error::Other(reason.to_owned()));
+        }
         if !is_kept && self.filtered.contains_key(&ifindex) {
             // Links of an earlier interface of this number would pass for this one's.
             self.kernel.detach(ifindex)?;
         }
         let mode = self.attach_limiter.take(Instant::now());
-        self.kernel.attach(ifindex, name, choice, mode)
+        self.kernel.attach(ifindex, name, planned.choice, mode)
     }
 
     pub(super) fn undo(&mut self, attempt: &Attempt) {
         for &(ifindex, choice) in attempt.undo.iter().rev() {
-            let name =
-                self.view.get(&ifindex).map(|interface| interface.name.clone()).unwrap_or_default();
+            let interface = self.view.get(&ifindex);
+            let name = interface.map(|it| it.device.name.to_string()).unwrap_or_default();
             let undone = match choice {
                 Some(choice) => {
                     self.kernel.attach(ifindex, &name, choice, AttachMode::Preferred).map(drop)
@@ -130,11 +134,12 @@ impl<D: Kernel> Owner<D> {
         };
         let mode = self.attach_limiter.take(now);
         let Some(held) = self.filtered.get_mut(&ifindex) else { return };
-        match self.kernel.attach(ifindex, &held.name, held.choice, mode) {
+        let name = held.name.to_string();
+        match self.kernel.attach(ifindex, &name, held.choice, mode) {
             Ok(attachment) => held.attachment = Ok(attachment),
             Err(error) => {
-                warn!(interface = %held.name, %error, "keeps the hook that it has");
-                let kept = self.kernel.attach(ifindex, &held.name, held.choice, AttachMode::Fast);
+                warn!(interface = name, %error, "keeps the hook that it has");
+                let kept = self.kernel.attach(ifindex, &name, held.choice, AttachMode::Fast);
                 let kept = kept.map_err(|error| error.to_string());
                 self.unsettled |= kept.is_err();
                 held.attachment =

@@ -236,8 +236,8 @@ impl<D: Kernel> Owner<D> {
                 .count(),
             took_us: u64::try_from(since.elapsed().as_micros()).unwrap_or(u64::MAX),
             superseded_by: None,
+            warnings: if changed { self.warnings() } else { Vec::new() },
             confirm_until: self.target.pending.as_ref().map(|pending| pending.until),
-            warnings: Vec::new(),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The one way in which anything comes into force. See [`super`] for the order and why.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Instant};
 
 use tracing::{error, warn};
 
@@ -121,26 +121,28 @@ impl<D: Kernel> Owner<D> {
             let Some(interface) = self.view.get(&ifindex) else { continue };
             let missing = || Err("not attached".to_owned());
             let held = InterfaceState {
-                name: interface.name.clone(),
+                name: interface.device.name.clone(),
                 generation: interface.generation,
                 slot: planned.slot,
                 pickup_until: planned.pickup_until,
                 choice: planned.choice,
                 entry: planned.entry,
-                ethernet: interface.ethernet,
+                ethernet: interface.device.ethernet,
                 attachment: attempt.attachments.remove(&ifindex).unwrap_or_else(missing),
             };
             filtered.insert(ifindex, held);
         }
         let before = std::mem::replace(&mut self.filtered, filtered);
         let named = self.filtered.iter().filter(|(_, held)| held.attachment.is_ok());
-        let named = named.map(|(&ifindex, held)| (held.slot, ifindex, held.name.as_str()));
+        let named = named.map(|(&ifindex, held)| (held.slot, ifindex, held.name.to_string()));
         self.options.names.set(named);
+        self.tried = Instant::now();
         self.unsettled = !plan.left_out.is_empty()
             || self.filtered.values().any(|held| held.attachment.is_err());
         self.detach_unwanted();
         self.give_up(&before);
         self.note_left_out(plan);
+        self.note_named_otherwise();
     }
 
     fn detach_unwanted(&mut self) {
@@ -149,7 +151,7 @@ impl<D: Kernel> Owner<D> {
                 continue;
             }
             if let Some(interface) = self.view.get(&ifindex) {
-                warn!(interface = %interface.name, "no entry matches it any more: it is no longer filtered");
+                warn!(interface = %interface.device.name, "no entry matches it any more: it is no longer filtered");
             }
             if let Err(error) = self.kernel.detach(ifindex) {
                 error!(ifindex, %error, "cannot be detached");
@@ -164,7 +166,7 @@ impl<D: Kernel> Owner<D> {
             if !self.left_out.contains_key(ifindex)
                 && let Some(interface) = self.view.get(ifindex)
             {
-                error!(interface = %interface.name, "is NOT filtered: {reason}");
+                error!(interface = %interface.device.name, "is NOT filtered: {reason}");
             }
         }
         let all = plan.left_out.iter().map(|&ifindex| (ifindex, reason.clone()));

@@ -10,7 +10,7 @@ use std::{
         Arc,
         atomic::{AtomicU32, Ordering},
     },
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use sg_common::{
@@ -45,7 +45,7 @@ use crate::{
     kernel::Kernel,
     observe::{
         conntrack::Tracked,
-        interfaces::{Interface, View},
+        interfaces::{Device, Interface, View},
         sockets::Sockets,
     },
     store::Store,
@@ -76,6 +76,10 @@ pub struct FakeState {
     /// Cannot be attached.
     pub broken: BTreeSet<u32>,
     pub gone: BTreeSet<u32>,
+    /// Attached, and not confirmed until they are attached anew.
+    pub lost: BTreeSet<u32>,
+    /// Why no pin can be trusted.
+    pub distrust: Option<String>,
     pub refuses_images: bool,
     /// Images that it takes before it refuses them.
     pub takes_images: Option<u32>,
@@ -200,6 +204,7 @@ impl Kernel for FakeKernel {
             return Err(no());
         }
         kernel.attached.insert(ifindex);
+        kernel.lost.remove(&ifindex);
         let hook = if is_provisional { Hook::Tc } else { Hook::Tcx };
         Ok(Attachment { hook, reason: "fake".to_owned(), is_provisional })
     }
@@ -209,6 +214,20 @@ impl Kernel for FakeKernel {
         kernel.diary.push(format!("detach {ifindex}"));
         kernel.attached.remove(&ifindex);
         Ok(())
+    }
+
+    fn is_here(&self, ifindex: u32) -> bool {
+        self.note("is_here");
+        self.state.borrow().attached.contains(&ifindex)
+    }
+
+    fn verify(&self) -> Result<BTreeMap<u32, String>, datapath::Error> {
+        self.note("verify");
+        let kernel = self.state.borrow();
+        match &kernel.distrust {
+            Some(reason) => Err(datapath::Error::Other(reason.clone())),
+            None => Ok(kernel.lost.iter().map(|&ifindex| (ifindex, "lost".to_owned())).collect()),
+        }
     }
 
     fn attached(&self) -> Vec<u32> {
@@ -372,9 +391,8 @@ fn read(image: &Image) -> Read {
 
 pub fn interface(ifindex: u32, name: &str) -> (u32, Interface) {
     let interface = Interface {
-        name: name.to_owned(),
+        device: Device { name: name.into(), ethernet: true, ..Device::default() },
         generation: u64::from(ifindex),
-        ethernet: true,
         addresses: BTreeSet::new(),
     };
     (ifindex, interface)
@@ -431,6 +449,16 @@ impl Fixture {
     pub fn restart(&mut self, view: View) {
         self.owner.store.die();
         self.owner = start((self.open)(), &self.kernel, &self.boot_id, self.wall_clock, view);
+    }
+
+    /// Whether nothing waits to be done but to ask the kernel again whether all is filtered.
+    pub fn rests(&self) -> bool {
+        self.owner.sleep().is_none_or(|time| time > Duration::from_secs(8))
+    }
+
+    /// As if the kernel had last been asked so many seconds ago.
+    pub fn age_verification(&mut self, seconds: u64) {
+        self.owner.verification.at -= Duration::from_secs(seconds);
     }
 
     pub fn kernel(&self) -> RefMut<'_, FakeState> {

@@ -6,6 +6,7 @@ use prometheus_client::metrics::{counter::Counter, histogram::Histogram};
 use sg_common::control::IMAGE_ALIGN;
 use sg_policy::compile::Image;
 
+use super::verification::Verification;
 use crate::api::Status;
 
 #[derive(Clone, Debug)]
@@ -13,6 +14,7 @@ pub struct Figures {
     pub status: Status,
     pub image: ImageFigures,
     pub publishing: Publishing,
+    pub verification: Verification,
     /// Flows, both families together.
     pub capacity: u64,
 }

@@ -231,7 +231,7 @@ fn shown(
 ) -> Option<Flow> {
     let expires_s = left(flow, tracking, ticks)?.as_secs();
     Some(Flow {
-        interface: held.name.clone(),
+        interface: held.name.to_string(),
         direction: describe::direction(flow.direction).to_owned(),
         protocol: protocol_name(flow.protocol),
         src: flow.src,

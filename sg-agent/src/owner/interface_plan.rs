@@ -10,7 +10,11 @@ use super::{
     revision::Target,
     state::{InterfaceState, Owner},
 };
-use crate::{datapath::InheritedInterface, kernel::Kernel, observe::interfaces::View};
+use crate::{
+    datapath::InheritedInterface,
+    kernel::Kernel,
+    observe::interfaces::{DeviceKind, View},
+};
 
 /// An interface that is to be filtered.
 #[derive(Clone, Debug)]
@@ -20,6 +24,17 @@ pub(super) struct PlannedInterface {
     pub(super) choice: DatapathChoice,
     pub(super) entry: Option<usize>,
     fallback_entry: Option<usize>,
+    /// Why no program sees its packets, if so.
+    pub(super) unseen: Option<&'static str>,
+    /// Whether a pattern chose it, so that nobody may have meant it in particular.
+    is_by_glob: bool,
+}
+
+impl PlannedInterface {
+    /// Whether the rules may well be right although the interface cannot be filtered.
+    pub(super) fn is_inevitable(&self) -> bool {
+        self.unseen.is_some() && self.is_by_glob
+    }
 }
 
 #[derive(Debug, Default)]
@@ -52,7 +67,8 @@ impl InterfacePlan {
                 ifindex,
                 entry: entry(planned)?,
                 addresses: interface.addresses.iter().copied().collect(),
-                ethernet: interface.ethernet,
+                ethernet: interface.device.ethernet,
+                delivers: interface.device.kind == DeviceKind::TapOfLower,
                 pickup_until: planned.pickup_until,
             })
         });
@@ -67,9 +83,9 @@ impl<D: Kernel> Owner<D> {
         let mut plan = InterfacePlan::default();
         let mut taken: BTreeSet<u16> = self.filtered.values().map(|held| held.slot).collect();
         for (&ifindex, interface) in &self.view {
-            let entry = target.active.state.entry_for(&interface.name);
+            let entry = target.active.state.entry_for(&interface.device.name);
             let previous = target.pending.as_ref().map(|pending| &pending.previous.state);
-            let fallback_entry = previous.and_then(|rules| rules.entry_for(&interface.name));
+            let fallback_entry = previous.and_then(|rules| rules.entry_for(&interface.device.name));
             let rules = entry.map(|at| &target.active.state.interfaces[at]);
             let Some(rules) = rules.or_else(|| Some(&previous?.interfaces[fallback_entry?])) else {
                 continue;
@@ -90,11 +106,16 @@ impl<D: Kernel> Owner<D> {
                     (slot, self.pickup(rules.tracking.pickup))
                 }
             };
-            let choice = rules.datapath;
-            plan.interfaces.insert(
-                ifindex,
-                PlannedInterface { slot, pickup_until, choice, entry, fallback_entry },
-            );
+            let planned = PlannedInterface {
+                slot,
+                pickup_until,
+                choice: rules.datapath,
+                entry,
+                fallback_entry,
+                unseen: interface.device.kind.unseen(),
+                is_by_glob: rules.is_glob(),
+            };
+            plan.interfaces.insert(ifindex, planned);
         }
         plan
     }
@@ -109,18 +130,21 @@ impl<D: Kernel> Owner<D> {
     }
 
     /// Gives interfaces that an earlier agent filtered the slots they had. Those that are gone, or
-    /// beyond the limit now, are given up with the first publish.
+    /// beyond the limit now, are given up with the first publish. So are those that the kernel does not know
+    /// as filtered: such an interface is a new one with an old number, or was not filtered for a time.
     pub(super) fn take_over(&mut self) {
         let inherited = self.kernel.inherited();
         let interfaces =
             inherited.map(|inherited| inherited.interfaces.clone()).unwrap_or_default();
         for InheritedInterface { slot, ifindex, pickup_until } in interfaces {
             let interface = self.view.get(&ifindex);
-            let fits = slot < self.options.max_interfaces;
+            let is_kept = slot < self.options.max_interfaces && self.kernel.is_here(ifindex);
             let held = InterfaceState {
-                name: interface.map(|interface| interface.name.clone()).unwrap_or_default(),
+                name: interface.map(|interface| interface.device.name.clone()).unwrap_or_default(),
                 // 0 is no interface's generation: this one is not kept.
-                generation: interface.filter(|_| fits).map_or(0, |interface| interface.generation),
+                generation: interface
+                    .filter(|_| is_kept)
+                    .map_or(0, |interface| interface.generation),
                 slot,
                 pickup_until,
                 choice: DatapathChoice::Auto,

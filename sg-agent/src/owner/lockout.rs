@@ -104,8 +104,8 @@ impl<D: Kernel> Owner<D> {
         let changes = plan::diff(self.rules(), state);
         let reached = plan::reached(self.rules(), state, &changes);
         let is_reached = |(ifindex, planned): (&u32, &PlannedInterface)| {
-            let name = self.view.get(ifindex).map(|interface| interface.name.as_str());
-            let is_other = name.is_some() && name != unknown.interface.as_deref();
+            let name = self.view.get(ifindex).map(|interface| &interface.device.name);
+            let is_other = name.is_some() && name != unknown.interface.as_ref();
             let is_in = |entry: usize| reached.contains(&state.interfaces[entry].name);
             is_other && planned.entry.is_some_and(is_in)
         };
@@ -135,7 +135,7 @@ impl<D: Kernel> Owner<D> {
         let opens =
             if spoofed { Opens::Denied } else { self.kernel.judge(&images.active, &opening) };
         let kept = self.kept(ifindex, interface.generation);
-        let (rules, client, name) = (origin.rules(), session.client, &interface.name);
+        let (rules, client, name) = (origin.rules(), session.client, &interface.device.name);
         if let Some(tunnel) = &carrier.tunnel {
             let is_harm = opens == Opens::Denied && !self.denies(kept, &opening);
             let packets = in_words(carrier);

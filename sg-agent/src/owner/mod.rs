@@ -46,3 +46,6 @@ mod tests;
 pub mod unfiltered;
 mod upkeep;
 mod used_slots;
+pub mod verification;
+mod verify;
+mod warnings;

@@ -18,6 +18,7 @@ use super::{
     figures::{Figures, ImageFigures},
     revision::Revision,
     state::{InterfaceState, Owner},
+    warnings::altname_hint,
 };
 use crate::{
     api::{
@@ -26,10 +27,13 @@ use crate::{
     },
     datapath::Hook,
     kernel::Kernel,
+    observe::name::Name,
 };
 
 impl<D: Kernel> Owner<D> {
-    pub fn status(&self) -> Status {
+    /// Asks the kernel first, so that an interface is called filtered only where it is.
+    pub fn status(&mut self) -> Status {
+        self.verify_for_question();
         self.status_beside(self.kernel.foreign_programs())
     }
 
@@ -48,32 +52,44 @@ impl<D: Kernel> Owner<D> {
         let filtered = self.filtered.iter().filter_map(|(&ifindex, held)| {
             let entry = &self.rules().interfaces[held.entry?];
             let row = self.kernel.counters(held.slot);
-            let (state, datapath, datapath_reason) = match &held.attachment {
-                Ok(attachment) => {
-                    (FilterState::Filtered, hook(attachment.hook), attachment.reason.clone())
+            let belief = match (&held.attachment, &self.verification.distrust) {
+                (Err(reason), _) | (Ok(_), Some(reason)) => Belief::fault(reason.clone()),
+                (Ok(attachment), None) => {
+                    Belief::filtered(hook(attachment.hook), attachment.reason.clone())
                 }
-                Err(reason) => (FilterState::Fault, "none", format!("NOT filtered: {reason}")),
             };
             Some(InterfaceStatus {
-                state,
                 others: foreign_programs.remove(&ifindex).unwrap_or_default(),
                 ingress: counters(&row, Direction::Ingress),
                 egress: counters(&row, Direction::Egress),
                 flows: flow_use(used.get(&held.slot).copied().unwrap_or(0), entry),
-                ..status_of(&held.name, ifindex, entry, &names, datapath, datapath_reason)
+                ..status_of(&held.name, ifindex, entry, &names, belief)
             })
         });
         let left_out = self.left_out.iter().filter_map(|(&ifindex, reason)| {
-            let name = &self.view.get(&ifindex)?.name;
+            let name = &self.view.get(&ifindex)?.device.name;
             let entry = &self.rules().interfaces[self.rules().entry_for(name)?];
-            let reason = format!("NOT filtered: {reason}");
+            let belief = Belief::fault(reason.clone());
             Some(InterfaceStatus {
-                state: FilterState::Fault,
                 flows: flow_use(0, entry),
-                ..status_of(name, ifindex, entry, &names, "none", reason)
+                ..status_of(name, ifindex, entry, &names, belief)
             })
         });
-        let mut interfaces: Vec<_> = filtered.chain(left_out).collect();
+        let named_otherwise = self.named_otherwise();
+        let unfiltered = named_otherwise.iter().filter_map(|(ifindex, altname)| {
+            let name = &self.view.get(ifindex)?.device.name;
+            if self.filtered.contains_key(ifindex) {
+                return None;
+            }
+            let entry = self.rules().interfaces.iter().find(|entry| entry.name == *altname)?;
+            let belief =
+                Belief { state: FilterState::Unfiltered, ..Belief::fault(altname_hint(altname)) };
+            Some(InterfaceStatus {
+                flows: flow_use(0, entry),
+                ..status_of(name, *ifindex, entry, &names, belief)
+            })
+        });
+        let mut interfaces: Vec<_> = filtered.chain(left_out).chain(unfiltered).collect();
         interfaces.sort_by(|a, b| a.name.cmp(&b.name));
         Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -93,6 +109,7 @@ impl<D: Kernel> Owner<D> {
             status: self.status_beside(BTreeMap::new()),
             image: ImageFigures::of(&self.image_in_force),
             publishing: self.publishing.clone(),
+            verification: self.verification.clone(),
             capacity: self.kernel.capacity(),
         }
     }
@@ -178,8 +195,8 @@ impl<D: Kernel> Owner<D> {
                     matches: self
                         .view
                         .values()
-                        .filter(|interface| rules.entry_for(&interface.name) == Some(at))
-                        .map(|interface| interface.name.clone())
+                        .filter(|interface| rules.entry_for(&interface.device.name) == Some(at))
+                        .map(|interface| interface.device.name.to_string())
                         .collect(),
                 })
                 .collect(),
@@ -189,9 +206,9 @@ impl<D: Kernel> Owner<D> {
     /// The interface of this name, if the rules in force filter it.
     pub(super) fn filtered_by_name(&self, name: &str) -> Result<(u32, &InterfaceState), Error> {
         let found =
-            self.filtered.iter().find(|(_, held)| held.name == name && held.entry.is_some());
+            self.filtered.iter().find(|(_, held)| held.name.is(name) && held.entry.is_some());
         found.map(|(&ifindex, held)| (ifindex, held)).ok_or_else(|| {
-            let there = self.view.values().any(|interface| interface.name == name);
+            let there = self.view.values().any(|interface| interface.device.name.is(name));
             Error::Conflict(match there {
                 true => format!("no entry of the rules matches interface \"{name}\""),
                 false => format!("there is no interface \"{name}\""),
@@ -217,21 +234,41 @@ pub(super) fn shown_rule(
     }
 }
 
+/// Whether an interface is filtered, by what, and why or why not.
+struct Belief {
+    state: FilterState,
+    datapath: &'static str,
+    reason: String,
+    fault: Option<String>,
+}
+
+impl Belief {
+    fn filtered(datapath: &'static str, reason: String) -> Self {
+        Self { state: FilterState::Filtered, datapath, reason, fault: None }
+    }
+
+    fn fault(fault: String) -> Self {
+        let reason = format!("NOT filtered: {fault}");
+        Self { state: FilterState::Fault, datapath: "none", reason, fault: Some(fault) }
+    }
+}
+
 fn status_of(
-    name: &str,
+    name: &Name,
     ifindex: u32,
     entry: &Interface,
     names: &Names<'_>,
-    datapath: &str,
-    datapath_reason: String,
+    belief: Belief,
 ) -> InterfaceStatus {
+    let Belief { state, datapath, reason, fault } = belief;
     InterfaceStatus {
-        name: name.to_owned(),
+        name: name.to_string(),
         ifindex,
         role: role(entry.role).to_owned(),
-        state: FilterState::Filtered,
+        state,
+        fault,
         datapath: datapath.to_owned(),
-        datapath_reason,
+        datapath_reason: reason,
         others: Vec::new(),
         groups: names.groups(&entry.groups),
         ingress: Counters::default(),

@@ -25,7 +25,7 @@ impl Inbox {
                     if let ControlFlow::Break(why) = self.handle(message, owner) {
                         return why;
                     }
-                    owner.expire();
+                    owner.wake_in_time();
                 }
                 Err(RecvTimeoutError::Timeout) => owner.wake(),
                 Err(RecvTimeoutError::Disconnected) => break,

@@ -1,6 +1,6 @@
 //! Start and end: what the state directory and an earlier agent left comes into force.
 
-use std::{cell::RefCell, collections::BTreeMap};
+use std::{cell::RefCell, collections::BTreeMap, time::Instant};
 
 use sg_policy::compile::Image;
 
@@ -12,6 +12,7 @@ use super::{
     revision::{PendingConfirmation, Stored, Target},
     state::{Options, Owner, ticks},
     used_slots::UsedSlots,
+    verification::Verification,
 };
 use crate::{
     kernel::Kernel,
@@ -50,6 +51,8 @@ impl<D: Kernel> Owner<D> {
             live: Vec::new(),
             live_fallback: Vec::new(),
             unsettled: false,
+            tried: Instant::now(),
+            verification: Verification::default(),
             is_other_in_force: false,
             attach_limiter: AttachLimiter::new(),
             used_slots: UsedSlots::default(),

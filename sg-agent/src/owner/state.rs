@@ -1,6 +1,6 @@
 //! Everything that the owner knows.
 
-use std::{cell::RefCell, collections::BTreeMap, path::PathBuf};
+use std::{cell::RefCell, collections::BTreeMap, path::PathBuf, time::Instant};
 
 use sg_common::flow::Tick;
 use sg_policy::{
@@ -11,10 +11,15 @@ use sg_policy::{
 
 use super::{
     attach_limiter::AttachLimiter, figures::Publishing, revision::Target, used_slots::UsedSlots,
+    verification::Verification,
 };
 use crate::{
-    datapath::Attachment, flow_log::names::InterfaceNames, kernel::Kernel,
-    observe::interfaces::View, store::Store, system::clock::Ticks,
+    datapath::Attachment,
+    flow_log::names::InterfaceNames,
+    kernel::Kernel,
+    observe::{interfaces::View, name::Name},
+    store::Store,
+    system::clock::Ticks,
 };
 
 /// [`Compiler::compile`], or a stand-in.
@@ -36,7 +41,7 @@ pub struct Options {
 /// An interface that is attached, or should be.
 #[derive(Clone, Debug)]
 pub(super) struct InterfaceState {
-    pub(super) name: String,
+    pub(super) name: Name,
     pub(super) generation: u64,
     pub(super) slot: u16,
     pub(super) pickup_until: Tick,
@@ -65,6 +70,9 @@ pub struct Owner<D> {
     pub(super) live_fallback: Vec<LiveInterface>,
     /// Something is not as it should be and is tried again.
     pub(super) unsettled: bool,
+    /// When that was tried last.
+    pub(super) tried: Instant,
+    pub(super) verification: Verification,
     /// Rules are in force that were refused, because the ones before could not be put back.
     pub(super) is_other_in_force: bool,
     pub(super) attach_limiter: AttachLimiter,

@@ -24,7 +24,7 @@ use crate::{
     datapath::{FlowEntry, Phase},
     observe::{
         conntrack::Tracked,
-        interfaces::{Interface, View},
+        interfaces::{DeviceKind, Interface, View},
         sockets::{Socket, Sockets},
         ssh_sessions::{Carrier, Located, Unknown},
     },
@@ -100,9 +100,25 @@ fn another_interface_of_the_same_number_starts_afresh() {
     let mut host = Fixture::new(view([interface(2, "tap0")]));
     host.apply(&rules(&["tap0"])).unwrap();
     host.diary();
+    // Nothing of ours is on it.
+    host.kernel().attached.clear();
     let again = Interface { generation: 99, ..interface(2, "tap0").1 };
     host.owner.follow(View::from([(2, again)]));
     assert_eq!(host.diary(), ["publish 1: 2=1", "detach 2", "attach 2 Auto", "release 0"]);
+}
+
+#[test]
+fn an_interface_that_the_kernel_knows_as_ours_is_the_same_after_lost_events() {
+    let mut host = Fixture::new(view([interface(2, "tap0"), interface(3, "tap1")]));
+    host.apply(&rules(&["tap*"])).unwrap();
+    host.diary();
+    host.kernel().attached.remove(&3);
+    let again =
+        |ifindex, name| (ifindex, Interface { generation: 90, ..interface(ifindex, name).1 });
+    host.owner.follow(View::from([again(2, "tap0"), again(3, "tap1")]));
+    let diary = host.diary();
+    assert_eq!(diary[..3], ["publish 1: 2=0 3=2", "detach 3", "attach 3 Auto"]);
+    assert_eq!(host.kernel().asked.borrow().get("verify"), Some(&1));
 }
 
 #[test]
@@ -256,17 +272,34 @@ fn a_doubt_is_told_and_ended() {
         assert!(error.contains("a restart may bring the change back"), "{error}");
         assert_eq!(host.diary(), ["publish 2: 2=0", "publish 1: 2=0"]);
         host.owner.wake();
-        assert!(host.owner.sleep().is_some());
+        assert!(!host.rests());
         // The next one is refused, and nothing of it is anywhere.
         let error = host.apply(&with_port(3)).unwrap_err().to_string();
         assert!(error.starts_with("cannot write") && !error.contains("restart"), "{error}");
         has_come_back |= after_a_restart(&disk).contains(&2);
         disk.plan(None);
         host.owner.wake();
-        assert_eq!(host.owner.sleep(), None);
+        assert!(host.rests());
         assert_eq!(after_a_restart(&disk), [1; 2]);
     }
     assert!(has_come_back);
+}
+
+/// Somebody who asks again and again must not keep the agent from mending what is broken.
+#[test]
+fn questions_do_not_put_off_a_second_attempt() {
+    let disk = Simulated::new(1);
+    let mut host = host_on(&disk);
+    disk.plan(Some(Plan { fault: Fault::Eio, at: 1, times: 1 }));
+    host.kernel().takes_images = Some(1);
+    host.apply(&with_port(2)).unwrap_err();
+    host.kernel().refuses_images = false;
+    host.diary();
+    host.owner.wake_in_time();
+    assert_eq!(host.diary(), [""; 0]);
+    host.owner.tried -= std::time::Duration::from_secs(5);
+    host.owner.wake_in_time();
+    assert_eq!(host.diary(), ["publish 1: 2=0"]);
 }
 
 /// The kernel does not take the rules before again: that is told, and they are in force once it does.
@@ -279,12 +312,13 @@ fn rules_that_cannot_be_put_back_are_put_back_later() {
     let error = host.apply(&with_port(2)).unwrap_err().to_string();
     assert!(error.contains("the new rules are in force until"), "{error}");
     host.owner.wake();
-    assert!(host.owner.sleep().is_some());
+    assert!(!host.rests());
     host.diary();
     host.kernel().refuses_images = false;
     host.owner.wake();
     assert_eq!(host.diary(), ["publish 1: 2=0"]);
-    assert_eq!((host.owner.sleep(), after_a_restart(&disk)), (None, [1; 2]));
+    assert!(host.rests());
+    assert_eq!(after_a_restart(&disk), [1; 2]);
 }
 
 #[test]
@@ -327,12 +361,12 @@ fn at_the_deadline_the_previous_rules_are_a_fact() {
     host.kernel().now = 2199;
     host.owner.expire();
     assert_eq!(host.diary(), [""; 0]);
-    assert!(host.owner.sleep().is_some());
+    assert!(!host.rests());
     host.kernel().now = 2200;
     host.owner.expire();
     assert_eq!(host.diary(), ["publish 1: 2=0", "detach 3", "release 1"]);
     assert_eq!(host.stored(), (1, 2));
-    assert_eq!(host.owner.sleep(), None);
+    assert!(host.rests());
     let states: Vec<_> = host.owner.history().into_iter().map(|entry| entry.state).collect();
     assert_eq!(states, ["current", "rolled_back"]);
     assert!(matches!(host.owner.confirm(Instant::now()), Err(Error::Conflict(_))));
@@ -462,7 +496,7 @@ fn a_failed_attachment_is_shown_and_tried_again() {
     let status = host.owner.status();
     assert_eq!(status.interfaces[0].datapath, "none");
     assert_eq!(status.interfaces[0].datapath_reason, "NOT filtered: no");
-    assert!(host.owner.sleep().is_some());
+    assert!(!host.rests());
     host.diary();
     // It was a problem before: new rules need not wait for it.
     host.apply(&with_cut(&rules(&["tap*"]))).unwrap();
@@ -471,7 +505,95 @@ fn a_failed_attachment_is_shown_and_tried_again() {
     host.owner.wake();
     assert_eq!(host.diary(), ["attach 2 Auto"]);
     assert_eq!(host.owner.status().interfaces[0].datapath, "tcx");
-    assert_eq!(host.owner.sleep(), None);
+    assert!(host.rests());
+}
+
+#[test]
+fn an_interface_that_the_kernel_does_not_confirm_is_a_fault_and_is_attached_anew() {
+    use crate::api::FilterState::{Fault, Filtered};
+    let mut host = Fixture::new(view([interface(2, "tap0"), interface(3, "tap1")]));
+    host.apply(&rules(&["tap*"])).unwrap();
+    host.diary();
+    let states = |host: &mut Fixture| -> Vec<_> {
+        let interfaces = host.owner.status().interfaces;
+        interfaces.into_iter().map(|interface| (interface.state, interface.fault)).collect()
+    };
+    host.kernel().lost.insert(3);
+    // A question asks the kernel, but not more than once a second.
+    assert_eq!(states(&mut host), [(Filtered, None), (Filtered, None)]);
+    host.age_verification(2);
+    assert_eq!(states(&mut host), [(Filtered, None), (Fault, Some("lost".to_owned()))]);
+    assert!(!host.rests());
+    host.owner.wake();
+    assert_eq!(host.diary(), ["attach 3 Auto"]);
+    assert_eq!(states(&mut host), [(Filtered, None), (Filtered, None)]);
+    // Without a question after 10 s; one that is gone is not attached.
+    host.kernel().lost.extend([2, 3]);
+    host.kernel().gone.insert(2);
+    host.owner.wake();
+    assert_eq!(host.diary(), [""; 0]);
+    host.owner.attach_limiter = AttachLimiter::new();
+    host.age_verification(10);
+    host.owner.wake();
+    assert_eq!(host.diary(), ["attach 3 Auto"]);
+    assert_eq!(host.owner.figures().verification.faults.get(), 2);
+    // Nothing that others can replace is trusted, and attaching it anew would not help.
+    host.kernel().lost.clear();
+    host.kernel().distrust = Some("not ours".to_owned());
+    host.age_verification(10);
+    host.owner.wake();
+    assert_eq!(host.diary(), [""; 0]);
+    let fault = || (Fault, Some("not ours".to_owned()));
+    assert_eq!(states(&mut host), [fault(), fault()]);
+    host.kernel().distrust = None;
+    host.age_verification(10);
+    assert_eq!(states(&mut host), [(Filtered, None), (Filtered, None)]);
+}
+
+#[test]
+fn a_device_whose_hooks_see_nothing_is_refused_by_name_and_a_fault_by_pattern() {
+    let mut vrf = interface(2, "vrf0");
+    vrf.1.device.kind = DeviceKind::Vrf;
+    let mut host = Fixture::new(view([vrf, interface(3, "tap0")]));
+    let error = host.apply(&rules(&["vrf0"])).unwrap_err().to_string();
+    assert!(error.starts_with("cannot filter vrf0: packets of a VRF"), "{error}");
+    assert_eq!(host.diary(), ["detach 2"]);
+    let applied = host.apply(&rules(&["*"])).unwrap();
+    assert_eq!(applied.interfaces, 1);
+    let [warning] = &applied.warnings[..] else { panic!("{:?}", applied.warnings) };
+    assert!(warning.starts_with("vrf0 is NOT filtered: packets of a VRF"), "{warning}");
+    let shown = &host.owner.status().interfaces[1];
+    assert_eq!((&*shown.name, shown.state), ("vrf0", api::FilterState::Fault));
+}
+
+#[test]
+fn an_interface_that_the_rules_call_by_another_name_is_shown_as_unfiltered() {
+    let mut eth0 = interface(2, "eth0");
+    eth0.1.device.altnames = vec!["uplink".into()];
+    let mut host = Fixture::new(view([eth0, interface(3, "tap0")]));
+    let hint = "the rules call it \"uplink\"";
+    let applied = host.apply(&rules(&["uplink", "tap0"])).unwrap();
+    assert!(applied.warnings[0].starts_with(&format!("eth0: {hint}")), "{:?}", applied.warnings);
+    let shown = &host.owner.status().interfaces[0];
+    assert_eq!((&*shown.name, shown.state), ("eth0", api::FilterState::Unfiltered));
+    assert!(shown.fault.as_ref().is_some_and(|fault| fault.starts_with(hint)));
+    // One that has the name itself is meant.
+    host.owner.follow(view([interface(2, "eth0"), interface(3, "tap0"), interface(4, "uplink")]));
+    let applied = host.apply(&rules(&["uplink"])).unwrap();
+    assert_eq!((applied.interfaces, applied.warnings.len()), (1, 0));
+}
+
+#[test]
+fn an_inherited_interface_that_nothing_of_ours_is_on_is_a_new_one() {
+    let mut host = Fixture::new(view([interface(2, "tap0"), interface(3, "tap1")]));
+    host.apply(&rules(&["tap*"])).unwrap();
+    host.kernel().inherit(1, &[(0, 2, 0), (1, 3, 0)]);
+    host.kernel().attached.remove(&3);
+    host.diary();
+    host.restart(view([interface(2, "tap0"), interface(3, "tap1")]));
+    let diary = host.diary();
+    assert_eq!(diary[0], "publish 1: 2=0 3=2");
+    assert!(diary.contains(&"release 1".to_owned()), "{diary:?}");
 }
 
 #[test]
@@ -487,7 +609,7 @@ fn of_a_crowd_most_are_attached_for_now_and_better_when_it_is_over() {
     assert_eq!(host.owner.status().interfaces[3].datapath, "tc");
     host.owner.wake();
     assert_eq!(host.diary(), [""; 0]);
-    assert!(host.owner.sleep().is_some());
+    assert!(!host.rests());
     for ifindex in [5, 6] {
         host.owner.attach_limiter = AttachLimiter::new();
         host.owner.wake();
@@ -504,7 +626,7 @@ fn of_a_crowd_most_are_attached_for_now_and_better_when_it_is_over() {
     host.owner.attach_limiter = AttachLimiter::new();
     host.owner.wake();
     assert_eq!(host.owner.status().interfaces[5].datapath, "tcx");
-    assert_eq!(host.owner.sleep(), None);
+    assert!(host.rests());
 }
 
 #[test]
@@ -517,7 +639,7 @@ fn slots_are_released_together_and_before_anybody_has_them() {
     // The next ones shortly after it wait.
     host.owner.follow(view([interface(4, "tap4")]));
     assert_eq!(host.diary(), ["publish 1: 4=2", "detach 3"]);
-    assert!(host.owner.sleep().is_some());
+    assert!(!host.rests());
     let crowd = [interface(4, "tap4"), interface(7, "tap7"), interface(8, "tap8")];
     host.owner.follow(view(crowd.clone()));
     assert_eq!(host.diary()[0], "publish 1: 4=2 7=0 8=3");

@@ -34,7 +34,7 @@ impl<D: Kernel> Owner<D> {
     fn refuse_unfiltered(&self, next: &Prepared, origin: Origin) -> Result<(), Error> {
         let filtered = self.filtered.values();
         let filtered = filtered.filter(|held| held.entry.is_some() && held.attachment.is_ok());
-        let names: Vec<&str> = filtered.map(|held| held.name.as_str()).collect();
+        let names: Vec<String> = filtered.map(|held| held.name.to_string()).collect();
         let stays = next.plan.interfaces.values().any(|planned| planned.entry.is_some());
         if names.is_empty() || stays {
             return Ok(());

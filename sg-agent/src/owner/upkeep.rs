@@ -1,12 +1,14 @@
 //! The owner acts by itself: at deadlines, for second attempts, when interfaces come and go.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tracing::{error, info, warn};
 
 use super::{cause::Cause, revision::PendingConfirmation, state::Owner};
 use crate::{kernel::Kernel, observe::interfaces::View};
 
+/// How often the kernel is asked about all attached interfaces.
+const VERIFY: Duration = Duration::from_secs(10);
 /// A failed attempt is repeated after this.
 const RETRY: Duration = Duration::from_secs(5);
 
@@ -26,11 +28,20 @@ impl<D: Kernel> Owner<D> {
         }
     }
 
+    /// Does what time has brought about, if it has. Questions that never end must not put it off.
+    pub(super) fn wake_in_time(&mut self) {
+        self.expire();
+        if self.sleep().is_some_and(|left| left.is_zero()) {
+            self.wake();
+        }
+    }
+
     /// Tries again what could not be done, or what time has brought about.
     pub(super) fn wake(&mut self) {
         self.expire();
         self.upgrade_hook();
         self.release_in_time();
+        self.verify_in_time();
         if self.unsettled {
             self.settle();
         }
@@ -39,28 +50,70 @@ impl<D: Kernel> Owner<D> {
                 Ok(()) => info!("the change that the disk failed to take is void now"),
                 Err(error) => error!(%error, "a change that failed may come back by a restart"),
             }
+            self.tried = Instant::now();
         }
     }
 
     /// How long the owner may sleep.
     pub(super) fn sleep(&self) -> Option<Duration> {
-        let retry = (self.unsettled || self.store.is_in_doubt()).then_some(RETRY);
         let deadline = self.target.pending.as_ref().map(|pending| {
             let left = self.ticks().until(pending.deadline);
             // Past due: the rollback could not be recorded.
             if left.is_zero() { RETRY } else { left }
         });
-        let rest = [self.next_upgrade_in(), self.until_release()].into_iter().flatten();
-        retry.into_iter().chain(deadline).chain(rest).min()
+        let rest = [
+            self.until_retry(),
+            self.next_upgrade_in(),
+            self.until_release(),
+            self.next_verification_in(),
+        ];
+        deadline.into_iter().chain(rest.into_iter().flatten()).min()
+    }
+
+    /// When something is to be tried again, if anything is.
+    fn until_retry(&self) -> Option<Duration> {
+        let is_needed = self.unsettled || self.store.is_in_doubt();
+        is_needed.then(|| RETRY.saturating_sub(self.tried.elapsed()))
+    }
+
+    /// When the kernel is to be asked again.
+    pub(super) fn next_verification_in(&self) -> Option<Duration> {
+        if self.filtered.is_empty() {
+            return None;
+        }
+        Some(VERIFY.saturating_sub(self.verification.at.elapsed()))
+    }
+
+    /// Asks if it is time, and attaches anew what is not filtered.
+    fn verify_in_time(&mut self) {
+        if self.next_verification_in().is_some_and(|left| left.is_zero()) && self.verify() {
+            self.settle();
+        }
     }
 
     /// Takes in how the interfaces are now.
     pub fn follow(&mut self, view: View) {
+        let mut is_doubtful = false;
+        for (&ifindex, held) in &mut self.filtered {
+            let Some(interface) = view.get(&ifindex) else { continue };
+            if interface.generation == held.generation {
+                continue;
+            }
+            is_doubtful = true;
+            // It is the interface of before if something of ours is on it.
+            if self.kernel.is_here(ifindex) {
+                held.generation = interface.generation;
+            }
+        }
         self.view = view;
         self.settle();
+        if is_doubtful && self.verify() {
+            self.settle();
+        }
     }
 
     fn settle(&mut self) {
+        self.tried = Instant::now();
         let target = self.target.clone();
         let prepared = self.prepare(target, Cause::InterfacesChanged);
         let done = prepared.and_then(|prepared| self.enforce(prepared, None));

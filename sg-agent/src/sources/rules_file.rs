@@ -82,10 +82,10 @@ pub async fn apply(agent: &Mailbox, request: ApplyRequest) -> Result<Applied, Er
     let actor = Actor { name, guard };
     let change = command::Change::Replace(next);
     let command = Command { actor, change, confirm, expected_revision: None };
-    let applied = agent.command(command, since).await??;
-    let warnings = warnings.await?;
+    let mut applied = agent.command(command, since).await??;
+    applied.warnings.extend(warnings.await?);
     allocator::give_back_soon();
-    Ok(Applied { warnings, ..applied })
+    Ok(applied)
 }
 
 /// Reads a file that most likely is much like the one in force; with its name.

@@ -3,14 +3,18 @@
 //! Filters are no links: they stay when the agent goes, and are known by priority and handle.
 
 use std::{
+    ffi::CStr,
     io,
     os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd},
 };
+
+use super::inventory;
 
 /// Our filters' priority: ahead of the others.
 const PRIORITY: u32 = 1;
 /// Our filters' handle, so that one is replaced rather than a second one added.
 const HANDLE: u32 = 0x7367;
+const NAME: &CStr = c"sg";
 const ETH_P_ALL: u16 = 0x0003;
 
 const RTM_NEWQDISC: u16 = 36;
@@ -136,13 +140,23 @@ fn info() -> u32 {
 pub fn replace_filter(ifindex: u32, side: Side, program: BorrowedFd<'_>) -> io::Result<()> {
     let options = Message(Vec::new())
         .attribute(TCA_BPF_FD, &(program.as_raw_fd() as u32).to_ne_bytes())
-        .attribute(TCA_BPF_NAME, b"sg\0")
+        .attribute(TCA_BPF_NAME, NAME.to_bytes_with_nul())
         .attribute(TCA_BPF_FLAGS, &DIRECT_ACTION.to_ne_bytes());
     let flags = NLM_F_CREATE | NLM_F_REPLACE;
     Message::new(RTM_NEWTFILTER, flags, ifindex, HANDLE, side.parent(), info())
         .attribute(TCA_KIND, b"bpf\0")
         .attribute(TCA_OPTIONS, &options.0)
         .send()
+}
+
+/// Number of the program that our filter runs; `None`: the filter is not there.
+pub fn program_of_filter(ifindex: u32, side: Side) -> io::Result<Option<u32>> {
+    let filters = inventory::filters(ifindex, side.parent())?;
+    let ours = filters.iter().find(|filter| {
+        (filter.priority, filter.handle) == (PRIORITY, HANDLE)
+            && filter.name.as_bytes() == NAME.to_bytes()
+    });
+    Ok(ours.map(|filter| filter.program))
 }
 
 /// Removes our filter; no error if there is none, or no interface.

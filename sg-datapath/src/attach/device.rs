@@ -29,13 +29,13 @@ union Value {
     size: [u8; 24],
 }
 
-fn ask(name: &str, command: libc::c_ulong, value: Value) -> Option<Request> {
+/// Asks by the name that the interface has now.
+fn ask(ifindex: u32, command: libc::c_ulong, value: Value) -> Option<Request> {
     let mut request = Request { name: [0; libc::IFNAMSIZ], value };
-    let bytes = name.as_bytes();
-    if bytes.len() >= request.name.len() {
+    // SAFETY: the buffer has the length that the function wants.
+    if unsafe { libc::if_indextoname(ifindex, request.name.as_mut_ptr().cast()) }.is_null() {
         return None;
     }
-    request.name[..bytes.len()].copy_from_slice(bytes);
     // SAFETY: plain socket call.
     let socket = unsafe { libc::socket(libc::AF_INET, libc::SOCK_DGRAM | libc::SOCK_CLOEXEC, 0) };
     if socket < 0 {
@@ -49,17 +49,17 @@ fn ask(name: &str, command: libc::c_ulong, value: Value) -> Option<Request> {
 }
 
 /// Name of the interface's driver, where it has one.
-fn driver(name: &str) -> Option<String> {
+fn driver(ifindex: u32) -> Option<String> {
     let mut info = DriverInfo { command: ETHTOOL_GDRVINFO, driver: [0; 32], rest: [0; 160] };
-    ask(name, SIOCETHTOOL, Value { data: &raw mut info })?;
+    ask(ifindex, SIOCETHTOOL, Value { data: &raw mut info })?;
     let text = CStr::from_bytes_until_nul(&info.driver).ok()?;
     Some(text.to_string_lossy().into_owned())
 }
 
 /// Whether frames of the interface have an Ethernet header.
-fn has_ethernet(name: &str) -> bool {
+fn has_ethernet(ifindex: u32) -> bool {
     let value = Value { size: [0; 24] };
-    ask(name, libc::SIOCGIFHWADDR, value).is_none_or(|request| {
+    ask(ifindex, libc::SIOCGIFHWADDR, value).is_none_or(|request| {
         // SAFETY: the call has filled in an address.
         let kind = unsafe { request.value.address }.sa_family;
         kind == libc::ARPHRD_ETHER || kind == libc::ARPHRD_LOOPBACK
@@ -68,35 +68,20 @@ fn has_ethernet(name: &str) -> bool {
 
 impl Receiver {
     /// What this interface will get, if its driver keeps what it promises.
-    pub fn of(interface: &str, choice: HookChoice) -> Self {
-        if wants_xdp(interface, choice).0 { Self::Xdp } else { Self::Tc }
+    pub fn of(ifindex: u32, choice: HookChoice) -> Self {
+        if wants_xdp(ifindex, choice).0 { Self::Xdp } else { Self::Tc }
     }
-}
-
-pub fn exists(ifindex: u32) -> bool {
-    name(ifindex).is_some()
-}
-
-/// Its name, if it is there.
-pub fn name(ifindex: u32) -> Option<String> {
-    let mut name = [0u8; libc::IFNAMSIZ];
-    // SAFETY: the buffer has the length that the function wants.
-    let found = unsafe { libc::if_indextoname(ifindex, name.as_mut_ptr().cast()) };
-    if found.is_null() {
-        return None;
-    }
-    Some(CStr::from_bytes_until_nul(&name).ok()?.to_string_lossy().into_owned())
 }
 
 /// Whether XDP is to be tried, and why or why not.
-pub fn wants_xdp(name: &str, choice: HookChoice) -> (bool, String) {
+pub fn wants_xdp(ifindex: u32, choice: HookChoice) -> (bool, String) {
     if choice == HookChoice::Tc {
         return (false, "datapath = \"tc\"".into());
     }
-    if !has_ethernet(name) {
+    if !has_ethernet(ifindex) {
         return (false, "no Ethernet header, so no XDP".into());
     }
-    by_driver(driver(name).as_deref(), choice)
+    by_driver(driver(ifindex).as_deref(), choice)
 }
 
 fn by_driver(driver: Option<&str>, choice: HookChoice) -> (bool, String) {
@@ -126,8 +111,8 @@ fn has_chosen_metadata(driver: Option<&str>) -> bool {
 }
 
 /// Whether TC has to look behind XDP.
-pub fn needs_look_behind_xdp(name: &str) -> bool {
-    has_chosen_metadata(driver(name).as_deref())
+pub fn needs_look_behind_xdp(ifindex: u32) -> bool {
+    has_chosen_metadata(driver(ifindex).as_deref())
 }
 
 /// Why the kernel refused XDP, in words.

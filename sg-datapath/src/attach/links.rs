@@ -13,15 +13,16 @@
 //! these first.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     fs, io,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
     path::{Path, PathBuf},
 };
 
 use super::{
-    clsact, device, foreign,
+    clsact, device, evidence,
     hook::{AttachMode, Attachment, Hook, HookChoice},
+    inventory,
 };
 use crate::{
     bpf::{
@@ -31,18 +32,32 @@ use crate::{
     error::Error,
 };
 
-const XDP: &str = "xdp";
+pub(super) const XDP: &str = "xdp";
 const IN: &str = "in";
 const OUT: &str = "out";
 const CLSACT: &str = "tc";
 
 /// Pin, hook, and the program that belongs there.
-type TcxHook = (&'static str, AttachType, ProgramGetter);
+pub(super) type TcxHook = (&'static str, AttachType, ProgramGetter);
 
 const RECEIVES: TcxHook = (IN, AttachType::TcxIngress, Programs::tc_in);
 /// Behind XDP, where senders choose what only TC sees.
 const LOOKS_BEHIND: TcxHook = (IN, AttachType::TcxIngress, Programs::tc_meta);
 const SENDS: TcxHook = (OUT, AttachType::TcxEgress, Programs::tc_out);
+
+/// Both ways by TC; and beside XDP, with and without a look at what that does not see.
+const BY_TC: &[TcxHook] = &[RECEIVES, SENDS];
+const BESIDE_XDP: &[TcxHook] = &[SENDS];
+const BEHIND_XDP: &[TcxHook] = &[LOOKS_BEHIND, SENDS];
+
+/// What an interface was attached to, and has to be found on.
+#[derive(Clone, Debug)]
+pub(super) struct Held {
+    pub(super) is_xdp: bool,
+    /// Whether TC's are clsact filters instead of TCX links.
+    pub(super) is_clsact: bool,
+    pub(super) tc: &'static [TcxHook],
+}
 
 /// A program that leaves the verdict to whoever comes next: TCX_NEXT, include/uapi/linux/bpf.h.
 const PASS_ON: [u64; 2] = [0xb7 | 0xffff_ffff << 32, 0x95];
@@ -52,16 +67,18 @@ pub struct BpfLinks {
     dir: PathBuf,
     /// Interfaces whose clsact qdisc is our doing.
     qdiscs: BTreeSet<u32>,
+    /// By ifindex.
+    pub(super) held: BTreeMap<u32, Held>,
 }
 
 impl BpfLinks {
     pub fn open(dir: PathBuf) -> Result<Self, Error> {
         fs::create_dir_all(&dir)
             .map_err(|error| Error::kernel(format!("creating {}", dir.display()), error))?;
-        Ok(Self { dir, qdiscs: BTreeSet::new() })
+        Ok(Self { dir, qdiscs: BTreeSet::new(), held: BTreeMap::new() })
     }
 
-    fn pin(&self, ifindex: u32, kind: &str) -> PathBuf {
+    pub(super) fn pin(&self, ifindex: u32, kind: &str) -> PathBuf {
         self.dir.join(format!("{ifindex}_{kind}"))
     }
 
@@ -80,16 +97,15 @@ impl BpfLinks {
         choice: HookChoice,
         mode: AttachMode,
     ) -> Result<Attachment, Error> {
-        let (want_xdp, mut reason) = device::wants_xdp(name, choice);
+        let (want_xdp, mut reason) = device::wants_xdp(ifindex, choice);
         if !programs.show_metadata() {
             reason.push_str("; the kernel does not show what a packet's sender asks of it");
         }
         if want_xdp {
             match self.attach_xdp(programs, ifindex) {
                 Ok(()) => {
-                    let looks_behind = device::needs_look_behind_xdp(name);
-                    let hooks: &[TcxHook] =
-                        if looks_behind { &[LOOKS_BEHIND, SENDS] } else { &[SENDS] };
+                    let looks_behind = device::needs_look_behind_xdp(ifindex);
+                    let hooks = if looks_behind { BEHIND_XDP } else { BESIDE_XDP };
                     let (beside, is_provisional) =
                         self.attach_beside_xdp(programs, ifindex, hooks, mode)?;
                     let mut kept = vec![XDP];
@@ -101,6 +117,8 @@ impl BpfLinks {
                         clsact::remove_filter(ifindex, clsact::Side::Receives)
                             .map_err(|error| Error::kernel("removing a clsact filter", error))?;
                     }
+                    let is_clsact = kept.contains(&CLSACT);
+                    self.held.insert(ifindex, Held { is_xdp: true, is_clsact, tc: hooks });
                     return Ok(Attachment { hook: Hook::Xdp, reason, is_provisional });
                 }
                 Err(error) => reason = device::why_not_xdp(&error),
@@ -111,17 +129,20 @@ impl BpfLinks {
         // A kernel may have TCX and not these.
         if is_fast && self.attach_clsact(programs, ifindex).is_ok() {
             self.drop_others(ifindex, &[CLSACT])?;
+            self.held.insert(ifindex, Held { is_xdp: false, is_clsact: true, tc: BY_TC });
             let reason = format!("{reason}; many came at once, TCX follows");
             return Ok(Attachment { hook: Hook::Tc, reason, is_provisional: true });
         }
-        match self.attach_tcx(programs, ifindex, &[RECEIVES, SENDS]) {
+        match self.attach_tcx(programs, ifindex, BY_TC) {
             Ok(()) => {
                 self.drop_others(ifindex, &[IN, OUT])?;
+                self.held.insert(ifindex, Held { is_xdp: false, is_clsact: false, tc: BY_TC });
                 Ok(Attachment { hook: Hook::Tcx, reason, is_provisional: false })
             }
             Err(error) if is_unsupported(&error) => {
                 self.attach_clsact(programs, ifindex)?;
                 self.drop_others(ifindex, &[CLSACT])?;
+                self.held.insert(ifindex, Held { is_xdp: false, is_clsact: true, tc: BY_TC });
                 let reason = format!("{reason}; kernel without TCX");
                 Ok(Attachment { hook: Hook::Tc, reason, is_provisional: false })
             }
@@ -178,7 +199,7 @@ impl BpfLinks {
     }
 
     fn attach_clsact(&mut self, programs: &Programs, ifindex: u32) -> Result<(), Error> {
-        self.attach_clsact_to(programs, ifindex, &[RECEIVES, SENDS])
+        self.attach_clsact_to(programs, ifindex, BY_TC)
     }
 
     fn attach_clsact_to(
@@ -202,11 +223,7 @@ impl BpfLinks {
                 self.qdiscs.insert(ifindex);
             }
             for (_, attach, program) in hooks {
-                let side = match attach {
-                    AttachType::TcxEgress => clsact::Side::Sends,
-                    _ => clsact::Side::Receives,
-                };
-                clsact::replace_filter(ifindex, side, program(programs)?)?;
+                clsact::replace_filter(ifindex, side_of(*attach), program(programs)?)?;
             }
             Ok(())
         };
@@ -231,7 +248,7 @@ impl BpfLinks {
             [(XDP, Programs::xdp), (IN, receives.2), (OUT, Programs::tc_out)];
         for (kind, program) in kinds {
             match syscall::get_pinned(&self.pin(ifindex, kind)) {
-                Ok(link) if syscall::link_ifindex(link.as_fd()).map_err(failed)?.is_some() => {
+                Ok(link) if syscall::link_info(link.as_fd()).map_err(failed)?.ifindex.is_some() => {
                     program(programs)
                         .and_then(|program| syscall::update_link(link.as_fd(), program))
                         .map_err(failed)?;
@@ -241,8 +258,7 @@ impl BpfLinks {
         }
         if self.pin(ifindex, CLSACT).exists() {
             // A filter behind XDP is there or not, as the device needs it.
-            let looks_behind = behind_xdp
-                && device::name(ifindex).is_some_and(|name| device::needs_look_behind_xdp(&name));
+            let looks_behind = behind_xdp && device::needs_look_behind_xdp(ifindex);
             let hooks: &[TcxHook] = match (behind_xdp, looks_behind) {
                 (true, false) => &[SENDS],
                 _ => &[SENDS, receives],
@@ -262,11 +278,15 @@ impl BpfLinks {
     ) -> io::Result<()> {
         let pin = self.pin(ifindex, kind);
         match syscall::get_pinned(&pin) {
-            Ok(link) if syscall::link_ifindex(link.as_fd())? == Some(ifindex) => {
+            Ok(link) if evidence::is_here(link.as_fd(), ifindex, attach) => {
                 return syscall::update_link(link.as_fd(), program);
             }
             // The interface it was for is gone, and the number was given to another.
-            Ok(_) => fs::remove_file(&pin)?,
+            Ok(link) => {
+                // It fails where the link's device is gone.
+                let _ = syscall::detach_link(link.as_fd());
+                fs::remove_file(&pin)?;
+            }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(error),
         }
@@ -286,7 +306,9 @@ impl BpfLinks {
             }
         }
         // Where a clsact qdisc is, others cannot add an "ingress" one. Those of theirs stay.
-        if !kept.contains(&CLSACT) && self.qdiscs.remove(&ifindex) && !foreign::has_filters(ifindex)
+        if !kept.contains(&CLSACT)
+            && self.qdiscs.remove(&ifindex)
+            && !inventory::has_filters(ifindex)
         {
             clsact::remove_qdisc(ifindex)
                 .map_err(|error| Error::kernel("removing a clsact qdisc", error))?;
@@ -295,26 +317,73 @@ impl BpfLinks {
     }
 
     pub fn detach(&mut self, ifindex: u32) -> Result<(), Error> {
+        self.held.remove(&ifindex);
         self.drop_others(ifindex, &[])
     }
 
-    /// Removes links whose interface is gone.
+    /// Whether something of ours is on the device that has this number here, so that it is the one that was
+    /// filtered before.
+    pub fn is_here(&self, ifindex: u32) -> bool {
+        [(OUT, AttachType::TcxEgress), (IN, AttachType::TcxIngress), (XDP, AttachType::Xdp)]
+            .into_iter()
+            .any(|(kind, attach)| evidence::pin_is_here(&self.pin(ifindex, kind), ifindex, attach))
+            || self.has(ifindex, &[CLSACT]) && evidence::has_our_filter(ifindex)
+    }
+
+    /// Removes links whose interface is gone from here, also into another network namespace.
     pub fn drop_dead(&self) -> Result<(), Error> {
-        for (ifindex, kind) in pins(&self.dir) {
-            let pin = self.dir.join(format!("{ifindex}_{kind}"));
-            let dead = if kind == CLSACT {
-                ifindex.parse().is_ok_and(|ifindex| !device::exists(ifindex))
-            } else {
-                syscall::get_pinned(&pin)
-                    .and_then(|link| syscall::link_ifindex(link.as_fd()))
-                    .is_ok_and(|interface| interface.is_none())
+        for (number, kind) in pins(&self.dir) {
+            let Ok(ifindex) = number.parse() else { continue };
+            let is_here = match attach_type(&kind) {
+                Some(attach) => evidence::pin_is_here(&self.pin(ifindex, &kind), ifindex, attach),
+                None => evidence::has_our_filter(ifindex),
             };
-            if dead {
-                fs::remove_file(&pin)
-                    .map_err(|error| Error::kernel(format!("removing {}", pin.display()), error))?;
+            if !is_here {
+                remove(&self.dir, ifindex, &kind)?;
             }
         }
         Ok(())
+    }
+}
+
+/// Links in a folder of pins.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Survey {
+    /// On a device, in whichever network namespace.
+    pub alive: usize,
+    /// Of these, on a device of this network namespace.
+    pub here: usize,
+}
+
+/// Looks at the links that are pinned in `dir`.
+pub fn survey(dir: &Path) -> Survey {
+    let mut survey = Survey::default();
+    for (ifindex, kind) in pins(dir) {
+        let pin = dir.join(format!("{ifindex}_{kind}"));
+        let (Ok(ifindex), Some(attach)) = (ifindex.parse(), attach_type(&kind)) else { continue };
+        let Ok(link) = syscall::get_pinned(&pin) else { continue };
+        if syscall::link_info(link.as_fd()).is_ok_and(|link| link.ifindex.is_some()) {
+            survey.alive += 1;
+            survey.here += usize::from(evidence::is_here(link.as_fd(), ifindex, attach));
+        }
+    }
+    survey
+}
+
+/// Where the link of a pin of this kind is; `None`: it stands for clsact filters.
+fn attach_type(kind: &str) -> Option<AttachType> {
+    match kind {
+        XDP => Some(AttachType::Xdp),
+        IN => Some(AttachType::TcxIngress),
+        OUT => Some(AttachType::TcxEgress),
+        _ => None,
+    }
+}
+
+pub(super) fn side_of(attach: AttachType) -> clsact::Side {
+    match attach {
+        AttachType::TcxEgress => clsact::Side::Sends,
+        AttachType::Xdp | AttachType::TcxIngress => clsact::Side::Receives,
     }
 }
 
@@ -325,7 +394,8 @@ fn refuse_beside_another_agent(ifindex: u32, attach: AttachType) -> io::Result<(
         AttachType::TcxIngress => &[TC_IN, TC_META],
         _ => &[TC_OUT],
     };
-    for id in syscall::attached_programs(ifindex, attach).unwrap_or_default() {
+    for found in syscall::tcx_programs(ifindex, attach).unwrap_or_default() {
+        let id = found.program;
         if let Ok(name) = syscall::program_name(id)
             && ours.contains(&name.as_str())
         {

@@ -113,11 +113,19 @@ fn info<const N: usize>(object: BorrowedFd<'_>) -> io::Result<[u32; N]> {
     Ok(info)
 }
 
-/// Interface of an XDP or TCX link; `None` when the interface is gone.
-pub fn link_ifindex(link: BorrowedFd<'_>) -> io::Result<Option<u32>> {
+/// An XDP or TCX link.
+#[derive(Clone, Copy, Debug)]
+pub struct LinkInfo {
+    pub id: u32,
+    pub program: u32,
+    /// In the device's own network namespace; `None` when the device is gone.
+    pub ifindex: Option<u32>,
+}
+
+pub fn link_info(link: BorrowedFd<'_>) -> io::Result<LinkInfo> {
     // struct bpf_link_info: type, id, prog_id, padding, then xdp.ifindex or tcx.ifindex.
-    let ifindex = info::<8>(link)?[4];
-    Ok((ifindex != 0).then_some(ifindex))
+    let info = info::<8>(link)?;
+    Ok(LinkInfo { id: info[1], program: info[2], ifindex: (info[4] != 0).then_some(info[4]) })
 }
 
 /// A loaded program's number in the kernel.
@@ -136,19 +144,29 @@ pub fn program_name(id: u32) -> io::Result<String> {
     Ok(String::from_utf8_lossy(&name).into_owned())
 }
 
-/// Ids of the programs on a TCX hook, in the order in which they run.
-pub fn attached_programs(ifindex: u32, attach: AttachType) -> io::Result<Vec<u32>> {
+/// A program on a TCX hook.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TcxProgram {
+    pub program: u32,
+    /// 0: attached without a link.
+    pub link: u32,
+}
+
+/// What is on a TCX hook of an interface of this network namespace, in the order in which it runs.
+pub fn tcx_programs(ifindex: u32, attach: AttachType) -> io::Result<Vec<TcxProgram>> {
     /// As many as the kernel runs there (BPF_MPROG_MAX).
     const MOST: usize = 64;
-    let mut ids = [0u32; MOST];
+    let (mut programs, mut links) = ([0u32; MOST], [0u32; MOST]);
     let mut attr = Attr::new()
         .set(0, ifindex)
         .set(1, attach as u32)
-        .set_long(4, ids.as_mut_ptr() as u64)
-        .set(6, MOST as u32);
+        .set_long(4, programs.as_mut_ptr() as u64)
+        .set(6, MOST as u32)
+        .set_long(10, links.as_mut_ptr() as u64);
     attr.call(PROG_QUERY, 16)?;
     let count = (attr.0[6] as usize).min(MOST);
-    Ok(ids[..count].to_vec())
+    let found = programs.into_iter().zip(links).take(count);
+    Ok(found.map(|(program, link)| TcxProgram { program, link }).collect())
 }
 
 fn path(path: &Path) -> io::Result<CString> {
@@ -313,31 +331,4 @@ pub fn wait_for_programs() {
     if unsafe { libc::syscall(libc::SYS_membarrier, CMD_GLOBAL, 0, 0) } != 0 {
         std::thread::sleep(std::time::Duration::from_secs(1));
     }
-}
-
-/// Mounts a bpffs at `at` unless there is one.
-pub fn ensure_bpffs(at: &Path) -> io::Result<()> {
-    let existing = at.ancestors().find(|path| path.exists()).unwrap_or(Path::new("/"));
-    let existing = path(existing)?;
-    // SAFETY: a zeroed statfs is a valid out parameter.
-    let mut stat: libc::statfs = unsafe { std::mem::zeroed() };
-    // SAFETY: both pointers are valid.
-    if unsafe { libc::statfs(existing.as_ptr(), &raw mut stat) } != 0 {
-        return Err(io::Error::last_os_error());
-    }
-    if stat.f_type != libc::BPF_FS_MAGIC as libc::__fsword_t {
-        // /sys/fs/bpf is there on every kernel with BPF; elsewhere the folder itself is the mount.
-        let standard = Path::new("/sys/fs/bpf");
-        let target = if at.starts_with(standard) { standard } else { at };
-        std::fs::create_dir_all(target)?;
-        let target = path(target)?;
-        // SAFETY: all pointers are to terminated strings.
-        let result = unsafe {
-            libc::mount(c"bpf".as_ptr(), target.as_ptr(), c"bpf".as_ptr(), 0, std::ptr::null())
-        };
-        if result != 0 {
-            return Err(io::Error::last_os_error());
-        }
-    }
-    std::fs::create_dir_all(at)
 }

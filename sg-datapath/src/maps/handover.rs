@@ -106,6 +106,15 @@ impl Handover {
         Ok(())
     }
 
+    /// Takes in which network namespace this agent works in.
+    pub fn set_namespace(&self, cookie: u64) -> Result<(), Error> {
+        let (_mapping, header) = self.header()?;
+        let halves = [cookie as u32, (cookie >> 32) as u32];
+        // SAFETY: as above.
+        unsafe { (&raw mut (*header).namespace).write_volatile(halves) };
+        Ok(())
+    }
+
     /// Takes in whose the slots of an image are that is to be in force.
     pub fn note(&self, image: &[u32]) -> Result<(), Error> {
         let image = ImageView::new(image)?;
@@ -173,6 +182,17 @@ impl Rows {
             unsafe { AtomicU64::from_ptr(row) }
         })
     }
+}
+
+/// Cookie of the network namespace that the maps in a folder are for; 0: nobody has said so.
+pub fn namespace_of(maps: &Path) -> Result<u64, Error> {
+    let Some(region) = Region::pinned(maps, NAME)? else { return Ok(0) };
+    let handover = Handover { region, slots: 0 };
+    let (_mapping, header) = handover.header()?;
+    // SAFETY: valid as long as the mapping.
+    let header = unsafe { header.read_volatile() };
+    let [low, high] = header.namespace.map(u64::from);
+    Ok(if header.magic == MAGIC { low | high << 32 } else { 0 })
 }
 
 /// Of the folders of other ABIs, the newest whose tables are laid out like those numbered `tables`: its

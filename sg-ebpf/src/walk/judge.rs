@@ -36,7 +36,7 @@ const NO_IP: u32 = u32::MAX;
 #[inline(always)]
 pub(crate) fn enforce<F: Frame>(frame: &F, hook: Hook) -> Verdict {
     // A port's instance sends what the kernel receives there.
-    let direction = |interface: u32| match (hook, interface & flags::PORT != 0) {
+    let direction = |interface: u32| match (hook, flags::instance_sends(interface)) {
         (Hook::Receive, false) | (Hook::Send, true) => Direction::Ingress,
         (Hook::Receive, true) | (Hook::Send, false) => Direction::Egress,
     };
@@ -57,7 +57,7 @@ pub(crate) fn enforce<F: Frame>(frame: &F, hook: Hook) -> Verdict {
 /// Holds what XDP could not see of a packet, and let pass, against its headers. Counts what it drops.
 #[inline(always)]
 pub(crate) fn enforce_behind_xdp<F: Frame>(frame: &F) -> Verdict {
-    let direction = |interface: u32| match interface & flags::PORT != 0 {
+    let direction = |interface: u32| match flags::instance_sends(interface) {
         false => Direction::Ingress,
         true => Direction::Egress,
     };

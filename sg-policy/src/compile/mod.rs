@@ -193,7 +193,8 @@ fn write_record(
             | bit(!live.ethernet, flags::NO_ETHERNET)
             | bit(entry.filter.related_icmp, flags::RELATED_ICMP)
             | bit(entry.filter.exempt_services, flags::EXEMPT_SERVICES)
-            | bit(entry.cuts(), flags::RECHECK),
+            | bit(entry.cuts(), flags::RECHECK)
+            | bit(live.delivers, flags::DELIVERS),
     );
     if entry.cuts() {
         set(record::CUT_SINCE, parameters.cut_since);

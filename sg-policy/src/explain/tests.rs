@@ -70,6 +70,7 @@ fn rules_are_named_by_direction_protocol_service_and_peer() {
         entry,
         addresses: vec![address.parse().expect("an address")],
         ethernet: true,
+        delivers: false,
         pickup_until: 0,
     };
     let live = [own(0, "198.51.100.1"), own(1, "172.16.0.2")];

@@ -20,6 +20,8 @@ impl Args {
         let sessions = session::unless(self.force);
         let request = RollbackRequest { revision: self.revision, force: self.force, sessions };
         let applied: Applied = client.post("/v1/rollback", &request)?;
-        self.output.print(&applied, apply::text)
+        self.output.print(&applied, apply::text)?;
+        self.output.warn(&applied.warnings);
+        Ok(())
     }
 }

@@ -59,6 +59,13 @@ fn head(status: &Status) -> String {
         text += &format!(", {used} of {capacity} flows");
     }
     text += "\n";
+    let faults = status.interfaces.iter().filter(|it| it.fault.is_some());
+    let faults: Vec<_> = faults.map(|interface| plain(&interface.name)).collect();
+    if !faults.is_empty() {
+        let (interfaces, names) = (count(faults.len(), "interface"), faults.join(", "));
+        let are = if faults.len() == 1 { "is" } else { "are" };
+        text += &format!("{interfaces} {are} NOT filtered as the rules say: {names}\n");
+    }
     if let Some(until) = status.confirm_until {
         let left = seconds_left(until);
         text += &format!("not confirmed: rolls back in {left} s; to keep it: sgctl confirm\n");

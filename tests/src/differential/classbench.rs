@@ -113,6 +113,7 @@ fn live(slot: u16, ifindexes: [u32; 3]) -> LiveInterface {
             .map(|address| address.parse().expect("an address"))
             .into(),
         ethernet: slot != 2,
+        delivers: false,
         pickup_until: 0,
     }
 }

@@ -277,6 +277,7 @@ impl Script {
                 entry,
                 addresses: vec![],
                 ethernet: true,
+                delivers: false,
                 pickup_until: if pickup == 0 { 0 } else { START + self.ticks(pickup) },
             }
         };

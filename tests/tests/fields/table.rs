@@ -185,6 +185,7 @@ impl<'a> Bench<'a> {
             entry: state.entry_for(name).expect("the entry is there"),
             addresses: vec![],
             ethernet: name == "ethernet",
+            delivers: false,
             pickup_until: 0,
         });
         rig.start(&state, &live);

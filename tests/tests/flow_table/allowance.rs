@@ -304,6 +304,7 @@ fn older_connections_keep_to_the_allowance() {
                 entry,
                 addresses: vec![],
                 ethernet: true,
+                delivers: false,
                 pickup_until: host.rig.datapath.now().wrapping_add(100),
             })
             .collect();

@@ -34,6 +34,7 @@ impl Host<'_> {
             entry,
             addresses: vec![],
             ethernet: true,
+            delivers: false,
             pickup_until: 0,
         };
         let live: Vec<_> = (0..state.interfaces.len()).map(live).collect();

@@ -110,6 +110,7 @@ fn whatever_a_guest_says_beside_a_frame() {
         entry: 0,
         addresses: vec![],
         ethernet: true,
+        delivers: false,
         pickup_until: 0,
     };
     let seed = seed();

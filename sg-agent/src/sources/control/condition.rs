@@ -51,7 +51,7 @@ impl Condition {
     pub fn annotate(&self, status: &mut Status) {
         let known = self.lock().clone();
         for interface in &mut status.interfaces {
-            if interface.state != FilterState::Fault {
+            if interface.state == FilterState::Filtered {
                 interface.state = known.state_of(&interface.name);
             }
         }
@@ -105,6 +105,7 @@ fn unfiltered(device: &Device) -> InterfaceStatus {
         ifindex: device.ifindex,
         role: String::new(),
         state: FilterState::Unfiltered,
+        fault: None,
         datapath: "none".to_owned(),
         datapath_reason: "not filtered: it was never bound".to_owned(),
         others: Vec::new(),

@@ -34,6 +34,7 @@ fn live(entry: usize) -> LiveInterface {
         entry,
         addresses: Vec::new(),
         ethernet: true,
+        delivers: false,
         pickup_until: 0,
     }
 }

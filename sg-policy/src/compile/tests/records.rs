@@ -98,11 +98,14 @@ fn records_say_what_the_entry_says() {
     state.interfaces[0].addresses.extend(["0.0.0.0", "255.255.255.255"].map(address));
     live[1].ethernet = false;
     live[1].pickup_until = 4321;
+    live[2].delivers = true;
     let image = compiled(&state, &live);
     let [port, host, open] = [10, 11, 12].map(|ifindex| CheckedInterface::of(&image, ifindex));
     assert_eq!(port.record.flags(), flags::PORT | flags::SOURCE_CHECK | flags::MAC | DEFAULTS);
     assert_eq!(host.record.flags(), flags::NO_ETHERNET | DEFAULTS);
-    assert_eq!(open.record.flags(), flags::PORT | DEFAULTS);
+    assert_eq!(open.record.flags(), flags::PORT | flags::DELIVERS | DEFAULTS);
+    let sends = [port, host, open].map(|interface| flags::instance_sends(interface.record.flags()));
+    assert_eq!(sends, [true, false, false]);
     let macs = [port, host, open].map(|interface| interface.record.mac());
     assert_eq!(macs, [Some([2, 3, 4, 5, 6, 7]), None, None]);
     assert_eq!([port, host].map(|interface| interface.record.pickup_until()), [0, 4321]);

@@ -87,6 +87,7 @@ pub fn random_nested(rng: &mut dyn Rng, count: usize) -> (DesiredState, Vec<Live
         entry,
         addresses: Vec::new(),
         ethernet: true,
+        delivers: false,
         pickup_until: 0,
     });
     let live = live.collect();

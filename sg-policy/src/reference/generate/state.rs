@@ -78,6 +78,7 @@ pub fn random_state(
             entry,
             addresses: own_addresses(rng, entry),
             ethernet: identity.ethernet,
+            delivers: false,
             pickup_until: if rng.random() { identity.pickup_until } else { 0 },
         });
     }

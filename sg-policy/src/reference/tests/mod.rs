@@ -103,6 +103,7 @@ fn live_interface(entry: usize) -> LiveInterface {
         entry,
         addresses: vec![],
         ethernet: true,
+        delivers: false,
         pickup_until: 0,
     }
 }

@@ -26,11 +26,12 @@ fn counters(allowed: u64, dropped: u64) -> Counters {
 
 fn status(seconds: u64) -> Status {
     let interface = |ifindex: u32, name: &str, role: &str, datapath: &str| InterfaceStatus {
-        state: FilterState::Filtered,
         others: Vec::new(),
         name: name.into(),
         ifindex,
         role: role.into(),
+        state: FilterState::Filtered,
+        fault: None,
         datapath: datapath.into(),
         datapath_reason: String::new(),
         groups: vec!["web".into()],

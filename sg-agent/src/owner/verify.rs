@@ -1,0 +1,62 @@
+//! Holds what the owner believes of interfaces against the kernel. That a program was attached does not say that
+//! it still judges: another tool may have taken it off, and the device may be another one by now.
+
+use std::time::{Duration, Instant};
+
+use tracing::{error, info};
+
+use super::state::Owner;
+use crate::kernel::Kernel;
+
+/// What was asked this short a time ago is not asked again for a question.
+const FRESH: Duration = Duration::from_secs(1);
+
+impl<D: Kernel> Owner<D> {
+    /// For a question that must not be answered by hearsay.
+    pub fn verify_for_question(&mut self) {
+        if self.verification.at.elapsed() > FRESH {
+            self.verify();
+        }
+    }
+
+    /// Asks the kernel for the links, programs and devices of all attached interfaces. What it does not confirm is a
+    /// fault from now on. Returns true if there is a new one.
+    pub(super) fn verify(&mut self) -> bool {
+        let began = Instant::now();
+        let found = self.kernel.verify();
+        self.verification.at = began;
+        self.verification.took = began.elapsed();
+        let faults = match found {
+            Ok(faults) => faults,
+            Err(error) => {
+                self.distrust(error.to_string());
+                return false;
+            }
+        };
+        if self.verification.distrust.take().is_some() {
+            info!("what is pinned can be trusted again");
+        }
+        let mut is_new = false;
+        for (ifindex, fault) in faults {
+            let Some(held) = self.filtered.get_mut(&ifindex) else { continue };
+            // Of one that is gone, rtnetlink is about to tell.
+            if held.attachment.is_err() || !self.kernel.exists(ifindex) {
+                continue;
+            }
+            error!(interface = %held.name, "is NOT filtered: {fault}");
+            held.attachment = Err(fault);
+            self.verification.faults.inc();
+            self.unsettled = true;
+            is_new = true;
+        }
+        is_new
+    }
+
+    fn distrust(&mut self, reason: String) {
+        if self.verification.distrust.as_ref() != Some(&reason) {
+            error!("no interface can be said to be filtered: {reason}");
+            self.verification.faults.inc();
+        }
+        self.verification.distrust = Some(reason);
+    }
+}
