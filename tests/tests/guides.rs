@@ -29,7 +29,9 @@ fn wire(left: (&NetNs, &str, &str), right: (&NetNs, &str, &str)) {
 #[test]
 fn readme() {
     let machine = machine("machine");
-    Guide::read("README.md").run(&machine, "/tmp/sg/run/agent.sock".as_ref());
+    let tools = std::env::var_os("SG_TOOLS_DIR").expect("SG_TOOLS_DIR; run `cargo xtask test`");
+    let aws = Path::new(&tools).join("aws/bin");
+    Guide::read("README.md").run_with(&machine, "/tmp/sg/run/agent.sock".as_ref(), &aws);
 }
 
 /// A machine with one NIC, and two others that reach it.

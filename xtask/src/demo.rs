@@ -2,13 +2,16 @@
 
 use anyhow::Result;
 
-use crate::{build, run::say};
+use crate::{build, run::say, setup, tools};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Only build it
     #[arg(long, conflicts_with = "pause")]
     no_run: bool,
+    /// Drive it by the AWS CLI and a control plane instead of a rules file
+    #[arg(long, conflicts_with = "pause")]
+    api: bool,
     /// Wait for Enter at the end, to look around in the namespaces
     #[arg(long)]
     pause: bool,
@@ -23,6 +26,10 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let built = build::run(&build::Args::default())?;
     let mut demo = built.cargo();
     demo.args(["run", "--quiet"]).args(PROGRAM).env("SG_BIN_DIR", &built.binaries);
+    if args.api {
+        setup::ensure_api()?;
+        demo.env("SG_TOOLS_DIR", tools::directory()).args(["--", "--api"]);
+    }
     if args.pause {
         demo.args(["--", "--pause"]);
     }

@@ -24,7 +24,7 @@ pub(crate) struct Args {
     /// the BPF crate
     #[arg(long)]
     lint: bool,
-    /// The same, and what tests compare with: prometheus, flowlogs-reader, tmux
+    /// The same, and what tests compare with: prometheus, flowlogs-reader, the AWS CLI, tmux
     #[arg(long)]
     ci: bool,
     /// Also what only vm-test needs: qemu and its guests' kernels
@@ -86,6 +86,12 @@ const FUZZ_STEPS: &[Step] = &[
     },
 ];
 
+const AWS_CLI: Step = Step {
+    what: "the AWS CLI, under target/tools",
+    missing: || !tools::has_aws_cli(),
+    install: tools::install_aws_cli,
+};
+
 /// What tests hold ours against.
 const TEST_STEPS: &[Step] = &[
     Step {
@@ -104,6 +110,7 @@ const TEST_STEPS: &[Step] = &[
     Step { what: "strace", missing: || !runs("strace", "-V"), install: || apt(&["strace"]) },
     Step { what: "tmux", missing: || !runs("tmux", "-V"), install: || apt(&["tmux"]) },
     ETHTOOL,
+    AWS_CLI,
 ];
 
 const LINT_STEPS: &[Step] = &[
@@ -195,6 +202,11 @@ pub(crate) fn ensure() -> Result<()> {
 /// The same for tests that need a kernel.
 pub(crate) fn ensure_tests() -> Result<()> {
     install(&[TEST_STEPS]).map(drop)
+}
+
+/// The same for the demo of the API.
+pub(crate) fn ensure_api() -> Result<()> {
+    install(&[&[AWS_CLI]]).map(drop)
 }
 
 pub(crate) fn ensure_fuzzing() -> Result<()> {

@@ -12,6 +12,9 @@ const FLOWLOGS_READER: &str = "flowlogs-reader==5.0.1";
 /// The library that it needs at the version that goes with it: pip would take the newest.
 const BOTO3: &str = "boto3==1.44.8";
 
+/// Drives sg-server (PyPI), in a folder of its own because its libraries are of other versions.
+const AWS_CLI: &str = "awscli==1.46.3";
+
 pub(crate) fn directory() -> PathBuf {
     workspace::target().join("tools")
 }
@@ -22,6 +25,22 @@ fn prometheus() -> PathBuf {
 
 fn python() -> PathBuf {
     directory().join("python")
+}
+
+fn aws() -> PathBuf {
+    directory().join("aws")
+}
+
+pub(crate) fn has_aws_cli() -> bool {
+    aws().join("bin/aws").is_file()
+}
+
+pub(crate) fn install_aws_cli() -> Result<()> {
+    apt(&["python3", "python3-venv"])?;
+    fs::create_dir_all(directory())?;
+    say(Command::new("/usr/bin/python3").args(["-m", "venv"]).arg(aws()))?;
+    let quiet = ["install", "--quiet", "--disable-pip-version-check"];
+    say(Command::new(aws().join("bin/pip")).args(quiet).arg(AWS_CLI))
 }
 
 pub(crate) fn has_prometheus() -> bool {

@@ -2,6 +2,7 @@
 //! connections. Exits non-zero if anything was not as it should be. Everything it makes lives in a
 //! sandbox and goes with the process, also on Ctrl-C.
 
+mod api;
 mod network;
 mod rules;
 mod transcript;
@@ -23,6 +24,9 @@ use crate::{
 
 fn main() -> ExitCode {
     let pause = std::env::args().any(|arg| arg == "--pause");
+    if std::env::args().any(|arg| arg == "--api") {
+        return api::run();
+    }
     let mut demo = Demo::new();
     let _servers = demo.serve();
     demo.without_filter();
