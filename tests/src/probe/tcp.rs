@@ -54,6 +54,19 @@ pub fn open(namespace: &NetNs, from: IpAddr, to: SocketAddr) -> Connection {
     connection
 }
 
+/// Opens a connection that lasts, if one comes about within `limit`.
+///
+/// # Errors
+/// Nothing answers, or something refuses.
+pub fn try_open(
+    namespace: &NetNs,
+    from: IpAddr,
+    to: SocketAddr,
+    limit: Duration,
+) -> io::Result<Connection> {
+    connect(namespace, from, to, limit).map(Connection)
+}
+
 /// Connects, and closes again by a reset, which leaves no TIME_WAIT. For what should pass.
 #[track_caller]
 pub fn passes(namespace: &NetNs, from: IpAddr, to: SocketAddr) {
