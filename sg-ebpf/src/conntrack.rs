@@ -588,12 +588,7 @@ const _: () = assert!(wanted::FRAGMENTS == kind::FRAGMENTS);
 
 /// See [`sg_idle`]; 0 of a lane that is not wanted, too.
 #[inline(always)]
-fn idle<N: Net>(
-    bucket: *const Bucket<N::Addresses>,
-    lane: usize,
-    tag: Tag,
-    wanted: u32,
-) -> u32 {
+fn idle<N: Net>(bucket: *const Bucket<N::Addresses>, lane: usize, tag: Tag, wanted: u32) -> u32 {
     let is_free = tag.state() == State::FREE;
     if wanted & wanted::OWN != 0 && (is_free || tag.owner() as u32 != wanted >> wanted::OWNER) {
         return 0;

@@ -9,9 +9,7 @@ use sg_common::{
     usage::{Allowance, Table, Usage},
 };
 
-use crate::{
-    maps::{Image, Memory, constant},
-};
+use crate::maps::{Image, Memory, constant};
 
 /// Rows by slot.
 #[unsafe(link_section = ".bss.USAGE")]
@@ -24,7 +22,8 @@ static USAGE_MASK: u32 = 0;
 /// The count of a slot's lanes in a table.
 #[inline(always)]
 fn count(owner: u16, table: u32) -> *mut u32 {
-    let at = (owner as u32 * size_of::<Usage>() as u32).wrapping_add(table * size_of::<u32>() as u32);
+    let at =
+        (owner as u32 * size_of::<Usage>() as u32).wrapping_add(table * size_of::<u32>() as u32);
     // SAFETY: the mask is the offset of the last word.
     unsafe { USAGE.start().add((at & constant(&USAGE_MASK)) as usize).cast() }
 }
