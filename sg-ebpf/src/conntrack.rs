@@ -379,7 +379,7 @@ impl<A: Copy> Found<A> {
 /// a few times in its life.
 const TOUCH_TRIES: usize = 3;
 
-/// What [`advance`] returns: the lane has another flow, or none that lives.
+/// A result of [`advance`]: the lane has another flow, or none that lives.
 const GONE: u32 = 0;
 /// The packet is yet to be counted.
 const ADVANCED: u32 = 1;
@@ -395,7 +395,7 @@ mod segment {
     pub(super) const ACKNOWLEDGED: u64 = 1 << 9;
 }
 
-/// What [`sg_after`] says besides the state.
+/// Bits of [`sg_after`] besides the state.
 mod next {
     /// The bit of a packet with this name.
     pub(super) const ACKNOWLEDGED: u64 = 1 << 9;
@@ -632,11 +632,11 @@ pub(crate) extern "C" fn sg_room6(hash: u32, wanted: u32) -> u64 {
 
 /// The idle time of a lane that is free, or whose flow is over.
 const FREE: u32 = u32::MAX;
-/// That of a lane whose flow a reset has ended a moment ago: the flow log may not have seen it yet.
+/// The idle time of a lane whose flow a reset has ended a moment ago: the flow log may not have seen it yet.
 const ENDED: u32 = FREE - 1;
-/// What goes before all others, however old: more than any idle timeout.
+/// Base of lanes that go before all others, however old: more than any idle timeout.
 const UNANSWERED: u32 = 1 << 30;
-/// What goes before streams.
+/// Base of lanes that go before streams.
 const UNPROVEN: u32 = 1 << 29;
 
 /// How soon a lane's flow gives way: how long it has idled, from a base by its [`flow::Eviction`]; one

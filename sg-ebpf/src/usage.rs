@@ -1,4 +1,4 @@
-//! What each interface has of the tables. Layout and meaning are in [`sg_common::usage`].
+//! Lanes that each interface has of the tables. Layout and meaning are in [`sg_common::usage`].
 
 use core::intrinsics::{self, AtomicOrdering::Relaxed};
 

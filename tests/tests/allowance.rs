@@ -176,7 +176,7 @@ impl Ends {
                 break;
             }
             if number.is_multiple_of(BURST) {
-                // What was missed, because others had the CPU, is not made up for.
+                // Packets that were missed, because others had the CPU, are not made up for.
                 due = (due + EVERY).max(Instant::now());
                 thread::sleep(due.saturating_duration_since(Instant::now()));
             }

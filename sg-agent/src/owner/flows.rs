@@ -123,7 +123,7 @@ impl<D: Kernel> Owner<D> {
         }
         let flows = self.kernel.flush(&mut |flow| filter.matches(flow));
         if filter.is_everything() {
-            // What no rule lets open must not be picked up now.
+            // Pickup must not take a session that no rule lets open.
             self.seed_denied(&self.image_in_force);
         }
         Ok(Flushed { flows })

@@ -32,7 +32,7 @@ use crate::{
     },
 };
 
-/// What the census needs of the data path, with descriptors of its own: it may run beside its owner.
+/// The parts of the data path that the census needs, with descriptors of its own: it may run beside its owner.
 #[derive(Debug)]
 pub struct Census {
     flows4: Region,
@@ -45,7 +45,7 @@ pub struct Census {
     maps_dir: PathBuf,
 }
 
-/// What a census has done.
+/// The result of a census.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct CensusResult {
     /// Lanes of flows that had idled out.

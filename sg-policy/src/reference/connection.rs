@@ -33,7 +33,7 @@ pub(super) struct Data {
     other: bool,
 }
 
-/// What a connection was before a reset.
+/// The connection as it was before a reset.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Before {
     Quiet,

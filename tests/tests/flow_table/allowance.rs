@@ -290,7 +290,7 @@ fn a_census_puts_counts_right() {
     });
 }
 
-/// What a first filter takes over, and what it cuts.
+/// Connections that a first filter takes over or cuts.
 #[test]
 fn older_connections_keep_to_the_allowance() {
     const MOST: u64 = 20;

@@ -152,7 +152,7 @@ impl Host<'_> {
     }
 }
 
-/// What a single packet asks and a single packet answers.
+/// A single packet asks, and a single packet answers.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Small {
     Udp,

@@ -134,7 +134,7 @@ fn small_exchanges_give_way_to_each_other_and_to_connections() {
     }
 }
 
-/// What has seen a reply goes after what has not.
+/// Flows with a reply go after those without.
 #[test]
 fn unanswered_ones_give_way_before_answered_ones() {
     both_families(|host| {

@@ -33,7 +33,7 @@ struct Listing {
     interface: Option<String>,
     /// Where the next part begins.
     next: Option<FlowCursor>,
-    /// What comes before the next flow.
+    /// The text before the next flow.
     before: &'static [u8],
 }
 
