@@ -299,9 +299,9 @@ impl State {
         Self(self.0 | Self::CUT)
     }
 
-    /// What one flow has come to that two tables had at the same time, each with some of its packets;
-    /// none if it was not opened by the same side in both. An answer's number may be missing where the
-    /// flow stays, so a handshake ends there with any segment of the opener's.
+    /// One flow made of two that two tables had at the same time, each with some of its packets. None if it
+    /// was not opened by the same side in both. An answer's number may be missing where the flow stays, so
+    /// a handshake ends there with any segment of the opener's.
     pub const fn joined(self, other: Self) -> Option<Self> {
         let same = self.is_taken() && other.is_taken() && (self.0 ^ other.0) & Self::EGRESS == 0;
         if !same {

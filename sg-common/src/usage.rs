@@ -4,7 +4,7 @@
 //! that had the lane before. The count is of lanes, not of live flows: a flow that has idled out counts
 //! until its lane is taken or the agent frees it. Counts may be off by one for each CPU that opens a flow
 //! at this moment. They are signed for the one that reads them, because an agent that died between two
-//! steps may have left one too low; the next count of the agent puts that right.
+//! steps may have left one too low. The next count of the agent puts it right.
 
 use crate::Family;
 

@@ -66,7 +66,7 @@ pub struct Datapath {
     pub(crate) inherited: Option<Inherited>,
     /// `<bpffs>/v<ABI>/maps`.
     pub(crate) maps_dir: PathBuf,
-    /// That pins lie in.
+    /// The folders that pins lie in.
     folders: Vec<PathBuf>,
     /// See [`Options::loaded`].
     pub(crate) loaded: fn(),

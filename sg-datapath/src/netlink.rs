@@ -123,7 +123,7 @@ fn ask(socket: &OwnedFd, kind: u16, flags: u16, request: &[u8]) -> io::Result<()
 pub struct Message<'a> {
     pub kind: u16,
     flags: u16,
-    /// What follows the header.
+    /// The bytes after the header.
     pub body: &'a [u8],
 }
 

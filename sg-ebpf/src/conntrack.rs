@@ -444,7 +444,7 @@ extern "C" fn sg_after(tag: u64, segment: u64, volume: u64) -> u64 {
 /// function of its own, because few packets need it and its caller has no stack to spare.
 ///
 /// Half-open connections are counted by compare-exchange, and the number goes before the state says
-/// that it has gone: so no packet of another CPU's brings it back into what then counts bytes.
+/// that it has gone. No packet of another CPU then brings it back into the word that counts bytes.
 #[inline(never)]
 fn advance(tag_at: *mut u64, volume_at: *mut u64, old: u64, mut segment: u64, bytes: u32) -> u32 {
     let mut bytes = bytes as u64;

@@ -80,7 +80,7 @@ fn settings(settings: &Settings) -> String {
     lines.0
 }
 
-/// What differs from `defaults`.
+/// The settings that differ from `defaults`.
 fn tracking(tracking: &Tracking, defaults: &Tracking) -> Vec<(&'static str, String)> {
     let mut times = vec![
         ("tcp_established", tracking.tcp_established, defaults.tcp_established),

@@ -333,7 +333,7 @@ impl DesiredState {
     /// Index of the entry that an interface of this name falls under: exact names before globs,
     /// then the first.
     ///
-    /// The kernel takes any bytes as a name. Those that are not UTF-8 count as one unknown character for a glob.
+    /// The kernel takes any bytes as a name. Bytes that are not UTF-8 count as one unknown character for a glob.
     pub fn entry_for(&self, name: impl AsRef<[u8]>) -> Option<usize> {
         let name = name.as_ref();
         let is_exact = |entry: &Interface| !entry.is_glob() && entry.name.as_bytes() == name;

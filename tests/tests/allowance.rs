@@ -1,5 +1,5 @@
-//! Two guests share a flow table. A flood to one of them, or from it, with real packets: new connections of
-//! the other one come about in both directions, and what the flooded one has established goes on.
+//! Two guests share a flow table. One of them is flooded, or floods, with real packets. New connections of
+//! the other one come about in both directions, and those that the flooded one has established go on.
 
 use std::{
     net::{IpAddr, Ipv4Addr},

@@ -1,5 +1,5 @@
-//! What is believed to be filtered, and what the kernel says of it: events are lost, numbers are used again, other
-//! tools take programs away, other agents and users come to the same pins.
+//! Interfaces that are believed to be filtered, held against the kernel. Events are lost, numbers are used again,
+//! other tools take programs away, other agents and users come to the same pins.
 //!
 //! `status` says `filtered` only where the kernel confirms it, and the agent attaches anew what is not.
 
@@ -261,7 +261,7 @@ fn moved_away_and_its_number_taken() {
     world.agent.restart();
     assert_eq!(find(&world, "nic0").state, FilterState::Filtered);
     is_filtered(&world);
-    // What went has no filter of ours left, as if it had gone while the agent ran.
+    // The interface that went has no filter of ours left, as if it had gone while the agent ran.
     elsewhere.ip("link set dev moved0 up");
     world.remote.ip("link set dev far0 up
         address add 10.8.0.1/24 dev far0");

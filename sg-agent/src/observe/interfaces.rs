@@ -7,7 +7,7 @@ use std::{
 
 use super::name::Name;
 
-/// What an interface is, besides its number.
+/// An interface besides its number.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Device {
     pub name: Name,
@@ -25,7 +25,7 @@ pub enum DeviceKind {
     Other,
     /// Packets pass the hooks of its ports only.
     Vrf,
-    /// What it receives passes the hooks of its lower device only.
+    /// Received packets pass the hooks of its lower device only.
     IpvlanL3s,
     /// A macvtap or ipvtap: what the kernel receives there goes to whoever holds the tap.
     TapOfLower,

@@ -24,7 +24,7 @@ const RTA_OIF: u16 = 4;
 /// A look-up or a list takes at most this long.
 const LIMIT: Duration = Duration::from_secs(2);
 
-/// What lies below an interface.
+/// The interfaces below an interface.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Layer {
     ifindex: u32,
@@ -34,9 +34,9 @@ struct Layer {
     parent: u32,
 }
 
-/// The interfaces through which packets to `peer` from `local` leave, and, as routing mostly is, through which its
-/// packets come: the one that the routes name, and those below it (the ports of a bridge or bond, the
-/// parent of a VLAN).
+/// The interfaces through which packets to `peer` from `local` leave, and through which its
+/// packets come where routing is the same both ways. They are the one that the routes name, and those below it
+/// (the ports of a bridge or bond, the parent of a VLAN).
 ///
 /// # Errors
 /// There is no route, or rtnetlink does not answer.
@@ -131,7 +131,7 @@ mod tests {
             [layer(2, 5, 0), layer(3, 5, 0), layer(4, 0, 0), layer(5, 0, 0), layer(6, 0, 5)];
         assert_eq!(with_lower(6, &layers), [6, 5, 2, 3]);
         assert_eq!(with_lower(4, &layers), [4]);
-        // What is below itself is no loop without end.
+        // An interface below itself is no loop without end.
         assert_eq!(with_lower(7, &[layer(7, 0, 8), layer(8, 0, 7)]), [7, 8]);
     }
 

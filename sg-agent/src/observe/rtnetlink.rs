@@ -55,7 +55,7 @@ pub struct Watch {
     buffer: Vec<u8>,
 }
 
-/// What became of an attempt to receive.
+/// The result of an attempt to receive.
 enum Received {
     /// So many bytes are in the buffer.
     Bytes(usize),

@@ -1,4 +1,4 @@
-//! What the last look at the kernel gave.
+//! The result of the last look at the kernel.
 
 use std::{
     collections::BTreeSet,

@@ -1,5 +1,5 @@
-//! Holds what the owner believes of interfaces against the kernel. That a program was attached does not say that
-//! it still judges: another tool may have taken it off, and the device may be another one by now.
+//! Holds what the owner believes of interfaces against the kernel. A program that was attached need not
+//! judge any more: another tool may have taken it off, and the device may be another one by now.
 
 use std::time::{Duration, Instant};
 
@@ -8,7 +8,7 @@ use tracing::{error, info};
 use super::state::Owner;
 use crate::kernel::Kernel;
 
-/// What was asked this short a time ago is not asked again for a question.
+/// A question does not ask the kernel again within this time.
 const FRESH: Duration = Duration::from_secs(1);
 
 impl<D: Kernel> Owner<D> {
@@ -19,8 +19,8 @@ impl<D: Kernel> Owner<D> {
         }
     }
 
-    /// Asks the kernel for the links, programs and devices of all attached interfaces. What it does not confirm is a
-    /// fault from now on. Returns true if there is a new one.
+    /// Asks the kernel for the links, programs and devices of all attached interfaces. An interface that it does not confirm is
+    /// a fault from now on. Returns true if there is a new one.
     pub(super) fn verify(&mut self) -> bool {
         let began = Instant::now();
         let found = self.kernel.verify();

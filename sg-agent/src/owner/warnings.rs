@@ -1,4 +1,4 @@
-//! What is not as the rules say although they are in force.
+//! Interfaces that are not as the rules say although these are in force.
 
 use std::collections::{BTreeSet, HashSet};
 
@@ -35,7 +35,7 @@ impl<D: Kernel> Owner<D> {
         self.verification.hinted = now;
     }
 
-    /// What is not as the rules say, a sentence each.
+    /// A sentence for each interface that is not as the rules say.
     pub(super) fn warnings(&self) -> Vec<String> {
         let held = self.filtered.values().filter(|held| held.entry.is_some());
         let faults =

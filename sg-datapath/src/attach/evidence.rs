@@ -52,7 +52,7 @@ pub fn runs_xdp(programs: &XdpPrograms, ifindex: u32, program: u32) -> bool {
     programs.contains(&(ifindex, program))
 }
 
-/// Whether a link is on the device that has `ifindex` here. What cannot be asked is not.
+/// Whether a link is on the device that has `ifindex` here. No, where the kernel does not answer.
 pub fn is_here(link: BorrowedFd<'_>, ifindex: u32, attach: AttachType) -> bool {
     syscall::link_info(link).and_then(|link| find(link, ifindex, attach)).ok() == Some(Found::Here)
 }

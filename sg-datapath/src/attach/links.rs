@@ -50,7 +50,7 @@ const BY_TC: &[TcxHook] = &[RECEIVES, SENDS];
 const BESIDE_XDP: &[TcxHook] = &[SENDS];
 const BEHIND_XDP: &[TcxHook] = &[LOOKS_BEHIND, SENDS];
 
-/// What an interface was attached to, and has to be found on.
+/// The hooks that an interface was attached to, and has to be found on.
 #[derive(Clone, Debug)]
 pub(super) struct Held {
     pub(super) is_xdp: bool,

@@ -152,7 +152,7 @@ pub struct TcxProgram {
     pub link: u32,
 }
 
-/// What is on a TCX hook of an interface of this network namespace, in the order in which it runs.
+/// The programs on a TCX hook of an interface of this network namespace, in the order in which they run.
 pub fn tcx_programs(ifindex: u32, attach: AttachType) -> io::Result<Vec<TcxProgram>> {
     /// As many as the kernel runs there (BPF_MPROG_MAX).
     const MOST: usize = 64;

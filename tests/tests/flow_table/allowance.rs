@@ -357,8 +357,8 @@ fn lifetime(flow: &TrackedFlow) -> (u32, u32) {
     }
 }
 
-/// Random flows of two interfaces against a model that knows no buckets: it says which new flows must find
-/// room, and which may be refused or take the place of which.
+/// Random flows of two interfaces against a model that knows no buckets. It says which new flows must find
+/// room, which may be refused, and which may take the place of which.
 #[test]
 fn random_flows_keep_to_the_allowance() {
     const MOST: [usize; 2] = [40, CAPACITY / 2];

@@ -40,13 +40,13 @@ fn both_families(test: impl Fn(&mut Host<'_>) + Sync) {
 #[test]
 fn a_full_table_keeps_what_is_established_and_drops_the_rest() {
     both_families(|host| {
-        // A flow is refused when both of its buckets are full of established ones: one of these 358
-        // on the average, more than 14 in less than one run in 10^8; some 30 with a single bucket.
+        // A flow is refused when both of its buckets are full of established ones. On the average it is
+        // one of these 358, and more than 14 in less than one run in 10^8; some 30 with a single bucket.
         let first = CAPACITY * 70 / 100;
         let mut established: Vec<_> = (0..first).filter_map(|_| host.connects()).collect();
         assert!(established.len() >= first - 14, "only {} of {first} got in", established.len());
         host.all_live(&established);
-        // Those that find a lane in one of their buckets still get in; in the end nearly none does.
+        // Flows that find a lane in one of their buckets still get in; in the end nearly none does.
         for _ in 0..20 * CAPACITY {
             established.extend(host.connects());
         }

@@ -90,7 +90,7 @@ fn ends_leave_two_minutes_and_resets_ten_seconds() {
         (&[(In, BYTES), (Out, BYTES), (In, RESET)], 120),
         (&[(Out, BYTES), (In, BYTES), (Out, RESET), (In, RESET)], 120),
         (&[(In, END), (Out, RESET)], 120),
-        // What one side sends after a reset does not take it back.
+        // A segment of one side alone after a reset does not take it back.
         (&[(Out, RESET), (In, DATA), (In, END)], 10),
         (&[(Out, RESET), (Out, BYTES), (Out, DATA)], 10),
         (&[(Out, RESET), (In, DATA), (Out, RESET), (Out, DATA)], 10),

@@ -26,8 +26,8 @@ pub(super) struct Which {
     interface: Option<String>,
 }
 
-/// An array that is read from the table as fast as it is taken: many flows, and many who ask for them, take
-/// no more memory than a part of it each.
+/// An array that is read from the table as fast as it is taken. Many flows take no more memory than a part
+/// of them for each who asks.
 struct Listing {
     agent: Mailbox,
     interface: Option<String>,

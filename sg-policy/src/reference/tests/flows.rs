@@ -216,7 +216,7 @@ fn a_reset_leaves_ten_seconds_or_two_minutes_after_data_both_ways() {
         check_timeout(&after(&[(E, data_from()), reset.clone()]), 10);
         check_timeout(&after(&[(E, from("A")), (I, to("A")), reset.clone()]), 10);
         check_timeout(&after(&[(I, data_to()), (E, data_from()), reset.clone()]), 120);
-        // What one side sends after it does not take it back.
+        // A segment of one side alone does not take it back.
         check_timeout(&after(&[reset.clone(), (I, to("A")), (I, data_to()), (I, to("FA"))]), 10);
         check_timeout(&after(&[reset.clone(), (E, from("A")), (E, data_from())]), 10);
         // Nor does another reset shorten a FIN's time.
