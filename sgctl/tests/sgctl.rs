@@ -307,12 +307,12 @@ fn status_has_a_line_per_interface_and_drops_by_reason() {
                     "rule": {"packets": 12, "bytes": 720}},
                 "dropped": {"no_rule": {"packets": 1234, "bytes": 74_040}}},
             "egress": {"allowed": {}, "dropped": {"source_check": {"packets": 3, "bytes": 180}}},
-            "flows": {"used": 17, "capacity": 524_288}},
+            "flows": {"used": 17, "capacity": 524_288, "max": 26_214}},
         {"name": "tap1", "ifindex": 5, "role": "port", "state": "filtered", "fault": null,
          "datapath": "tcx",
             "datapath_reason": "tun has no native XDP here", "groups": ["db"], "others": [],
             "ingress": {"allowed": {}, "dropped": {}}, "egress": {"allowed": {}, "dropped": {}},
-            "flows": {"used": 0, "capacity": 524_288}},
+            "flows": {"used": 0, "capacity": 524_288, "max": 26_214}},
     ]));
     let agent = FakeAgent::start(vec![("GET /v1/status", answer(&body))]);
     let head = "\

@@ -49,10 +49,10 @@ fn held(heading: &str) -> Vec<(String, String)> {
         .collect()
 }
 
-/// Words only: neither marks nor line breaks.
+/// Words only, in small letters: a table may cut a sentence where the document ends one.
 fn plain(text: &str) -> String {
     let words = text.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty());
-    words.collect::<Vec<_>>().join(" ")
+    words.collect::<Vec<_>>().join(" ").to_lowercase()
 }
 
 /// The table's rows, one after the other, are the document: a sentence that is new in it, or is
@@ -178,14 +178,21 @@ fn the_files_of_the_package_change_nothing() {
     };
     let shipped = settings("packaging/debian/agent.toml");
     assert_eq!(shipped, settings("packaging/debian/absent.toml"));
-    // The defaults that the file shows, if the marks of comments go.
-    let shown = read("packaging/debian/agent.toml").replace("\n#", "\n");
-    let shown = shown.lines().filter(|line| line.contains(" = ")).collect::<Vec<_>>().join("\n");
+    // Settings are commented out by a `#` without a space behind it. As the file's head says, those
+    // above `control` are the defaults, and the others are examples, which are taken too.
+    let text = read("packaging/debian/agent.toml");
+    let (defaults, _) = text.split_once("#control = ").expect("the first example");
     let folder = sg_tests::sandbox::directory("settings");
     let path = folder.join("agent.toml");
-    fs::write(&path, shown).expect("a file");
-    let shown = settings(path.to_str().expect("UTF-8"));
-    assert_eq!(Config { metrics: None, ..shown }, shipped);
+    let in_force = |text: &str| {
+        let lines = text.lines().filter_map(|line| line.strip_prefix('#'));
+        let lines = lines.filter(|line| !line.is_empty() && !line.starts_with(' '));
+        fs::write(&path, lines.collect::<Vec<_>>().join("\n")).expect("a file");
+        settings(path.to_str().expect("UTF-8"))
+    };
+    assert_eq!(Config { metrics: None, ..in_force(defaults) }, shipped);
+    let control = in_force(&text).control.expect("a server to follow");
+    assert!(!control.closed.is_empty(), "{control:?}");
 }
 
 fn collect(folder: &Path, sources: &mut Vec<(PathBuf, String)>) {
