@@ -295,6 +295,20 @@ mod tests {
         Settings::resolve(&flags.options, toml::from_str(file)?)
     }
 
+    /// The file that the package installs changes nothing, and shows the defaults behind its marks of comments.
+    #[test]
+    fn the_file_of_the_package_has_the_defaults() {
+        let text = include_str!("../../packaging/debian-server/server.toml");
+        let defaults = load(&[], "").unwrap();
+        assert_eq!(load(&[], text).unwrap(), defaults);
+        let shown = text.replace("\n#", "\n");
+        let shown =
+            shown.lines().filter(|line| line.contains(" = ")).collect::<Vec<_>>().join("\n");
+        let shown = load(&[], &shown).unwrap();
+        assert!(shown.tls.is_some() && shown.metrics.is_some());
+        assert_eq!(Settings { tls: None, metrics: None, ..shown }, defaults);
+    }
+
     #[test]
     fn defaults_are_those_of_the_contract() {
         let settings = load(&[], "").unwrap();

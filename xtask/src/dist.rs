@@ -1,4 +1,5 @@
-//! `cargo xtask dist`: the Debian package, by cargo-deb; what is in it is said in sg-agent/Cargo.toml.
+//! `cargo xtask dist`: the Debian packages, by cargo-deb. sg-agent/Cargo.toml and sg-server/Cargo.toml list what is
+//! in them.
 
 use std::{
     fs,
@@ -17,12 +18,16 @@ use crate::{
 /// The workspace's version.
 pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
 
+/// The packages.
+pub(crate) const AGENT: &str = "sg-agent";
+pub(crate) const SERVER: &str = "sg-server";
+
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// The package's version [default: the workspace's]
+    /// Version of the packages [default: the workspace's]
     #[arg(long, value_name = "VERSION")]
     version: Option<String>,
-    /// Also let lintian look at it
+    /// Also let lintian look at them
     #[arg(long)]
     lint: bool,
 }
@@ -31,55 +36,67 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     setup::ensure_dist()?;
     let built = build::run(&build::Args::default())?;
     let version = args.version.as_deref().unwrap_or(VERSION);
-    let package = package(&built, version, &workspace::target().join("debian"))?;
-    if args.lint {
-        say(Command::new("lintian").args(["--fail-on", "error,warning"]).arg(&package))?;
+    for name in [AGENT, SERVER] {
+        let package = package(&built, name, version, &workspace::target().join("debian"))?;
+        if args.lint {
+            say(Command::new("lintian").args(["--fail-on", "error,warning"]).arg(&package))?;
+        }
+        println!("{}", package.display());
     }
-    println!("{}", package.display());
     Ok(())
 }
 
-/// Packs what was built, in a folder; the package's file. cargo-deb removes those of other versions from
-/// `target/debian`.
-pub(crate) fn package(built: &Built, version: &str, folder: &Path) -> Result<PathBuf> {
-    generate(&built.binaries, version)?;
+/// Packs one of the packages from the programs that were built, in a folder; its file. cargo-deb removes those
+/// of other versions from `target/debian`.
+pub(crate) fn package(built: &Built, name: &str, version: &str, folder: &Path) -> Result<PathBuf> {
+    generate(&built.binaries, name, version)?;
     fs::create_dir_all(folder)?;
-    let file = folder.join(format!("sg-agent_{version}_amd64.deb"));
+    let file = folder.join(format!("{name}_{version}_amd64.deb"));
     say(built
         .cargo()
-        .args(["deb", "--package", "sg-agent", "--no-build", "--deb-version", version, "--output"])
+        .args(["deb", "--package", name, "--no-build", "--deb-version", version, "--output"])
         .arg(&file))?;
     Ok(file)
 }
 
-/// What the package holds and no compiler makes, in `dist` beside the binaries: man pages, completions, a
+/// The files of a package that no compiler makes, in `dist` beside the binaries: man pages, completions, a
 /// changelog.
-fn generate(binaries: &Path, version: &str) -> Result<()> {
-    let (sgctl, folder) = (&binaries.join("sgctl"), binaries.join("dist"));
+fn generate(binaries: &Path, name: &str, version: &str) -> Result<()> {
+    let folder = binaries.join(if name == SERVER { "dist/server" } else { "dist" });
     if folder.exists() {
         fs::remove_dir_all(&folder)?;
     }
-    fs::create_dir_all(&folder)?;
+    let man = folder.join("man");
+    fs::create_dir_all(&man)?;
+    let page = ask(Command::new(binaries.join(name)).arg("man"));
+    let page = page.with_context(|| format!("{name} has no man page"))? + "\n";
+    fs::write(man.join(format!("{name}.8")), page)?;
+    if name == AGENT {
+        of_sgctl(&binaries.join("sgctl"), &folder)?;
+    }
+    fs::write(folder.join("changelog"), changelog(name, version)?)?;
+    say(Command::new("gzip")
+        .args(["--recursive", "--best", "--no-name"])
+        .args([folder.join("changelog"), man]))
+}
+
+/// Man pages and completions.
+fn of_sgctl(sgctl: &Path, folder: &Path) -> Result<()> {
     say(Command::new(sgctl).arg("man").arg(folder.join("man")))?;
-    let page = ask(Command::new(binaries.join("sg-agent")).arg("man"));
-    fs::write(folder.join("man/sg-agent.8"), page.context("sg-agent has no man page")? + "\n")?;
     for shell in ["bash", "zsh", "fish"] {
         let script = ask(Command::new(sgctl).args(["completions", shell]))
             .with_context(|| format!("sgctl has no completions for {shell}"))?;
         fs::write(folder.join(format!("sgctl.{shell}")), script + "\n")?;
     }
-    fs::write(folder.join("changelog"), changelog(version)?)?;
-    say(Command::new("gzip")
-        .args(["--recursive", "--best", "--no-name"])
-        .args([folder.join("changelog"), folder.join("man")]))
+    Ok(())
 }
 
 /// Debian's form of a changelog, which refers to ours.
-fn changelog(version: &str) -> Result<String> {
+fn changelog(name: &str, version: &str) -> Result<String> {
     let date = ["-R", "-u"];
     let Some(date) = ask(Command::new("date").args(date)) else { bail!("no date") };
     Ok(format!(
-        "sg-agent ({version}) unstable; urgency=medium\n\n  * See CHANGELOG.md.\n\n \
+        "{name} ({version}) unstable; urgency=medium\n\n  * See CHANGELOG.md.\n\n \
          -- sg <sg@example.invalid>  {date}\n"
     ))
 }

@@ -29,9 +29,11 @@ pub(crate) fn run(kernel: &Kernel, limit: Duration) -> Result<()> {
         helpers.extend(["--bin", name]);
     }
     say(built.cargo().arg("build").args(helpers))?;
-    let first = dist::package(&built, dist::VERSION, &folder)?;
-    let upgrade = dist::package(&built, &format!("{}+upgrade", dist::VERSION), &folder)?;
-    let packages = [&first, &upgrade, &of_another_abi(&first, &folder)?];
+    let pack = |name, version: &str| dist::package(&built, name, version, &folder);
+    let first = pack(dist::AGENT, dist::VERSION)?;
+    let upgrade = pack(dist::AGENT, &format!("{}+upgrade", dist::VERSION))?;
+    let other = of_another_abi(&first, &folder)?;
+    let packages = [&first, &upgrade, &other, &pack(dist::SERVER, dist::VERSION)?];
     let disk = image::fresh(kernel, &folder)?;
     let files = folder.join("files.cpio");
     first_files(kernel, &files)?;

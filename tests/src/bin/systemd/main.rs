@@ -42,8 +42,8 @@ struct Args {
     /// Seconds that all may take
     #[arg(long)]
     limit: u64,
-    /// The package to install, one of another version, and one of another ABI
-    #[arg(num_args = 3)]
+    /// The agent's package to install, one of another version, and one of another ABI; the server's package
+    #[arg(num_args = 4)]
     packages: Vec<PathBuf>,
 }
 
@@ -95,6 +95,7 @@ fn main() {
     test.goes_on(&traffic, "the way back", &install('c', &args.packages[1]));
     test.is_of_abi(ABI);
     let connection = traffic.end();
+    test.serves(&install('e', &args.packages[3]));
     test.detaches();
     test.removes(connection);
     println!("systemd: all as it should be, in {} s", test.began.elapsed().as_secs());
@@ -240,6 +241,49 @@ impl Test<'_> {
     #[track_caller]
     fn is_of_abi(&mut self, number: u32) {
         assert_eq!(self.guest.does("ls /sys/fs/bpf/sg"), format!("v{number}"));
+    }
+
+    /// The server's package: nothing runs before `init`; then a user without rights serves, and the agent follows.
+    fn serves(&mut self, install: &str) {
+        const STORE: &str = "/var/lib/sg-server/store.redb";
+        let guest = &mut self.guest;
+        guest.does(install);
+        guest.does("systemctl is-enabled sg-server");
+        assert_eq!(guest.run("systemctl is-active sg-server").1, "inactive");
+        let key = guest.does("sg-server init");
+        assert!(key.contains("access key"), "{key}");
+        guest.does("systemctl start sg-server");
+        let pid = "$(systemctl show -P MainPID sg-server)";
+        let users = guest.does(&format!("stat -c %U {STORE} /proc/{pid}"));
+        assert_eq!(users, "sg-server\nsg-server");
+        assert_eq!(guest.does("stat -c %a /var/lib/sg-server"), "700");
+        let capabilities = guest.does(&format!("grep -h '^Cap[EPB]' /proc/{pid}/status"));
+        assert!(!capabilities.contains(|c: char| c.is_ascii_digit() && c != '0'), "{capabilities}");
+        let accounts = guest.does("sg-server account list");
+        assert!(accounts.contains("first"), "{accounts}");
+        let exposure = guest.does("systemd-analyze security --no-pager sg-server | tail -1");
+        let settings = "/etc/sg/agent.toml";
+        let lines = r#"floor = []\ncontrol = "unix:/run/sg-server/feed.sock"\n"#;
+        guest.does(&format!("cp {settings} /root && printf '{lines}' >> {settings}"));
+        guest.does("systemctl restart sg-agent");
+        guest.waits("sgctl status | grep -q 'feed.sock: connected'");
+        // The rules of before stay where nothing is bound.
+        self.is_filtered();
+        let guest = &mut self.guest;
+        let first = guest.does(&format!("echo {pid}"));
+        guest.does(&format!("kill -9 {first}"));
+        guest.waits(&format!("systemctl is-active sg-server && test {pid} != {first}"));
+        guest.waits("sgctl status | grep -q 'feed.sock: connected'");
+        guest.does(&format!("cp /root/agent.toml {settings} && systemctl restart sg-agent"));
+        guest.does("dpkg -P sg-server");
+        let (_, left) = guest.run("ls -d /var/lib/sg-server /usr/sbin/sg-server 2>/dev/null");
+        assert_eq!(left, "", "left by a purge");
+        self.is_filtered();
+        self.says(&format!(
+            "server: nothing before init; as sg-server, without a capability; the agent follows, also after a \
+             kill -9; purged\n{}",
+            exposure.trim_start_matches(|c: char| !c.is_ascii())
+        ));
     }
 
     /// Detached is detached, until somebody starts it again.
