@@ -61,7 +61,7 @@ pub struct Control {
     /// Always 0, which the verifier cannot know.
     pub _reserved: u32,
     /// Random keys of the flow tables' hash. They live as long as the tables do.
-    pub seed: [u32; 12],
+    pub hash_key: [u32; 12],
 }
 
 const _: () = assert!(size_of::<Control>() == 64);

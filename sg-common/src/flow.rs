@@ -700,8 +700,8 @@ pub mod tcp {
     }
 }
 
-/// Number of seed words that a hash takes, for the larger family.
-pub const SEEDS: usize = 12;
+/// Words of a hash key, for the larger family.
+pub const HASH_KEY_WORDS: usize = 12;
 
 /// One pair of NH (Black et al., "UMAC", 1999): for any two different inputs a collision has
 /// probability 2^-32 over the seeds, so nobody can choose addresses that collide.
@@ -721,27 +721,24 @@ const fn spread(mut sum: u64) -> u64 {
 /// Addresses that can be hashed and compared.
 pub trait Addresses: Copy {
     /// Hash of the addresses and of a tag's identity. The low and the high half name the buckets.
-    fn hash(&self, identity: u64, seed: &[u32; SEEDS]) -> u64;
+    fn hash(&self, identity: u64, hash_key: &[u32; HASH_KEY_WORDS]) -> u64;
 }
 
 impl Addresses for Addresses4 {
     #[inline(always)]
-    fn hash(&self, identity: u64, seed: &[u32; SEEDS]) -> u64 {
-        let sum = nh((self[0] >> 32) as u32, self[0] as u32, seed[0], seed[1]).wrapping_add(nh(
-            (identity >> 32) as u32,
-            identity as u32,
-            seed[2],
-            seed[3],
-        ));
+    fn hash(&self, identity: u64, hash_key: &[u32; HASH_KEY_WORDS]) -> u64 {
+        let sum = nh((self[0] >> 32) as u32, self[0] as u32, hash_key[0], hash_key[1])
+            .wrapping_add(nh((identity >> 32) as u32, identity as u32, hash_key[2], hash_key[3]));
         spread(sum)
     }
 }
 
 impl Addresses for Addresses6 {
     #[inline(always)]
-    fn hash(&self, identity: u64, seed: &[u32; SEEDS]) -> u64 {
-        let pair =
-            |word: u64, at: usize| nh((word >> 32) as u32, word as u32, seed[at], seed[at + 1]);
+    fn hash(&self, identity: u64, hash_key: &[u32; HASH_KEY_WORDS]) -> u64 {
+        let pair = |word: u64, at: usize| {
+            nh((word >> 32) as u32, word as u32, hash_key[at], hash_key[at + 1])
+        };
         let sum = pair(identity, 0)
             .wrapping_add(pair(self[0], 2))
             .wrapping_add(pair(self[1], 4))

@@ -4,7 +4,7 @@
 //!
 //! This layout is for good: fields may be put into the reserved ones, and none may move.
 
-use crate::flow::{SEEDS, Tick};
+use crate::flow::{HASH_KEY_WORDS, Tick};
 
 /// Number of the layout of flow tables, fragments' verdicts and counters, and of what their stamps and
 /// slots mean. Raise it with every change of these; sessions are picked up again then.
@@ -22,7 +22,7 @@ pub struct Header {
     /// Highest revision of the rules that was published.
     pub revision: u64,
     /// As in [`Control`](crate::control::Control).
-    pub seed: [u32; SEEDS],
+    pub hash_key: [u32; HASH_KEY_WORDS],
     /// The network namespace whose interfaces the slots are of: low and high half of its cookie, 0 where it is
     /// not known.
     pub namespace: [u32; 2],

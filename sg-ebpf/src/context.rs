@@ -24,8 +24,8 @@ pub(crate) struct PacketContext {
     pub(crate) now: Tick,
     pub(crate) slot: u16,
     pub(crate) direction: Direction,
-    /// False for a probe.
-    pub(crate) leaves_traces: bool,
+    /// True for a probe, which changes no flow.
+    pub(crate) dry_run: bool,
 }
 
 impl PacketContext {
@@ -34,7 +34,7 @@ impl PacketContext {
     pub(crate) fn of(
         ifindex: u32,
         direction: impl Fn(u32) -> Direction,
-        traces: bool,
+        dry_run: bool,
     ) -> Option<Self> {
         let arena = Arena::open();
         let now = arena.now();
@@ -49,7 +49,7 @@ impl PacketContext {
             now,
             slot: slot as u16,
             direction: direction(interface),
-            leaves_traces: traces,
+            dry_run,
         })
     }
 
@@ -60,19 +60,19 @@ impl PacketContext {
     }
 
     #[inline(always)]
-    pub(crate) fn open(&self) -> Context<'_> {
+    pub(crate) fn open(&self) -> RuleContext<'_> {
         let image = Arena::open().image_at(self.image);
-        Context { context: self, rules: Rules { image, record: self.record } }
+        RuleContext { context: self, rules: Rules { image, record: self.record } }
     }
 }
 
 /// [`PacketContext`] with the rules at hand.
-pub(crate) struct Context<'a> {
+pub(crate) struct RuleContext<'a> {
     context: &'a PacketContext,
     pub(crate) rules: Rules,
 }
 
-impl Deref for Context<'_> {
+impl Deref for RuleContext<'_> {
     type Target = PacketContext;
 
     #[inline(always)]
@@ -81,7 +81,7 @@ impl Deref for Context<'_> {
     }
 }
 
-impl Context<'_> {
+impl RuleContext<'_> {
     /// When the change came that flows are to be held against.
     #[inline(always)]
     pub(crate) fn cut_since(&self) -> Tick {

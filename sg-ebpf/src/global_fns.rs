@@ -8,21 +8,36 @@ use aya_ebpf::{
     bindings::{__sk_buff, xdp_md},
     programs::{TcContext, XdpContext},
 };
-use sg_common::{Reason, interval};
+use sg_common::{
+    Reason,
+    interval::{self, Ref},
+};
 
 use crate::{
-    conntrack::{self, Key},
     context::PacketContext,
+    flow::{
+        advance,
+        key::Key,
+        lane::{self, Choice},
+        open::{self, Room},
+        verdict::{self, FlowVerdict},
+    },
     frame::{Frame, sk_buff, skb::SkbFrame, xdp::XdpFrame},
     headers::{Chain, Packet},
     maps::Arena,
-    net::{Net, V4, V6},
+    net::{AddressFamily, V4, V6},
+    outcome::Answer,
     rules,
     verifier::opaque,
-    walk::{fragments, ip, metadata, related, source},
+    walk::{
+        fragments::{self, FirstVerdict},
+        ip, metadata,
+        related::{self, RelatedFlow},
+        source,
+    },
 };
 
-/// Arguments as the verifier sees them.
+/// What the verifier sees of the arguments.
 type ContextWords = [u32; 5];
 type Packet4 = [u32; 9];
 type Packet6 = [u32; 16];
@@ -40,24 +55,24 @@ const _: () = {
 };
 
 macro_rules! global_fns {
-    ($($(#[$doc:meta])* $step:ident, $v4:ident, $v6:ident = $module:ident;)+) => {
-        /// Each takes a packet and its key.
-        pub(crate) trait GlobalFns: Net + Sized {
+    ($($(#[$doc:meta])* $step:ident, $v4:ident, $v6:ident = $module:ident -> $result:ident;)+) => {
+        /// Steps: each takes a packet and its key.
+        pub(crate) trait GlobalFns: Searches {
             $(
                 $(#[$doc])*
-                fn $step(context: &PacketContext, packet: &Packet<Self>, key: &mut Key<Self>, number: u32) -> u64;
+                fn $step(context: &PacketContext, packet: &Packet<Self>, key: &mut Key<Self>, number: u32) -> $result;
             )+
         }
-        global_fns!(V4, Packet4, Key4: $($step, $v4, $module;)+);
-        global_fns!(V6, Packet6, Key6: $($step, $v6, $module;)+);
+        global_fns!(V4, Packet4, Key4: $($step, $v4, $module, $result;)+);
+        global_fns!(V6, Packet6, Key6: $($step, $v6, $module, $result;)+);
     };
-    ($net:ident, $packet:ident, $key:ident: $($step:ident, $function:ident, $module:ident;)+) => {
+    ($net:ident, $packet:ident, $key:ident: $($step:ident, $function:ident, $module:ident, $result:ident;)+) => {
         impl GlobalFns for $net {
             $(
                 #[inline(always)]
-                fn $step(context: &PacketContext, packet: &Packet<Self>, key: &mut Key<Self>, number: u32) -> u64 {
+                fn $step(context: &PacketContext, packet: &Packet<Self>, key: &mut Key<Self>, number: u32) -> $result {
                     let context = (&raw const *context).cast();
-                    $function(context, (&raw const *packet).cast(), (&raw mut *key).cast(), number)
+                    $result($function(context, (&raw const *packet).cast(), (&raw mut *key).cast(), number))
                 }
             )+
         }
@@ -84,38 +99,113 @@ macro_rules! global_fns {
                 };
                 let (Some(context), Some(packet), Some(key)) = (context, packet, key) else { return 0 };
                 let context = context.open();
-                $module::$step::<$net>(&context, packet, key, number)
+                $module::$step::<$net>(&context, packet, key, number).0
             }
         )+
     };
 }
 
-/// See [`conntrack::choose`].
+/// Searches that take a family's numbers.
+pub(crate) trait Searches: AddressFamily + Sized {
+    /// See [`lane::choose`].
+    fn choose(key: &Key<Self>, marked: u64) -> Choice;
+    /// See [`open::room`].
+    fn room(hash: u32, wanted: u32) -> Room;
+    /// See [`rules::allow`].
+    fn allow(start: u32, row: Ref, service: u32, peer: Self::Address) -> bool;
+}
+
+impl Searches for V4 {
+    #[inline(always)]
+    fn choose(key: &Key<Self>, marked: u64) -> Choice {
+        Choice(sg_choose4((&raw const *key).cast(), marked))
+    }
+
+    #[inline(always)]
+    fn room(hash: u32, wanted: u32) -> Room {
+        Room(sg_room4(hash, wanted))
+    }
+
+    #[inline(always)]
+    fn allow(start: u32, row: Ref, service: u32, peer: u32) -> bool {
+        sg_allow4(start, row.0, service, peer) != 0
+    }
+}
+
+impl Searches for V6 {
+    #[inline(always)]
+    fn choose(key: &Key<Self>, marked: u64) -> Choice {
+        Choice(sg_choose6((&raw const *key).cast(), marked))
+    }
+
+    #[inline(always)]
+    fn room(hash: u32, wanted: u32) -> Room {
+        Room(sg_room6(hash, wanted))
+    }
+
+    #[inline(always)]
+    fn allow(start: u32, row: Ref, service: u32, (high, low): (u64, u64)) -> bool {
+        sg_allow6(start, row.0, service, high, low) != 0
+    }
+}
+
+/// See [`lane::choose`]: every way through two buckets decides an address.
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub(crate) extern "C" fn sg_choose4(key: *const Key4, marked: u64) -> u64 {
-    conntrack::choose::<V4>(key.cast(), marked)
+extern "C" fn sg_choose4(key: *const Key4, marked: u64) -> u64 {
+    // SAFETY: null, or a key of `Searches::choose`.
+    let Some(key) = (unsafe { key.cast::<Key<V4>>().as_ref() }) else { return 0 };
+    lane::choose(key, marked).0
 }
 
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub(crate) extern "C" fn sg_choose6(key: *const Key6, marked: u64) -> u64 {
-    conntrack::choose::<V6>(key.cast(), marked)
+extern "C" fn sg_choose6(key: *const Key6, marked: u64) -> u64 {
+    // SAFETY: as above.
+    let Some(key) = (unsafe { key.cast::<Key<V6>>().as_ref() }) else { return 0 };
+    lane::choose(key, marked).0
+}
+
+/// See [`open::room`]: every way through a bucket decides an address.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn sg_room4(hash: u32, wanted: u32) -> u64 {
+    open::room::<V4>(hash, wanted).0
+}
+
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn sg_room6(hash: u32, wanted: u32) -> u64 {
+    open::room::<V6>(hash, wanted).0
+}
+
+/// See [`open::idle_rank`].
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub(crate) extern "C" fn sg_idle(tag: u64, seen: u32, of_fragments: u32, family: u32) -> u32 {
+    open::idle_rank(tag, seen, of_fragments, family)
+}
+
+/// See [`advance::after`].
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub(crate) extern "C" fn sg_after(tag: u64, segment: u64, volume: u64) -> u64 {
+    advance::after(tag, segment, volume).0
 }
 
 global_fns! {
-    /// See [`conntrack::known`]; the number is the frame's length.
-    known, sg_known4, sg_known6 = conntrack;
+    /// See [`verdict::lookup_verdict`]; the number is the frame's length.
+    lookup_verdict, sg_lookup_verdict4, sg_lookup_verdict6 = verdict -> FlowVerdict;
     /// See [`fragments::allow_all`].
-    allow_all, sg_allow_all4, sg_allow_all6 = fragments;
-    /// See [`conntrack::open`].
-    open, sg_open4, sg_open6 = conntrack;
+    allow_all, sg_allow_all4, sg_allow_all6 = fragments -> Answer;
+    /// See [`open::open`].
+    open, sg_open4, sg_open6 = open -> Answer;
     /// See [`related::flow`].
-    flow, sg_flow4, sg_flow6 = related;
+    flow, sg_flow4, sg_flow6 = related -> RelatedFlow;
     /// See [`fragments::verdict`].
-    verdict, sg_verdict4, sg_verdict6 = fragments;
+    verdict, sg_verdict4, sg_verdict6 = fragments -> FirstVerdict;
     /// See [`fragments::remember`].
-    remember, sg_remember4, sg_remember6 = fragments;
+    remember, sg_remember4, sg_remember6 = fragments -> Answer;
 }
 
 /// Binary search in the image at `start`.
@@ -135,14 +225,14 @@ pub(crate) extern "C" fn sg_rank64(start: u32, keys: u32, order: u32, key: u64) 
 /// See [`rules::allow`]. Of numbers, so that nothing has to be in memory for a call.
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub(crate) extern "C" fn sg_allow4(start: u32, row: u32, service: u32, peer: u32) -> u32 {
-    rules::allow::<V4>(start, row, service, peer)
+extern "C" fn sg_allow4(start: u32, row: u32, service: u32, peer: u32) -> u32 {
+    rules::allow::<V4>(start, row, service, peer) as u32
 }
 
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub(crate) extern "C" fn sg_allow6(start: u32, row: u32, service: u32, high: u64, low: u64) -> u32 {
-    rules::allow::<V6>(start, row, service, (high, low))
+extern "C" fn sg_allow6(start: u32, row: u32, service: u32, high: u64, low: u64) -> u32 {
+    rules::allow::<V6>(start, row, service, (high, low)) as u32
 }
 
 /// See [`source::own`]. The search takes no stack of its callers.

@@ -8,11 +8,11 @@ use sg_common::{
     image,
 };
 
-use crate::{net::Net, verifier::opaque, words};
+use crate::{net::AddressFamily, verifier::opaque, words};
 
 /// The headers of a packet, which are in order.
 #[repr(C)]
-pub(crate) struct Packet<N: Net> {
+pub(crate) struct Packet<N: AddressFamily> {
     pub(crate) ip: Ip<N::Address>,
     pub(crate) transport: Transport,
 }
@@ -72,7 +72,7 @@ impl Transport {
         Self { source, destination, number: 0, tcp_flags: 0 }
     }
 
-    /// Both numbers in registers; see [`crate::net::Net::loaded`].
+    /// Both numbers in registers; see [`crate::net::AddressFamily::loaded`].
     #[inline(always)]
     pub(crate) fn loaded(&self) -> (u16, u16) {
         (opaque(self.source as usize) as u16, opaque(self.destination as usize) as u16)
@@ -104,7 +104,7 @@ impl Transport {
     }
 }
 
-impl<N: Net> Packet<N> {
+impl<N: AddressFamily> Packet<N> {
     /// Headers without anything in them.
     #[inline(always)]
     pub(crate) fn empty(place: &mut MaybeUninit<Self>) -> &mut Self {

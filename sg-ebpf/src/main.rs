@@ -18,10 +18,10 @@
     reason = "compare-exchange is only there as an intrinsic on this target"
 )]
 
-mod conntrack;
 mod context;
 mod counters;
 mod events;
+mod flow;
 mod frame;
 mod global_fns;
 mod headers;
@@ -30,7 +30,6 @@ mod net;
 mod outcome;
 mod probe;
 mod rules;
-mod usage;
 mod verifier;
 mod walk;
 mod words;

@@ -238,7 +238,7 @@ const FAR: u32 = 24 << 20;
 impl<A> Table<A> {
     /// Whether its lines are mostly waited for. A constant to the kernel.
     #[inline(always)]
-    pub(crate) fn is_far(&self) -> bool {
+    pub(crate) fn exceeds_cache(&self) -> bool {
         self.mask > FAR
     }
 

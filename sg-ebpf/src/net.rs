@@ -8,13 +8,11 @@ use sg_common::{
 };
 
 use crate::{
-    conntrack::{Key, sg_room4, sg_room6},
-    global_fns::{sg_allow4, sg_allow6, sg_choose4, sg_choose6},
     maps::{self, Image, Table},
     verifier::opaque,
 };
 
-pub(crate) trait Net {
+pub(crate) trait AddressFamily {
     type Address: Copy;
     type Addresses: Addresses;
     const FAMILY: Family;
@@ -31,14 +29,6 @@ pub(crate) trait Net {
     fn is_near(address: Self::Address) -> bool;
     fn flows() -> Table<Self::Addresses>;
     fn fragments() -> Table<Self::Addresses>;
-    /// See `choose` in [`crate::conntrack`].
-    fn choose(key: &Key<Self>, marked: u64) -> u64
-    where
-        Self: Sized;
-    /// See [`sg_allow4`].
-    fn allow(start: u32, row: Ref, service: u32, peer: Self::Address) -> u32;
-    /// See `room` in [`crate::conntrack`].
-    fn room(hash: u32, wanted: u32) -> u64;
     /// The peer's address of a flow.
     fn remote(addresses: &Self::Addresses) -> Self::Address;
     /// The request type of a query or of its reply, and whether this is the request.
@@ -78,7 +68,7 @@ pub(crate) trait Net {
 
 pub(crate) enum V4 {}
 
-impl Net for V4 {
+impl AddressFamily for V4 {
     type Address = u32;
     type Addresses = Addresses4;
     const FAMILY: Family = Family::V4;
@@ -133,21 +123,6 @@ impl Net for V4 {
     }
 
     #[inline(always)]
-    fn choose(key: &Key<Self>, marked: u64) -> u64 {
-        sg_choose4((&raw const *key).cast(), marked)
-    }
-
-    #[inline(always)]
-    fn allow(start: u32, row: Ref, service: u32, peer: u32) -> u32 {
-        sg_allow4(start, row.0, service, peer)
-    }
-
-    #[inline(always)]
-    fn room(hash: u32, wanted: u32) -> u64 {
-        sg_room4(hash, wanted)
-    }
-
-    #[inline(always)]
     fn remote(addresses: &Addresses4) -> u32 {
         addresses[0] as u32
     }
@@ -175,7 +150,7 @@ impl Net for V4 {
 
 pub(crate) enum V6 {}
 
-impl Net for V6 {
+impl AddressFamily for V6 {
     type Address = (u64, u64);
     type Addresses = Addresses6;
 
@@ -225,21 +200,6 @@ impl Net for V6 {
     #[inline(always)]
     fn fragments() -> Table<Addresses6> {
         maps::fragments6()
-    }
-
-    #[inline(always)]
-    fn choose(key: &Key<Self>, marked: u64) -> u64 {
-        sg_choose6((&raw const *key).cast(), marked)
-    }
-
-    #[inline(always)]
-    fn allow(start: u32, row: Ref, service: u32, (high, low): (u64, u64)) -> u32 {
-        sg_allow6(start, row.0, service, high, low)
-    }
-
-    #[inline(always)]
-    fn room(hash: u32, wanted: u32) -> u64 {
-        sg_room6(hash, wanted)
     }
 
     #[inline(always)]

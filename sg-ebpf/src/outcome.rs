@@ -52,6 +52,23 @@ impl Refusal {
     }
 }
 
+/// Yes or no, as a global function returns it.
+#[derive(Clone, Copy)]
+#[repr(transparent)]
+pub(crate) struct Answer(pub(crate) u64);
+
+impl Answer {
+    #[inline(always)]
+    pub(crate) fn of(yes: bool) -> Self {
+        Self(yes as u64)
+    }
+
+    #[inline(always)]
+    pub(crate) fn is_yes(self) -> bool {
+        self.0 != 0
+    }
+}
+
 /// The reason with this number; the steps hand reasons on as numbers.
 #[inline(always)]
 pub(crate) fn reason(number: u32) -> Reason {

@@ -25,7 +25,7 @@ pub(crate) fn answer(ctx: &XdpContext) {
     let Question { ifindex, direction } = unsafe { *(meta as *const Question) };
     let direction = |_| if direction == 0 { Direction::Ingress } else { Direction::Egress };
     let (mut reason, mut flow) = (0, NO_FLOW);
-    if let Some(context) = PacketContext::of(ifindex, direction, false) {
+    if let Some(context) = PacketContext::of(ifindex, direction, true) {
         let frame = XdpFrame::new(ctx);
         let mut meta = PacketMeta::on(&frame);
         reason = judge(&context, &frame, &mut meta).0;

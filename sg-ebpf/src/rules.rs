@@ -8,9 +8,10 @@ use sg_common::{
 };
 
 use crate::{
+    global_fns::Searches,
     headers::Packet,
     maps::{Arena, Image},
-    net::Net,
+    net::AddressFamily,
 };
 
 /// An interface's rules.
@@ -28,7 +29,7 @@ impl Rules {
     }
 
     #[inline(always)]
-    fn row<N: Net>(&self, direction: Direction) -> Ref {
+    fn row<N: AddressFamily>(&self, direction: Direction) -> Ref {
         let [ingress, egress] = Direction::BOTH
             .map(|way| image::family_ref(&self.image, self.record, N::FAMILY, image::row_of(way)));
         match direction {
@@ -39,18 +40,18 @@ impl Rules {
 
     /// Whether a rule of this direction allows a peer a service.
     #[inline(always)]
-    pub(crate) fn allow<N: Net>(
+    pub(crate) fn allow<N: Searches>(
         &self,
         direction: Direction,
         peer: N::Address,
         service: u32,
     ) -> bool {
-        N::allow(self.image.start, self.row::<N>(direction), service, peer) != 0
+        N::allow(self.image.start, self.row::<N>(direction), service, peer)
     }
 
     /// The same of a packet, without a call.
     #[inline(always)]
-    pub(crate) fn allow_in_place<N: Net>(
+    pub(crate) fn allow_in_place<N: AddressFamily>(
         &self,
         direction: Direction,
         packet: &Packet<N>,
@@ -61,7 +62,7 @@ impl Rules {
 
     /// Whether the rules of this direction allow a peer all of a protocol.
     #[inline(always)]
-    pub(crate) fn allow_all<N: Net>(
+    pub(crate) fn allow_all<N: AddressFamily>(
         &self,
         direction: Direction,
         protocol: u8,
@@ -75,7 +76,11 @@ impl Rules {
     /// Whether a packet that goes in `direction` belongs to a service that is open to all and so not
     /// tracked: it goes to one or comes back from one.
     #[inline(always)]
-    pub(crate) fn untracked<N: Net>(&self, packet: &Packet<N>, direction: Direction) -> bool {
+    pub(crate) fn untracked<N: AddressFamily>(
+        &self,
+        packet: &Packet<N>,
+        direction: Direction,
+    ) -> bool {
         let protocol = packet.ip.chain.protocol;
         if protocol != TCP && protocol != UDP {
             return false;
@@ -91,17 +96,22 @@ impl Rules {
 
 /// Whether the row of the image at `start` has a service of the peer's.
 #[inline(always)]
-pub(crate) fn allow<N: Net>(start: u32, row: u32, service: u32, peer: N::Address) -> u32 {
-    gives::<N>(&Arena::open().image_at(start), Ref(row), service, peer) as u32
+pub(crate) fn allow<N: AddressFamily>(
+    start: u32,
+    row: u32,
+    service: u32,
+    peer: N::Address,
+) -> bool {
+    gives::<N>(&Arena::open().image_at(start), Ref(row), service, peer)
 }
 
 #[inline(always)]
-fn gives<N: Net>(image: &Image, row: Ref, service: u32, peer: N::Address) -> bool {
+fn gives<N: AddressFamily>(image: &Image, row: Ref, service: u32, peer: N::Address) -> bool {
     interval::contains(image, services::<N>(image, row, peer), service)
 }
 
 /// The set of services that a row gives to a peer.
 #[inline(always)]
-fn services<N: Net>(image: &Image, row: Ref, peer: N::Address) -> Ref {
+fn services<N: AddressFamily>(image: &Image, row: Ref, peer: N::Address) -> Ref {
     if row.is_leaf() { row } else { image::services(image, row, N::class(image, peer)) }
 }

@@ -2,7 +2,7 @@
 //! words, and on this target these are loops over bytes: a store for each byte, and loads of words
 //! that have to wait for several of them.
 
-use core::{mem::MaybeUninit, ptr};
+use core::{intrinsics, mem::MaybeUninit, ptr};
 
 /// Writes zeros, padding included: a global function's arguments have to be written, every byte.
 ///
@@ -52,4 +52,12 @@ pub(crate) unsafe fn copy<T: Copy>(to: *mut T, from: &T) {
         // SAFETY: within both values, which the caller vouches for. Volatile as above.
         unsafe { ptr::write_volatile(to.add(word), *from.add(word)) };
     }
+}
+
+/// Stores `new` if `at` still holds `old`.
+#[inline(always)]
+pub(crate) fn compare_exchange(at: *mut u64, old: u64, new: u64) -> bool {
+    use intrinsics::AtomicOrdering::{AcqRel, Acquire};
+    // SAFETY: the pointer is into map memory and aligned.
+    unsafe { intrinsics::atomic_cxchg::<u64, { AcqRel }, { Acquire }>(at, old, new).1 }
 }

@@ -3,7 +3,7 @@
 use std::marker::PhantomData;
 
 use sg_common::{
-    flow::{Addresses, Bucket, LANES, SEEDS, Tag, Tick, buckets_in, mark, marks_size},
+    flow::{Addresses, Bucket, HASH_KEY_WORDS, LANES, Tag, Tick, buckets_in, mark, marks_size},
     usage,
     view::{InterfaceRecord, RecordWords},
 };
@@ -18,7 +18,7 @@ use crate::{bpf::syscall::Mapping, error::Error, maps::region::Region};
 /// What lanes are judged by: the records of the image in force, and the tables' hash.
 pub struct Present<'a> {
     pub records: &'a [RecordWords],
-    pub hash_key: [u32; SEEDS],
+    pub hash_key: [u32; HASH_KEY_WORDS],
     pub now: Tick,
     /// Where lanes are counted; not in a table that takes the place of another, whose counts stay.
     pub(crate) usage: Option<&'a UsageRows>,
@@ -66,7 +66,7 @@ impl<A: Shown + Addresses + PartialEq> Table<A> {
 
     /// Whether the flow was not there and is now.
     ///
-    /// As in `claim` of sg-ebpf/src/conntrack.rs, with which it races: who wins the exchange of the tag
+    /// As in `claim` of sg-ebpf/src/flow/open.rs, with which it races: who wins the exchange of the tag
     /// has the lane. A program that opens the same flow at the same time leaves it in two lanes; the
     /// first in order serves and the other one idles out.
     pub(crate) fn insert(&self, present: &Present<'_>, tag: Tag, contents: &Contents<A>) -> bool {

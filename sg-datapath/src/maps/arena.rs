@@ -13,7 +13,7 @@ use std::{
 
 use sg_common::{
     control::{Control, IMAGE_ALIGN, Root},
-    flow::{SEEDS, Tick},
+    flow::{HASH_KEY_WORDS, Tick},
     image::header,
     view::{HeaderView, RecordWords},
 };
@@ -45,7 +45,7 @@ pub struct Arena {
 }
 
 impl Arena {
-    /// Opens the arena; a new one gets the seed that the flow tables' hash has, or a first one.
+    /// Opens the arena; a new one gets the hash key that the flow tables' hash has, or a first one.
     pub fn open(region: &Region, handover: &Handover) -> Result<Self, Error> {
         let (control, _) = region.map(0, size_of::<Control>())?;
         let mut arena = Self {
@@ -85,9 +85,12 @@ impl Arena {
     }
 
     /// Keys of the flow tables' hash.
-    pub fn hash_key(&self) -> [u32; SEEDS] {
+    pub fn hash_key(&self) -> [u32; HASH_KEY_WORDS] {
         // SAFETY: aligned shared memory that nobody writes any more.
-        unsafe { self.field::<[u32; SEEDS]>(std::mem::offset_of!(Control, seed)).read_volatile() }
+        unsafe {
+            self.field::<[u32; HASH_KEY_WORDS]>(std::mem::offset_of!(Control, hash_key))
+                .read_volatile()
+        }
     }
 
     pub fn root(&self) -> Root {
@@ -95,13 +98,13 @@ impl Arena {
     }
 
     fn ensure_hash_key(&mut self, handover: &Handover) -> Result<(), Error> {
-        let seed = self.field::<[u32; SEEDS]>(std::mem::offset_of!(Control, seed));
+        let kept = self.field::<[u32; HASH_KEY_WORDS]>(std::mem::offset_of!(Control, hash_key));
         // SAFETY: valid, aligned, and only the agent writes it, before any program reads it.
-        if unsafe { seed.read_volatile() } != [0; SEEDS] {
+        if unsafe { kept.read_volatile() } != [0; HASH_KEY_WORDS] {
             return Ok(());
         }
         let mut keys = handover.hash_key()?;
-        if keys == [0; SEEDS] {
+        if keys == [0; HASH_KEY_WORDS] {
             let len = size_of_val(&keys);
             // SAFETY: the buffer is as long as that.
             if unsafe { libc::getrandom(keys.as_mut_ptr().cast(), len, 0) } != len as isize {
@@ -111,7 +114,7 @@ impl Arena {
             handover.set_hash_key(keys)?;
         }
         // SAFETY: as above.
-        unsafe { seed.write_volatile(keys) };
+        unsafe { kept.write_volatile(keys) };
         Ok(())
     }
 

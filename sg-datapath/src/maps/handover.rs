@@ -11,7 +11,7 @@ use std::{
 
 use sg_common::{
     ImageView,
-    flow::{SEEDS, Tick},
+    flow::{HASH_KEY_WORDS, Tick},
     handover::{Header, Holder, MAGIC, holder_at},
     view::InterfaceRecord,
 };
@@ -93,16 +93,16 @@ impl Handover {
     }
 
     /// The keys of the flow tables; zeroes where there never were any.
-    pub fn hash_key(&self) -> Result<[u32; SEEDS], Error> {
+    pub fn hash_key(&self) -> Result<[u32; HASH_KEY_WORDS], Error> {
         let (_mapping, header) = self.header()?;
         // SAFETY: valid as long as the mapping; only agents write it.
-        Ok(unsafe { header.read_volatile() }.seed)
+        Ok(unsafe { header.read_volatile() }.hash_key)
     }
 
-    pub fn set_hash_key(&self, hash_key: [u32; SEEDS]) -> Result<(), Error> {
+    pub fn set_hash_key(&self, hash_key: [u32; HASH_KEY_WORDS]) -> Result<(), Error> {
         let (_mapping, header) = self.header()?;
         // SAFETY: as above, and there is one agent.
-        unsafe { (&raw mut (*header).seed).write_volatile(hash_key) };
+        unsafe { (&raw mut (*header).hash_key).write_volatile(hash_key) };
         Ok(())
     }
 

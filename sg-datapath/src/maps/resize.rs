@@ -10,7 +10,7 @@
 
 use std::{fs, path::Path};
 
-use sg_common::flow::{Addresses, Addresses4, Addresses6, LANES, SEEDS, buckets_in};
+use sg_common::flow::{Addresses, Addresses4, Addresses6, HASH_KEY_WORDS, LANES, buckets_in};
 
 use super::region::{PredecessorDir, Region};
 use crate::{
@@ -33,7 +33,7 @@ pub fn open<A: Shown + Addresses + PartialEq>(
     from: PredecessorDir<'_>,
     name: &str,
     size: usize,
-    hash_key: [u32; SEEDS],
+    hash_key: [u32; HASH_KEY_WORDS],
 ) -> Result<(Region, Option<Region>), Error> {
     let aside = format!("{name}{ASIDE}");
     if let Some(smaller) = Region::pinned(dir, &aside)? {
@@ -71,7 +71,7 @@ fn rename(dir: &Path, from: &str, to: &str) -> Result<(), Error> {
 fn copy<A: Shown + Addresses + PartialEq>(
     from: &Region,
     to: &Region,
-    hash_key: [u32; SEEDS],
+    hash_key: [u32; HASH_KEY_WORDS],
 ) -> Result<(), Error> {
     let table = Table::<A>::map(to)?;
     // No records: only lanes that never had a flow are free.
@@ -107,7 +107,7 @@ impl OldTables {
         self,
         flows4: &Region,
         flows6: &Region,
-        hash_key: [u32; SEEDS],
+        hash_key: [u32; HASH_KEY_WORDS],
     ) -> Result<(), Error> {
         let bring_after = || {
             self.v4.as_ref().map_or(Ok(()), |v4| copy::<Addresses4>(v4, flows4, hash_key))?;

@@ -8,13 +8,13 @@ use sg_common::{
 
 use crate::{
     headers::{Ip, Part, Transport},
-    net::Net,
+    net::AddressFamily,
 };
 
 /// Neighbour discovery (RFC 4861, only with hop limit 255), MLD (RFC 2710, 3810), IGMP, DHCP and the
 /// link-local cloud services.
 #[inline(always)]
-pub(crate) fn is_exempt<N: Net>(
+pub(crate) fn is_exempt<N: AddressFamily>(
     interface: u32,
     direction: Direction,
     ip: &Ip<N::Address>,
@@ -48,7 +48,7 @@ pub(crate) fn is_exempt<N: Net>(
 /// The instance as a DHCP client (RFC 2131, 8415). In IPv6 the destination port alone counts: a
 /// server may answer from any.
 #[inline(always)]
-fn is_dhcp<N: Net>(direction: Direction, transport: &Transport, far: N::Address) -> bool {
+fn is_dhcp<N: AddressFamily>(direction: Direction, transport: &Transport, far: N::Address) -> bool {
     let (source, destination) = (transport.source, transport.destination);
     match (N::FAMILY, direction) {
         (Family::V4, Direction::Ingress) => destination == 68 && source == 67,

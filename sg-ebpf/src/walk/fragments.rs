@@ -3,55 +3,63 @@
 use sg_common::flow::{State, Timeout};
 
 use crate::{
-    conntrack::{self, Key},
-    context::Context,
+    context::RuleContext,
+    flow::{key::Key, lane::find, open::open},
+    global_fns::GlobalFns,
     headers::Packet,
-    net::Net,
+    outcome::Answer,
 };
 
-/// No first fragment is known.
-pub(crate) const UNKNOWN: u64 = 0;
-pub(crate) const ALLOWED: u64 = 1;
-const DENIED: u64 = 2;
+/// The verdict on the first fragment of a datagram.
+#[derive(Clone, Copy, PartialEq, Eq)]
+#[repr(transparent)]
+pub(crate) struct FirstVerdict(pub(crate) u64);
+
+impl FirstVerdict {
+    /// No first fragment is known.
+    pub(crate) const UNKNOWN: Self = Self(0);
+    pub(crate) const ALLOWED: Self = Self(1);
+    const DENIED: Self = Self(2);
+}
 
 /// The verdict on the first fragment of a later one. Writes the key.
 #[inline(always)]
-pub(crate) fn verdict<N: Net>(
-    context: &Context<'_>,
+pub(crate) fn verdict<N: GlobalFns>(
+    context: &RuleContext<'_>,
     packet: &Packet<N>,
     key: &mut Key<N>,
     _: u32,
-) -> u64 {
+) -> FirstVerdict {
     *key = Key::of_fragments(context, &packet.ip);
-    match conntrack::find::<N>(&N::fragments(), key) {
+    match find::<N>(&N::fragments(), key) {
         Some(first) if !first.is_older(context, Timeout::Fragment) => {
-            if first.tag.state().is_denied() { DENIED } else { ALLOWED }
+            if first.tag.state().is_denied() { FirstVerdict::DENIED } else { FirstVerdict::ALLOWED }
         }
-        _ => UNKNOWN,
+        _ => FirstVerdict::UNKNOWN,
     }
 }
 
 /// Keeps the verdict on a first fragment, if there is room.
 #[inline(always)]
-pub(crate) fn remember<N: Net>(
-    context: &Context<'_>,
+pub(crate) fn remember<N: GlobalFns>(
+    context: &RuleContext<'_>,
     packet: &Packet<N>,
     key: &mut Key<N>,
     allowed: u32,
-) -> u64 {
+) -> Answer {
     *key = Key::of_fragments(context, &packet.ip);
     key.set_state(State::first_fragment(allowed != 0));
-    conntrack::open::<N>(context, packet, key, 0)
+    open::<N>(context, packet, key, 0)
 }
 
 /// Whether the rules allow the key's peer all of the packet's protocol.
 #[inline(always)]
-pub(crate) fn allow_all<N: Net>(
-    context: &Context<'_>,
+pub(crate) fn allow_all<N: GlobalFns>(
+    context: &RuleContext<'_>,
     packet: &Packet<N>,
     key: &mut Key<N>,
     _: u32,
-) -> u64 {
+) -> Answer {
     let protocol = packet.ip.chain.protocol;
-    context.rules.allow_all::<N>(context.direction, protocol, key.remote()) as u64
+    Answer::of(context.rules.allow_all::<N>(context.direction, protocol, key.remote()))
 }

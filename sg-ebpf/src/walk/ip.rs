@@ -7,7 +7,7 @@ use crate::{
     frame::{Frame, Scratch, View},
     global_fns::sg_extension,
     headers::{Chain, Ip, Part},
-    net::{Net, V4, V6},
+    net::{AddressFamily, V4, V6},
     outcome::{Refusal, reason},
     verifier::not_unrolled,
 };
@@ -16,7 +16,7 @@ use crate::{
 const MAX_DATAGRAM: u32 = 65535;
 
 /// A family's header. Written where it will stay, since there is no stack for a second one.
-pub(crate) trait Header: Net + Sized {
+pub(crate) trait Header: AddressFamily + Sized {
     /// Bytes of the fixed header.
     const LENGTH: usize;
 

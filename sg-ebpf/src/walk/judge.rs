@@ -40,7 +40,7 @@ pub(crate) fn enforce<F: Frame>(frame: &F, hook: Hook) -> Verdict {
         (Hook::Receive, false) | (Hook::Send, true) => Direction::Ingress,
         (Hook::Receive, true) | (Hook::Send, false) => Direction::Egress,
     };
-    let Some(context) = PacketContext::of(frame.ifindex(), direction, true) else {
+    let Some(context) = PacketContext::of(frame.ifindex(), direction, false) else {
         return Verdict::Pass;
     };
     if hook == Hook::Receive && context.interface & flags::NO_ETHERNET == 0 && frame.was_in_tunnel()
@@ -61,7 +61,7 @@ pub(crate) fn enforce_behind_xdp<F: Frame>(frame: &F) -> Verdict {
         false => Direction::Ingress,
         true => Direction::Egress,
     };
-    let Some(context) = PacketContext::of(frame.ifindex(), direction, true) else {
+    let Some(context) = PacketContext::of(frame.ifindex(), direction, false) else {
         return Verdict::Pass;
     };
     let mut meta = PacketMeta::on(frame);

@@ -3,7 +3,7 @@
 use sg_common::{Reason, image::flags};
 
 use crate::{
-    context::{Context, PacketContext},
+    context::{PacketContext, RuleContext},
     frame::{Frame, Scratch},
     outcome::Judgement,
     walk::{metadata, source},
@@ -145,7 +145,7 @@ fn payload<F: Frame>(context: &PacketContext, frame: &F) -> Payload {
 }
 
 #[inline(always)]
-fn not_ip<F: Frame>(context: &Context<'_>, frame: &F, link: &LinkHeader) -> Judgement {
+fn not_ip<F: Frame>(context: &RuleContext<'_>, frame: &F, link: &LinkHeader) -> Judgement {
     let is_arp = link.ethertype == ARP;
     let read = link.payload + if is_arp { ARP_LENGTH } else { 0 };
     if metadata::is_overwritten(frame, read) || (frame.is_gso() && (is_arp || frame.is_mistaken()))

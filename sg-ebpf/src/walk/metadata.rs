@@ -19,13 +19,13 @@ use crate::{
         skb::SkbFrame,
     },
     headers::{Ip, Packet, Part},
-    net::Net,
+    net::AddressFamily,
     outcome::Refusal,
 };
 
 /// The checksum of a protocol's own in its header, and bytes of that header that the verdict reads.
 #[inline(always)]
-fn own<N: Net>(packet: &Packet<N>) -> (u32, u32) {
+fn own<N: AddressFamily>(packet: &Packet<N>) -> (u32, u32) {
     /// Far beyond any packet.
     const ALL: u32 = 1 << 24;
     let Ip { chain, .. } = &packet.ip;
@@ -60,7 +60,11 @@ const ETHERNET: u32 = 1 << 10;
 
 /// Holds what the kernel will do to a packet against its headers.
 #[inline(always)]
-pub(crate) fn check<N: Net, F: Frame>(frame: &F, meta: &PacketMeta, packet: &Packet<N>) -> Refusal {
+pub(crate) fn check<N: AddressFamily, F: Frame>(
+    frame: &F,
+    meta: &PacketMeta,
+    packet: &Packet<N>,
+) -> Refusal {
     let chain = &packet.ip.chain;
     if let Some(at) = frame.unfinished() {
         let (own, read) = own(packet);

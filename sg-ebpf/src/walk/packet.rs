@@ -10,16 +10,16 @@ use core::mem::MaybeUninit;
 use sg_common::{Family, Reason, flow::State, image::flags};
 
 use crate::{
-    conntrack::Key,
     context::{PacketContext, PacketMeta, STATELESS},
+    flow::key::Key,
     frame::Frame,
     global_fns::GlobalFns,
     headers::{Packet, Part},
     net::{V4, V6},
-    outcome::{Judgement, Refusal, reason},
+    outcome::{Judgement, Refusal},
     walk::{
         exempt::is_exempt,
-        fragments,
+        fragments::FirstVerdict,
         ip::{self, Header},
         metadata, related,
         source::{self, SourceCheck},
@@ -126,13 +126,13 @@ impl<N: GlobalFns + Header> Packet<N> {
             let first = N::verdict(context, self, key, 0);
             let passes = match first {
                 // Where the rules let the peer's whole protocol in, it does not matter.
-                fragments::UNKNOWN => N::allow_all(context, self, key, 0) != 0,
-                first => first == fragments::ALLOWED,
+                FirstVerdict::UNKNOWN => N::allow_all(context, self, key, 0).is_yes(),
+                first => first == FirstVerdict::ALLOWED,
             };
             return if passes { Ok(Reason::Fragment) } else { Err(Reason::FragmentUnknown) };
         }
         let judgement = self.stateful(context, frame, meta, key);
-        if part == Part::First && context.leaves_traces {
+        if part == Part::First && !context.dry_run {
             // A refusal only where the rules alone would let the others through.
             let refused = matches!(
                 judgement,
@@ -158,9 +158,9 @@ impl<N: GlobalFns + Header> Packet<N> {
         if context.open().rules.untracked(self, context.direction) {
             return Ok(Reason::Untracked);
         }
-        let known = N::known(context, self, key, meta.length);
-        meta.flow = (known >> 32) as u32;
-        let allowed = match reason(known as u32) {
+        let verdict = N::lookup_verdict(context, self, key, meta.length);
+        meta.flow = verdict.flow();
+        let allowed = match verdict.reason() {
             Reason::Rule => true,
             Reason::NoRule => false,
             reason if reason.allowed() => return Ok(reason),
@@ -168,18 +168,19 @@ impl<N: GlobalFns + Header> Packet<N> {
         };
         // Other ICMP than queries, and replies to queries, leave no state.
         let stateless = !key.may_open();
-        if stateless && self.may_be_related(context) && related::quoted::<N, F>(frame, self) {
-            let related = N::flow(context, self, key, 0);
-            if related != 0 {
-                meta.flow = (related - 1) as u32;
-                return Ok(Reason::Related);
-            }
+        if stateless
+            && self.may_be_related(context)
+            && related::quoted::<N, F>(frame, self)
+            && let Some(flow) = N::flow(context, self, key, 0).number()
+        {
+            meta.flow = flow;
+            return Ok(Reason::Related);
         }
         if !allowed {
             return Err(Reason::NoRule);
         }
         if stateless {
-            if context.leaves_traces {
+            if !context.dry_run {
                 meta.flow = STATELESS;
             }
             return Ok(Reason::Rule);
@@ -188,7 +189,7 @@ impl<N: GlobalFns + Header> Packet<N> {
         if self.is_mid_stream() && !context.open().picks_up() {
             return Err(Reason::NotSyn);
         }
-        if !context.leaves_traces {
+        if context.dry_run {
             return Ok(Reason::Rule);
         }
         key.set_state(if protocol == N::ICMP {
@@ -196,7 +197,7 @@ impl<N: GlobalFns + Header> Packet<N> {
         } else {
             State::first(protocol, context.direction, tcp_flags)
         });
-        if N::open(context, self, key, 0) != 0 {
+        if N::open(context, self, key, 0).is_yes() {
             Ok(Reason::Rule)
         } else {
             Err(Reason::AllowanceExceeded)

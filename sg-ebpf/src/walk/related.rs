@@ -6,8 +6,8 @@ use sg_common::{
 };
 
 use crate::{
-    conntrack::{self, Key},
-    context::Context,
+    context::RuleContext,
+    flow::{key::Key, lane::find, verdict::is_to_be_cut},
     frame::{Frame, Scratch},
     global_fns::GlobalFns,
     headers::{Chain, Ip, Packet, Part, Transport},
@@ -55,33 +55,53 @@ fn first_bytes<N: Header, F: Frame>(frame: &F, chain: &Chain, end: u32) -> Optio
     Some(Transport::of(header.half(0), second))
 }
 
+/// The flow that an ICMP error belongs to: its number plus one; 0 for none.
+#[derive(Clone, Copy)]
+#[repr(transparent)]
+pub(crate) struct RelatedFlow(pub(crate) u64);
+
+impl RelatedFlow {
+    const NONE: Self = Self(0);
+    /// A service that is open to all, without flows.
+    const SERVICE: Self = Self::of(NO_FLOW);
+
+    #[inline(always)]
+    const fn of(flow: u32) -> Self {
+        Self(flow as u64 + 1)
+    }
+
+    /// The flow's number, or [`NO_FLOW`]; `None`: the error belongs to none.
+    #[inline(always)]
+    pub(crate) fn number(self) -> Option<u32> {
+        if self.0 == 0 { None } else { Some((self.0 - 1) as u32) }
+    }
+}
+
 /// The flow of a packet that went the other way, or the untracked service that it belongs to.
 /// Touches no flow.
-///
-/// The flow's number plus one, or [`NO_FLOW`] plus one for a service; 0 if there is none.
 #[inline(always)]
 pub(crate) fn flow<N: GlobalFns>(
-    context: &Context<'_>,
+    context: &RuleContext<'_>,
     packet: &Packet<N>,
     key: &mut Key<N>,
     _: u32,
-) -> u64 {
+) -> RelatedFlow {
     let direction = context.direction.reverse();
     if context.rules.untracked::<N>(packet, direction) {
-        return NO_FLOW as u64 + 1;
+        return RelatedFlow::SERVICE;
     }
     *key = Key::of(context, direction, packet, 0);
     if !key.is_tracked() {
-        return 0;
+        return RelatedFlow::NONE;
     }
-    match conntrack::find::<N>(&N::flows(), key) {
+    match find::<N>(&N::flows(), key) {
         Some(flow)
             if flow.tag.state().is_live()
                 && !flow.is_over(context, N::FAMILY)
-                && !conntrack::is_to_be_cut(context, key, &flow) =>
+                && !is_to_be_cut(context, key, &flow) =>
         {
-            flow.number(N::FAMILY) as u64 + 1
+            RelatedFlow::of(flow.number(N::FAMILY))
         }
-        _ => 0,
+        _ => RelatedFlow::NONE,
     }
 }

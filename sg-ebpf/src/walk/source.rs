@@ -13,7 +13,7 @@ use crate::{
     global_fns::{sg_own4, sg_own6},
     headers::{Ip, Packet, Part, Transport},
     maps::Arena,
-    net::{Net, V4, V6},
+    net::{AddressFamily, V4, V6},
     outcome::Refusal,
     rules::Rules,
     walk::ip::Header,
@@ -61,7 +61,7 @@ fn is_own4(rules: &Rules, address: u32) -> bool {
 
 /// Whether the map of own addresses of the image at `start` has this one.
 #[inline(always)]
-pub(crate) fn own<N: Net>(start: u32, map: u32, address: N::Address) -> u32 {
+pub(crate) fn own<N: AddressFamily>(start: u32, map: u32, address: N::Address) -> u32 {
     let arena = Arena::open();
     N::find(&arena.image_at(start), Ref(map), address)
 }

@@ -8,13 +8,13 @@ use sg_common::{
 use crate::{
     frame::{Frame, Scratch, View},
     headers::{Ip, Part, Transport},
-    net::Net,
+    net::AddressFamily,
     outcome::Refusal,
 };
 
 /// Reads and checks the header behind `ip`.
 #[inline(never)]
-pub(crate) fn parse<N: Net, F: Frame>(
+pub(crate) fn parse<N: AddressFamily, F: Frame>(
     frame: &F,
     ip: &Ip<N::Address>,
     transport: &mut Transport,
@@ -40,7 +40,7 @@ pub(crate) fn parse<N: Net, F: Frame>(
 /// Reads and checks the transport header of a whole packet or first fragment; later fragments and
 /// other protocols have none that matters. `header` gives its first 20 bytes, or 8.
 #[inline(always)]
-pub(crate) fn read<N: Net>(
+pub(crate) fn read<N: AddressFamily>(
     ip: &Ip<N::Address>,
     header: impl FnOnce(bool) -> Option<View>,
 ) -> Result<Transport, Reason> {

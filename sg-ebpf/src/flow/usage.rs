@@ -9,7 +9,10 @@ use sg_common::{
     usage::{Allowance, Table, Usage},
 };
 
-use crate::maps::{Image, Memory, constant};
+use crate::{
+    context::RuleContext,
+    maps::{Memory, constant},
+};
 
 /// Rows by slot.
 #[unsafe(link_section = ".bss.USAGE")]
@@ -28,12 +31,12 @@ fn count(owner: u16, table: u32) -> *mut u32 {
     unsafe { USAGE.start().add((at & constant(&USAGE_MASK)) as usize).cast() }
 }
 
-/// Whether an interface, whose record is at `record`, has all the lanes that it may have of a table of
-/// `lanes` lanes.
+/// Whether the packet's interface has all the lanes that it may have of a table of `lanes` lanes.
 #[inline(always)]
-pub(crate) fn is_used_up(image: &Image, record: u32, owner: u16, table: u32, lanes: u32) -> bool {
+pub(crate) fn is_used_up(context: &RuleContext<'_>, owner: u16, table: u32, lanes: u32) -> bool {
     let field = record::MAX_FLOWS + (table >= Table::Fragments4 as u32) as u32;
-    let word = image.word((record + field).wrapping_add(image.zero()));
+    let image = &context.rules.image;
+    let word = image.word((context.rules.record + field).wrapping_add(image.zero()));
     // SAFETY: a count in map memory; other CPUs may write, so it is read once.
     let count = unsafe { count(owner, table).read_volatile() };
     Allowance(word).is_used_up(count, lanes)

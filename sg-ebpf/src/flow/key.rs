@@ -1,0 +1,153 @@
+//! The key that a flow is found by.
+
+use core::mem::MaybeUninit;
+
+use sg_common::{
+    Direction,
+    flow::{Addresses, LANES, State, TCP, Tag, UDP, ports, query_ports},
+    usage,
+};
+
+use crate::{
+    context::RuleContext,
+    headers::{Ip, Packet},
+    maps::Table,
+    net::AddressFamily,
+    words,
+};
+
+/// What a packet is looked up by, and what its flow starts with.
+#[repr(C)]
+pub(crate) struct Key<N: AddressFamily> {
+    pub(super) tag: Tag,
+    pub(super) hash: u64,
+    pub(super) bytes: u32,
+    /// Bits of [`kind`].
+    pub(super) kind: u32,
+    pub(crate) addresses: N::Addresses,
+}
+
+pub(super) mod kind {
+    /// Fragments of a datagram, not a flow.
+    pub(crate) const FRAGMENTS: u32 = 1;
+    /// A packet like this opens no flow: a reply to an ICMP query.
+    pub(crate) const REPLY: u32 = 2;
+    /// ICMP that is neither query nor reply.
+    pub(crate) const UNTRACKED: u32 = 4;
+}
+
+impl<N: AddressFamily> Key<N> {
+    /// A key without anything in it.
+    #[inline(always)]
+    pub(crate) fn empty(place: &mut MaybeUninit<Self>) -> &mut Self {
+        // SAFETY: numbers only.
+        unsafe { words::zero(place) }
+    }
+
+    /// The key of a packet that goes in `direction`.
+    #[inline(always)]
+    pub(crate) fn of(
+        context: &RuleContext<'_>,
+        direction: Direction,
+        packet: &Packet<N>,
+        bytes: u32,
+    ) -> Self {
+        let Packet { ip, transport } = packet;
+        let protocol = ip.chain.protocol;
+        let mut kind = 0;
+        let ports = if protocol == TCP || protocol == UDP {
+            let (local, remote) = transport.ports(direction);
+            ports(local, remote)
+        } else if protocol == N::ICMP {
+            match N::query(transport.icmp_type()) {
+                Some((request, true)) if transport.icmp_code() <= State::MAX_QUERY_CODE => {
+                    query_ports(transport.identifier(), request, direction)
+                }
+                Some((request, false)) => {
+                    kind = kind::REPLY;
+                    query_ports(transport.identifier(), request, direction.reverse())
+                }
+                _ => {
+                    kind = kind::UNTRACKED;
+                    0
+                }
+            }
+        } else {
+            0
+        };
+        let (local, remote) = N::sides(direction, ip.source, ip.destination);
+        let tag = Tag::new(ports, context.slot, protocol, State::FREE);
+        Self::new(context, tag, N::addresses(local, remote), kind, bytes)
+    }
+
+    /// The key of a datagram's fragments, and the verdict on the first.
+    #[inline(always)]
+    pub(crate) fn of_fragments(context: &RuleContext<'_>, ip: &Ip<N::Address>) -> Self {
+        let chain = &ip.chain;
+        let (local, remote) = N::sides(context.direction, ip.source, ip.destination);
+        // The direction is part of the key: each side counts its own identifications.
+        let slot = context.slot | (context.direction as u16) << 15;
+        let tag = Tag::new(chain.identification, slot, chain.fragment_protocol, State::FREE);
+        Self::new(context, tag, N::addresses(local, remote), kind::FRAGMENTS, 0)
+    }
+
+    #[inline(always)]
+    fn new(
+        context: &RuleContext<'_>,
+        tag: Tag,
+        addresses: N::Addresses,
+        kind: u32,
+        bytes: u32,
+    ) -> Self {
+        let hash = addresses.hash(tag.0, &context.rules.image.control().hash_key);
+        Self { tag, hash, bytes, kind, addresses }
+    }
+
+    /// The peer's address.
+    #[inline(always)]
+    pub(crate) fn remote(&self) -> N::Address {
+        N::remote(&self.addresses)
+    }
+
+    #[inline(always)]
+    pub(crate) fn may_open(&self) -> bool {
+        self.kind & (kind::REPLY | kind::UNTRACKED) == 0
+    }
+
+    #[inline(always)]
+    pub(crate) fn is_tracked(&self) -> bool {
+        self.kind & kind::UNTRACKED == 0
+    }
+
+    /// The state in which the flow starts.
+    #[inline(always)]
+    pub(crate) fn set_state(&mut self, state: State) {
+        self.tag = self.tag.with_state(state);
+    }
+
+    #[inline(always)]
+    pub(super) fn table(&self) -> Table<N::Addresses> {
+        if self.kind & kind::FRAGMENTS != 0 { N::fragments() } else { N::flows() }
+    }
+
+    /// The number of that table, a [`usage::Table`].
+    #[inline(always)]
+    pub(super) fn table_number(&self) -> u32 {
+        const { assert!(kind::FRAGMENTS == 1 && usage::Table::Fragments4 as u32 == 2) };
+        usage::Table::flows(N::FAMILY) as u32 + ((self.kind & kind::FRAGMENTS) << 1)
+    }
+
+    /// The hash that names the bucket of one of the eight lanes that the flow may be in, and which of
+    /// that bucket's lanes it is.
+    #[inline(always)]
+    pub(super) fn lane(&self, choice: u64) -> (u32, usize) {
+        let half = (choice / LANES as u64) & 1;
+        ((self.hash >> (half * 32)) as u32, choice as usize & (LANES - 1))
+    }
+
+    /// The two hashes that name buckets.
+    #[inline(always)]
+    pub(super) fn choices(&self) -> [u32; 2] {
+        [self.hash as u32, (self.hash >> 32) as u32]
+    }
+}

@@ -1,0 +1,161 @@
+//! The verdict of a packet's flow.
+
+use sg_common::{
+    Reason,
+    flow::{TCP, Tag, is_before_change, opening, tcp},
+    image::flags,
+    probe::NO_FLOW,
+};
+
+use super::{
+    key::Key,
+    lane::{Found, find, tag_of},
+};
+use crate::{
+    context::RuleContext, global_fns::GlobalFns, headers::Packet, maps::Table, outcome::reason,
+};
+
+/// Whether a flow is over because a change of the rules ended it that it has not been seen since.
+#[inline(always)]
+pub(crate) fn is_to_be_cut<N: GlobalFns>(
+    context: &RuleContext<'_>,
+    key: &Key<N>,
+    found: &Found<N::Addresses>,
+) -> bool {
+    context.interface & flags::RECHECK != 0
+        && is_before_change(found.seen(), context.cut_since())
+        && !is_still_allowed::<N>(context, key, found.tag)
+}
+
+/// Whether the rules would allow the packet that opened a flow.
+#[inline(always)]
+fn is_still_allowed<N: GlobalFns>(context: &RuleContext<'_>, key: &Key<N>, tag: Tag) -> bool {
+    let (opener, service) = opening(tag, N::FAMILY);
+    context.rules.allow::<N>(opener, key.remote(), service)
+}
+
+/// The verdict of a packet's flow, or else of the rules; and which flow that is.
+#[derive(Clone, Copy)]
+#[repr(transparent)]
+pub(crate) struct FlowVerdict(pub(crate) u64);
+
+impl FlowVerdict {
+    #[inline(always)]
+    fn of(flow: u32, reason: Reason) -> Self {
+        Self((flow as u64) << 32 | reason as u64)
+    }
+
+    /// The flow's number, or [`NO_FLOW`].
+    #[inline(always)]
+    pub(crate) fn flow(self) -> u32 {
+        (self.0 >> 32) as u32
+    }
+
+    #[inline(always)]
+    pub(crate) fn reason(self) -> Reason {
+        reason(self.0 as u32)
+    }
+}
+
+/// Looks a packet's flow up, and else asks the rules.
+///
+/// `Flow`: it passes, counted; `FlowCut`: it is refused. `Rule`, `NoRule`: it has no flow,
+/// or is a SYN on a five-tuple whose flow is ending or was cut, and this is what the rules say. Writes
+/// the packet's key.
+#[inline(always)]
+pub(crate) fn lookup_verdict<N: GlobalFns>(
+    context: &RuleContext<'_>,
+    packet: &Packet<N>,
+    key: &mut Key<N>,
+    bytes: u32,
+) -> FlowVerdict {
+    *key = Key::of(context, context.direction, packet, bytes);
+    let (flow, reason) = if key.is_tracked() {
+        lookup_flow::<N>(context, packet, key)
+    } else {
+        (NO_FLOW, Reason::Rule)
+    };
+    let reason = match reason {
+        // In place: the way of all that is denied has one call less.
+        Reason::Rule
+            if !context.rules.allow_in_place::<N>(context.direction, packet, key.remote()) =>
+        {
+            Reason::NoRule
+        }
+        reason => reason,
+    };
+    if matches!(reason, Reason::Rule) && key.may_open() && !packet.is_mid_stream() {
+        prefetch_for_insert(&N::flows(), key);
+    }
+    FlowVerdict::of(flow, reason)
+}
+
+/// Loads what opening a flow will look at, all lanes of both buckets, and waits for none of it: the
+/// memory of a large table is far away, and so it is waited for once, not line by line.
+#[inline(always)]
+fn prefetch_for_insert<N: GlobalFns>(table: &Table<N::Addresses>, key: &Key<N>) {
+    for hash in key.choices() {
+        let bucket = table.bucket(hash);
+        for lane in [0, 1, 2, 3] {
+            tag_of(bucket, lane);
+        }
+    }
+}
+
+/// Loads from both buckets beside their marks, as one of them most likely has the packet's flow: marks
+/// and lanes of a table much larger than the caches are waited for at once, not one after the other.
+#[inline(always)]
+fn prefetch_for_lookup<N: GlobalFns>(table: &Table<N::Addresses>, key: &Key<N>) {
+    for hash in key.choices() {
+        tag_of(table.bucket(hash), 0);
+    }
+}
+
+/// The number of the packet's flow and what it says; `Rule`: the rules have to say.
+#[inline(always)]
+fn lookup_flow<N: GlobalFns>(
+    context: &RuleContext<'_>,
+    packet: &Packet<N>,
+    key: &Key<N>,
+) -> (u32, Reason) {
+    let none = (NO_FLOW, Reason::Rule);
+    let table = N::flows();
+    if table.exceeds_cache() && !packet.is_opening() {
+        prefetch_for_lookup(&table, key);
+    }
+    let Some(mut found) = find::<N>(&table, key) else { return none };
+    if found.is_over(context, N::FAMILY) {
+        return none;
+    }
+    let reason = on_hit::<N>(context, packet, key, &mut found);
+    (found.number(N::FAMILY), reason)
+}
+
+#[inline(always)]
+fn on_hit<N: GlobalFns>(
+    context: &RuleContext<'_>,
+    packet: &Packet<N>,
+    key: &Key<N>,
+    found: &mut Found<N::Addresses>,
+) -> Reason {
+    let tcp_flags = packet.transport.tcp_flags;
+    let state = found.tag.state();
+    let mut cut = state.is_cut();
+    if !cut && is_to_be_cut(context, key, found) {
+        cut = true;
+        if !context.dry_run {
+            found.cut(context.cut_since());
+        }
+    }
+    let protocol = found.tag.protocol();
+    if protocol == TCP && tcp::opens(tcp_flags) && (cut || state.is_closing()) {
+        return Reason::Rule;
+    }
+    if cut {
+        return Reason::FlowCut;
+    }
+    if !context.dry_run {
+        found.touch(context.now, context.direction, &packet.transport, key.bytes);
+    }
+    Reason::Flow
+}
