@@ -159,13 +159,6 @@ impl Change {
 
     /// The rules that are asked for, each once.
     pub(super) fn asked(&self) -> Result<Vec<Asked>, Error> {
-        let asked = permission::read(&self.permissions)?;
-        for (place, one) in asked.iter().enumerate() {
-            let is_same = |other: &Asked| other.services == one.services && other.peer == one.peer;
-            if asked[..place].iter().any(is_same) {
-                return Err(Error::invalid("The same permission must not appear multiple times"));
-            }
-        }
-        Ok(asked)
+        permission::read_distinct(&self.permissions)
     }
 }

@@ -21,7 +21,8 @@ use crate::{
     generated::ec2::{
         self, CreateSecurityGroupRequest, CreateSecurityGroupResult, DeleteSecurityGroupRequest,
         DeleteSecurityGroupResult, DescribeSecurityGroupsRequest, DescribeSecurityGroupsResult,
-        ResourceType,
+        GetSecurityGroupsForVpcRequest, GetSecurityGroupsForVpcResult, ResourceType,
+        SecurityGroupForVpc,
     },
 };
 
@@ -246,7 +247,7 @@ fn values(context: &Context<'_>, group: &SecurityGroup, filter: &str) -> Vec<Str
         "group-id" => one(&group.id),
         "group-name" => one(&group.name),
         "owner-id" => one(&group.account),
-        "vpc-id" => one(&group.vpc),
+        "primary-vpc-id" | "vpc-id" => one(&group.vpc),
         filter => {
             let (rules, filter) = match filter.strip_prefix("egress.") {
                 Some(filter) => (&group.egress, filter),
@@ -256,6 +257,36 @@ fn values(context: &Context<'_>, group: &SecurityGroup, filter: &str) -> Vec<Str
             rules.iter().filter_map(|rule| permission::filtered(context, rule, field)).collect()
         }
     }
+}
+
+const FILTERS_OF_VPC: &[&str] =
+    &["description", "group-id", "group-name", "owner-id", "primary-vpc-id"];
+
+/// GetSecurityGroupsForVpc: the groups that an interface in the VPC can have.
+pub(super) fn of_vpc(
+    request: &GetSecurityGroupsForVpcRequest,
+    gate: &Gate<'_>,
+) -> Result<Outcome, Error> {
+    ids::VPC.check(&request.vpc_id)?;
+    let filters = Filters::read(&request.filters, FILTERS_OF_VPC)?;
+    let page = Page::read(request.max_results, request.next_token.as_deref())?;
+    let context = gate.open()?;
+    let vpc = context.own_vpc(&request.vpc_id)?.id;
+    let found = context
+        .snapshot
+        .groups_of(vpc)
+        .filter(|group| filters.hold(&group.tags, |name| values(context, group, name)));
+    let shown = |group: &SecurityGroup| SecurityGroupForVpc {
+        description: Some(group.description.clone()),
+        group_id: Some(group.id.to_string()),
+        group_name: Some(group.name.clone()),
+        owner_id: Some(group.account.to_string()),
+        primary_vpc_id: Some(group.vpc.to_string()),
+        tags: tags::shown(&group.tags),
+    };
+    let items = found.map(|group| (group.id.to_string(), shown(group.object)));
+    let (security_group_for_vpcs, next_token) = page.cut(items);
+    Ok(Outcome::read(GetSecurityGroupsForVpcResult { next_token, security_group_for_vpcs }))
 }
 
 /// The group that a network interface gets where none is named.

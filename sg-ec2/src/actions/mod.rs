@@ -11,10 +11,13 @@ mod interface_tags;
 mod interface_view;
 mod interfaces;
 mod modify_interface;
+mod modify_rules;
 mod networks;
 mod page;
 mod permission;
+mod references;
 mod resource_tags;
+mod rule_descriptions;
 mod rule_view;
 mod rules;
 mod tags;
@@ -91,14 +94,24 @@ fn ec2(request: ec2::Request, gate: &Gate<'_>) -> Result<Outcome, Error> {
             interface_view::describe_attribute(&request, gate)
         }
         R::DescribeNetworkInterfaces(request) => interface_view::describe(&request, gate),
+        R::DescribeSecurityGroupReferences(request) => references::describe(&request, gate),
         R::DescribeSecurityGroupRules(request) => rule_view::describe(&request, gate),
         R::DescribeSecurityGroups(request) => groups::describe(&request, gate),
+        R::DescribeStaleSecurityGroups(request) => references::describe_stale(&request, gate),
         R::DescribeSubnets(request) => networks::describe_subnets(&request, gate),
         R::DescribeTags(request) => resource_tags::describe(&request, gate),
         R::DescribeVpcs(request) => networks::describe_vpcs(&request, gate),
+        R::GetSecurityGroupsForVpc(request) => groups::of_vpc(&request, gate),
         R::ModifyNetworkInterfaceAttribute(request) => modify_interface::modify(&request, gate),
+        R::ModifySecurityGroupRules(request) => modify_rules::modify(&request, gate),
         R::RevokeSecurityGroupEgress(request) => rules::revoke(&request.try_into()?, gate),
         R::RevokeSecurityGroupIngress(request) => rules::revoke(&request.try_into()?, gate),
+        R::UpdateSecurityGroupRuleDescriptionsEgress(request) => {
+            rule_descriptions::update(&request.into(), gate)
+        }
+        R::UpdateSecurityGroupRuleDescriptionsIngress(request) => {
+            rule_descriptions::update(&request.into(), gate)
+        }
     }
 }
 

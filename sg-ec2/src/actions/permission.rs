@@ -22,6 +22,21 @@ pub(super) enum AskedPeer {
     PrefixList(String),
 }
 
+impl AskedPeer {
+    /// A group by its id, which may stand behind its account and a slash.
+    pub(super) fn group(text: &str) -> Result<Self, Error> {
+        let (account, id) = match text.split_once('/') {
+            Some((account, id)) => (Some(account.to_owned()), id),
+            None => (None, text),
+        };
+        group_peer(&UserIdGroupPair {
+            group_id: Some(id.to_owned()),
+            user_id: account,
+            ..UserIdGroupPair::default()
+        })
+    }
+}
+
 /// One rule that was asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Asked {
@@ -30,8 +45,24 @@ pub(super) struct Asked {
     pub(super) description: String,
 }
 
-/// The rules of permissions, one for each peer.
-pub(super) fn read(permissions: &[IpPermission]) -> Result<Vec<Asked>, Error> {
+/// The rules of permissions, one for each peer, none twice.
+pub(super) fn read_distinct(permissions: &[IpPermission]) -> Result<Vec<Asked>, Error> {
+    let asked = read(permissions)?;
+    for (place, one) in asked.iter().enumerate() {
+        let is_same = |other: &Asked| other.services == one.services && other.peer == one.peer;
+        if asked[..place].iter().any(is_same) {
+            return Err(repeated());
+        }
+    }
+    Ok(asked)
+}
+
+/// One rule is asked for twice, perhaps in two spellings: a group by its id and by its name.
+pub(super) fn repeated() -> Error {
+    Error::invalid("The same permission must not appear multiple times")
+}
+
+fn read(permissions: &[IpPermission]) -> Result<Vec<Asked>, Error> {
     let mut asked = Vec::new();
     for permission in permissions {
         let IpPermission { ip_protocol, from_port, to_port, .. } = permission;
@@ -89,7 +120,7 @@ fn group_peer(pair: &UserIdGroupPair) -> Result<AskedPeer, Error> {
 }
 
 /// Host bits are zeroed, as EC2 does it.
-fn cidr(text: Option<&str>, parameter: &str, is_ipv4: bool) -> Result<IpNet, Error> {
+pub(super) fn cidr(text: Option<&str>, parameter: &str, is_ipv4: bool) -> Result<IpNet, Error> {
     let text = text.filter(|text| !text.is_empty()).ok_or_else(|| Error::missing(parameter))?;
     let net: Option<IpNet> = text.parse().ok();
     let net = net.filter(|net| matches!(net, IpNet::V4(_)) == is_ipv4);
@@ -97,7 +128,7 @@ fn cidr(text: Option<&str>, parameter: &str, is_ipv4: bool) -> Result<IpNet, Err
         .ok_or_else(|| Error::invalid(format!("CIDR block {text} is malformed")))
 }
 
-fn check_family(services: Services, peer: &AskedPeer) -> Result<(), Error> {
+pub(super) fn check_family(services: Services, peer: &AskedPeer) -> Result<(), Error> {
     let (protocol, family) = match (services, peer) {
         (Services::Icmp(_), AskedPeer::Cidr(IpNet::V6(_))) => ("icmp", "IPv4"),
         (Services::Icmpv6(_), AskedPeer::Cidr(IpNet::V4(_))) => ("icmpv6", "IPv6"),

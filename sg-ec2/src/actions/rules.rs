@@ -11,7 +11,7 @@ use super::{
     Outcome,
     change::Change,
     ids, interface_tags,
-    permission::{Asked, AskedPeer},
+    permission::{Asked, AskedPeer, repeated},
     rule_view::{duplicate, revoked, rule_shown, unknown_shown},
     tags, usage,
 };
@@ -67,13 +67,12 @@ pub(super) fn authorize(change: &Change, gate: &Gate<'_>) -> Result<Outcome, Err
     Ok(Outcome::change(answer, txn, &changed.id))
 }
 
-/// Two spellings of one peer, for example a group by its id and by its name.
-fn repeated() -> Error {
-    Error::invalid("The same permission must not appear multiple times")
-}
-
 /// The peer of a rule that is made: it must exist.
-fn peer_of(context: &Context<'_>, group: &SecurityGroup, asked: &AskedPeer) -> Result<Peer, Error> {
+pub(super) fn peer_of(
+    context: &Context<'_>,
+    group: &SecurityGroup,
+    asked: &AskedPeer,
+) -> Result<Peer, Error> {
     match asked {
         AskedPeer::Cidr(net) => Ok(Peer::Cidr(*net)),
         // No action makes a prefix list, so there is none.
@@ -97,7 +96,7 @@ fn peer_of(context: &Context<'_>, group: &SecurityGroup, asked: &AskedPeer) -> R
 }
 
 /// In each family: an address range counts in its own, a group in both.
-fn check_quota(rules: &[GroupRule], limit: usize) -> Result<(), Error> {
+pub(super) fn check_quota(rules: &[GroupRule], limit: usize) -> Result<(), Error> {
     let counts = |is_ipv4: bool| {
         let counts = |rule: &&GroupRule| match rule.peer {
             Peer::Cidr(net) => matches!(net, IpNet::V4(_)) == is_ipv4,
@@ -142,8 +141,7 @@ pub(super) fn revoke(change: &Change, gate: &Gate<'_>) -> Result<Outcome, Error>
     }
     let is_default_vpc = context.default_vpc() == Some(group.vpc);
     if !unknown.is_empty() && !is_default_vpc {
-        let message = "The specified rule does not exist in this security group.";
-        return Err(Error::new("InvalidPermission.NotFound", message));
+        return Err(absent_permission());
     }
     let mut txn = Txn::new();
     if !gone.is_empty() {
@@ -160,10 +158,16 @@ pub(super) fn revoke(change: &Change, gate: &Gate<'_>) -> Result<Outcome, Error>
     Ok(Outcome::change(answer, txn, &kept.id))
 }
 
+/// The refusal of a permission that no rule has.
+pub(super) fn absent_permission() -> Error {
+    let message = "The specified rule does not exist in this security group.";
+    Error::new("InvalidPermission.NotFound", message)
+}
+
 /// Whether a rule is the one that was asked for; descriptions do not count. The request may name a group that does not exist.
-fn is_asked(
+pub(super) fn is_asked(
     context: &Context<'_>,
-    group: &Versioned<'_, SecurityGroup>,
+    group: &SecurityGroup,
     rule: &GroupRule,
     asked: &Asked,
 ) -> bool {

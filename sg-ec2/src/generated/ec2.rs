@@ -14,14 +14,20 @@ actions! {
     DeleteTags(DeleteTagsRequest);
     DescribeNetworkInterfaceAttribute(DescribeNetworkInterfaceAttributeRequest);
     DescribeNetworkInterfaces(DescribeNetworkInterfacesRequest);
+    DescribeSecurityGroupReferences(DescribeSecurityGroupReferencesRequest);
     DescribeSecurityGroupRules(DescribeSecurityGroupRulesRequest);
     DescribeSecurityGroups(DescribeSecurityGroupsRequest);
+    DescribeStaleSecurityGroups(DescribeStaleSecurityGroupsRequest);
     DescribeSubnets(DescribeSubnetsRequest);
     DescribeTags(DescribeTagsRequest);
     DescribeVpcs(DescribeVpcsRequest);
+    GetSecurityGroupsForVpc(GetSecurityGroupsForVpcRequest);
     ModifyNetworkInterfaceAttribute(ModifyNetworkInterfaceAttributeRequest);
+    ModifySecurityGroupRules(ModifySecurityGroupRulesRequest);
     RevokeSecurityGroupEgress(RevokeSecurityGroupEgressRequest);
     RevokeSecurityGroupIngress(RevokeSecurityGroupIngressRequest);
+    UpdateSecurityGroupRuleDescriptionsEgress(UpdateSecurityGroupRuleDescriptionsEgressRequest);
+    UpdateSecurityGroupRuleDescriptionsIngress(UpdateSecurityGroupRuleDescriptionsIngressRequest);
 }
 
 choices! {
@@ -222,6 +228,19 @@ shapes! {
 }
 
 shapes! {
+    request struct DescribeSecurityGroupReferencesRequest {
+        dry_run: Option<bool> = "DryRun";
+        group_id: NonEmpty<String> = "GroupId";
+    }
+}
+
+shapes! {
+    answer struct DescribeSecurityGroupReferencesResult {
+        security_group_reference_set: Vec<SecurityGroupReference> = "securityGroupReferenceSet";
+    }
+}
+
+shapes! {
     request struct DescribeSecurityGroupRulesRequest {
         dry_run: Option<bool> = "DryRun";
         filters: Vec<Filter> = "Filter";
@@ -253,6 +272,22 @@ shapes! {
     answer struct DescribeSecurityGroupsResult {
         next_token: Option<String> = "nextToken";
         security_groups: Vec<SecurityGroup> = "securityGroupInfo";
+    }
+}
+
+shapes! {
+    request struct DescribeStaleSecurityGroupsRequest {
+        dry_run: Option<bool> = "DryRun";
+        max_results: Option<i32> = "MaxResults" in 5..=255;
+        next_token: Option<String> = "NextToken";
+        vpc_id: String = "VpcId";
+    }
+}
+
+shapes! {
+    answer struct DescribeStaleSecurityGroupsResult {
+        next_token: Option<String> = "nextToken";
+        stale_security_group_set: Vec<StaleSecurityGroup> = "staleSecurityGroupSet";
     }
 }
 
@@ -314,6 +349,23 @@ shapes! {
 }
 
 shapes! {
+    request struct GetSecurityGroupsForVpcRequest {
+        dry_run: Option<bool> = "DryRun";
+        filters: Vec<Filter> = "Filter";
+        max_results: Option<i32> = "MaxResults" in 5..=1000;
+        next_token: Option<String> = "NextToken";
+        vpc_id: String = "VpcId";
+    }
+}
+
+shapes! {
+    answer struct GetSecurityGroupsForVpcResult {
+        next_token: Option<String> = "nextToken";
+        security_group_for_vpcs: Vec<SecurityGroupForVpc> = "securityGroupForVpcSet";
+    }
+}
+
+shapes! {
     answer struct GroupIdentifier {
         group_id: Option<String> = "groupId";
         group_name: Option<String> = "groupName";
@@ -360,6 +412,20 @@ shapes! {
         groups: Vec<String> = "SecurityGroupId";
         network_interface_id: String = "NetworkInterfaceId";
         source_dest_check: Option<AttributeBooleanValue> = "SourceDestCheck";
+    }
+}
+
+shapes! {
+    request struct ModifySecurityGroupRulesRequest {
+        dry_run: Option<bool> = "DryRun";
+        group_id: String = "GroupId";
+        security_group_rules: NonEmpty<SecurityGroupRuleUpdate> = "SecurityGroupRule";
+    }
+}
+
+shapes! {
+    answer struct ModifySecurityGroupRulesResult {
+        r#return: Option<bool> = "return";
     }
 }
 
@@ -546,6 +612,24 @@ shapes! {
 }
 
 shapes! {
+    answer struct SecurityGroupForVpc {
+        description: Option<String> = "description";
+        group_id: Option<String> = "groupId";
+        group_name: Option<String> = "groupName";
+        owner_id: Option<String> = "ownerId";
+        primary_vpc_id: Option<String> = "primaryVpcId";
+        tags: Vec<Tag> = "tagSet";
+    }
+}
+
+shapes! {
+    answer struct SecurityGroupReference {
+        group_id: Option<String> = "groupId";
+        referencing_vpc_id: Option<String> = "referencingVpcId";
+    }
+}
+
+shapes! {
     answer struct SecurityGroupRule {
         cidr_ipv4: Option<String> = "cidrIpv4";
         cidr_ipv6: Option<String> = "cidrIpv6";
@@ -561,6 +645,55 @@ shapes! {
         security_group_rule_id: Option<String> = "securityGroupRuleId";
         tags: Vec<Tag> = "tagSet";
         to_port: Option<i32> = "toPort";
+    }
+}
+
+shapes! {
+    request struct SecurityGroupRuleDescription {
+        description: Option<String> = "Description";
+        security_group_rule_id: Option<String> = "SecurityGroupRuleId";
+    }
+}
+
+shapes! {
+    request struct SecurityGroupRuleRequest {
+        cidr_ipv4: Option<String> = "CidrIpv4";
+        cidr_ipv6: Option<String> = "CidrIpv6";
+        description: Option<String> = "Description";
+        from_port: Option<i32> = "FromPort";
+        ip_protocol: Option<String> = "IpProtocol";
+        prefix_list_id: Option<String> = "PrefixListId";
+        referenced_group_id: Option<String> = "ReferencedGroupId";
+        to_port: Option<i32> = "ToPort";
+    }
+}
+
+shapes! {
+    request struct SecurityGroupRuleUpdate {
+        security_group_rule: Option<SecurityGroupRuleRequest> = "SecurityGroupRule";
+        security_group_rule_id: String = "SecurityGroupRuleId";
+    }
+}
+
+shapes! {
+    answer struct StaleIpPermission {
+        from_port: Option<i32> = "fromPort";
+        ip_protocol: Option<String> = "ipProtocol";
+        ip_ranges: Vec<String> = "ipRanges";
+        prefix_list_ids: Vec<String> = "prefixListIds";
+        to_port: Option<i32> = "toPort";
+        user_id_group_pairs: Vec<UserIdGroupPair> = "groups";
+    }
+}
+
+shapes! {
+    answer struct StaleSecurityGroup {
+        description: Option<String> = "description";
+        group_id: Option<String> = "groupId";
+        group_name: Option<String> = "groupName";
+        stale_ip_permissions: Vec<StaleIpPermission> = "staleIpPermissions";
+        stale_ip_permissions_egress: Vec<StaleIpPermission> = "staleIpPermissionsEgress";
+        vpc_id: Option<String> = "vpcId";
     }
 }
 
@@ -646,6 +779,38 @@ choices! {
         Default = "default";
         Dedicated = "dedicated";
         Host = "host";
+    }
+}
+
+shapes! {
+    request struct UpdateSecurityGroupRuleDescriptionsEgressRequest {
+        dry_run: Option<bool> = "DryRun";
+        group_id: Option<String> = "GroupId";
+        group_name: Option<String> = "GroupName";
+        ip_permissions: Vec<IpPermission> = "IpPermissions";
+        security_group_rule_descriptions: Vec<SecurityGroupRuleDescription> = "SecurityGroupRuleDescription";
+    }
+}
+
+shapes! {
+    answer struct UpdateSecurityGroupRuleDescriptionsEgressResult {
+        r#return: Option<bool> = "return";
+    }
+}
+
+shapes! {
+    request struct UpdateSecurityGroupRuleDescriptionsIngressRequest {
+        dry_run: Option<bool> = "DryRun";
+        group_id: Option<String> = "GroupId";
+        group_name: Option<String> = "GroupName";
+        ip_permissions: Vec<IpPermission> = "IpPermissions";
+        security_group_rule_descriptions: Vec<SecurityGroupRuleDescription> = "SecurityGroupRuleDescription";
+    }
+}
+
+shapes! {
+    answer struct UpdateSecurityGroupRuleDescriptionsIngressResult {
+        r#return: Option<bool> = "return";
     }
 }
 

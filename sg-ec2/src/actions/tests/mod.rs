@@ -2,6 +2,8 @@
 
 mod groups;
 mod interfaces;
+mod modify_rules;
+mod references;
 mod resource_tags;
 mod rules;
 mod views;
@@ -283,6 +285,12 @@ fn a_dry_run_says_nothing_of_what_exists() {
         "Action=DescribeNetworkInterfaceAttribute&NetworkInterfaceId=eni-01234567&Attribute=groupSet".to_owned(),
         "Action=ModifyNetworkInterfaceAttribute&NetworkInterfaceId=eni-01234567&Description.Value=a".to_owned(),
         "Action=DescribeSecurityGroupRules&SecurityGroupRuleId.1=sgr-01234567".to_owned(),
+        format!("Action=ModifySecurityGroupRules&GroupId={unknown}&SecurityGroupRule.1.SecurityGroupRuleId=sgr-01234567&SecurityGroupRule.1.SecurityGroupRule.IpProtocol=-1&SecurityGroupRule.1.SecurityGroupRule.CidrIpv4=0.0.0.0/0"),
+        format!("Action=UpdateSecurityGroupRuleDescriptionsIngress&GroupId={unknown}&SecurityGroupRuleDescription.1.SecurityGroupRuleId=sgr-01234567"),
+        format!("Action=UpdateSecurityGroupRuleDescriptionsEgress&GroupId={unknown}&SecurityGroupRuleDescription.1.SecurityGroupRuleId=sgr-01234567"),
+        format!("Action=DescribeSecurityGroupReferences&GroupId.1={unknown}"),
+        "Action=DescribeStaleSecurityGroups&VpcId=vpc-01234567".to_owned(),
+        "Action=GetSecurityGroupsForVpc&VpcId=vpc-01234567".to_owned(),
         "Action=DescribeVpcs&VpcId.1=vpc-01234567".to_owned(),
         "Action=DescribeSubnets&SubnetId.1=subnet-01234567".to_owned(),
     ] {
@@ -328,6 +336,17 @@ fn accounts_do_not_see_each_other() {
         format!("Action=CreateTags&ResourceId.1={interface}&Tag.1.Key=a"),
         format!("Action=DeleteNetworkInterface&NetworkInterfaceId={interface}"),
         format!("Action=DescribeVpcs&VpcId.1={vpc}"),
+        format!("Action=DescribeStaleSecurityGroups&VpcId={vpc}"),
+        format!("Action=GetSecurityGroupsForVpc&VpcId={vpc}"),
+        format!("Action=DescribeSecurityGroupReferences&GroupId.1={group}"),
+        format!(
+            "Action=ModifySecurityGroupRules&GroupId={group}&SecurityGroupRule.1.SecurityGroupRuleId={}&SecurityGroupRule.1.SecurityGroupRule.IpProtocol=-1&SecurityGroupRule.1.SecurityGroupRule.CidrIpv4=0.0.0.0/0",
+            rule[0]
+        ),
+        format!(
+            "Action=UpdateSecurityGroupRuleDescriptionsIngress&GroupId={group}&SecurityGroupRuleDescription.1.SecurityGroupRuleId={}",
+            rule[0]
+        ),
         format!("Action=CreateSecurityGroup&GroupName=a&GroupDescription=b&VpcId={vpc}"),
         format!("Action=CreateNetworkInterface&SubnetId={subnet}"),
     ] {
