@@ -111,7 +111,7 @@ fn member(count: usize) {
     );
 }
 
-/// What the agent keeps of an edit.
+/// Writes the state as JSON, as the agent's journal does for an edit: time and bytes.
 fn document(state: &DesiredState) -> (Duration, usize) {
     let start = Instant::now();
     let json = serde_json::to_string(state).expect("a state has a JSON form");

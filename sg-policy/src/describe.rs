@@ -1,4 +1,4 @@
-//! What rules say, for people.
+//! Rules in words, for people.
 
 use std::{borrow::Cow, fmt};
 
@@ -12,8 +12,9 @@ pub fn count(number: usize, one: &str, many: &str) -> String {
     format!("{number} {what}")
 }
 
-/// A text from outside, a name of a file or of an interface say, as a part of one line: whatever would
-/// move the cursor, colour, hide or turn what stands beside it is escaped as in a Rust string.
+/// Makes a text from outside, such as a name of a file or an interface, safe to print within one
+/// line. Characters that move the cursor, or that colour, hide or turn their neighbours, are
+/// escaped as in a Rust string.
 pub fn plain(text: &str) -> Cow<'_, str> {
     if !text.contains(moves_text) {
         return Cow::Borrowed(text);

@@ -314,7 +314,7 @@ impl DesiredState {
         }
     }
 
-    /// What a rule counts for in the quota of a family.
+    /// A rule's weight in the quota of one family.
     fn weight(&self, rule: &Rule, one: Family) -> u64 {
         let (weight, of) = match rule.peer {
             Peer::Cidr(net) => (1, Some(family(net))),

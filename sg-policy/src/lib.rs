@@ -1,6 +1,5 @@
-//! Security groups without a kernel: rules.toml, the model, validation, the compiler to an image
-//! of the data path; and, behind a feature, the reference evaluator that the data path is tested
-//! against.
+//! Security groups without a kernel: rules.toml, the model, validation, the compiler to an image of
+//! the data path. Behind a feature: the reference evaluator that the data path is tested against.
 //!
 //! Pure: text and values in, values out. No I/O, no clock, no async.
 

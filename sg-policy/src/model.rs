@@ -1,8 +1,9 @@
 //! The desired state of a host, as `rules.toml` describes it: complete, valid and resolved.
 //!
-//! Only the front end builds it, so everything that takes a [`DesiredState`] may rely on what
-//! semantics.md demands: names are unique ignoring case and refer to something, prefixes have their
-//! host bits zeroed and fit their rule's family, no rule stands twice in a group, quotas hold.
+//! Only the front end builds it, so everything that takes a [`DesiredState`] may rely on the
+//! demands of semantics.md. Names are unique ignoring case and refer to something. Prefixes have
+//! their host bits zeroed and fit their rule's family. No rule stands twice in a group. Quotas
+//! hold.
 //!
 //! A state directory may hold a state as JSON. A field that comes later needs a default for such a file.
 
@@ -55,7 +56,7 @@ impl Default for FilterSettings {
     }
 }
 
-/// What happens to a tracked flow whose opening packet is no longer allowed.
+/// The fate of a tracked flow whose opening packet is no longer allowed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum OnRevoke {
     /// It goes on until it idles out, as in EC2.
@@ -130,7 +131,7 @@ pub struct PrefixList {
     pub scope: Scope,
     pub name: String,
     pub description: String,
-    /// What the list weighs in quotas.
+    /// The list's weight in quotas, whatever it holds now.
     pub max_entries: u32,
     /// `None` for a list without entries.
     #[serde(with = "crate::serial::family")]
@@ -348,7 +349,7 @@ impl DesiredState {
     }
 }
 
-/// What people call a state's groups and prefix lists.
+/// People's names for a state's groups and prefix lists.
 #[derive(Clone, Debug, Default)]
 pub struct Names<'s> {
     groups: HashMap<GroupId, &'s str>,

@@ -1,4 +1,4 @@
-//! What lies between two desired states, and which interfaces it reaches.
+//! The difference between two desired states, and the interfaces that it reaches.
 
 mod reach;
 #[cfg(test)]
@@ -75,7 +75,7 @@ pub struct Change {
     pub policy: bool,
 }
 
-/// What a change is about.
+/// The object that a change is about.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Object {
     /// The group itself, or the one that a rule is of.

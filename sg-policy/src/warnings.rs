@@ -17,8 +17,8 @@ const SHOWN: usize = 20;
 /// The port of DHCP servers. Their clients send from 0.0.0.0.
 const DHCP_SERVER: u16 = 67;
 
-/// What in a valid state can match no packet or no interface, a sentence each. Its author will have meant
-/// something else.
+/// A sentence for each part of a valid state that can match no packet or no interface. Its author
+/// will have meant something else.
 pub fn warnings(state: &DesiredState) -> Vec<String> {
     let mut found = Found { filters_loopback: state.entry_for("lo").is_some(), ..Found::default() };
     for group in &state.groups {
@@ -180,7 +180,7 @@ impl Found {
     }
 }
 
-/// What is never the source of a packet, or never its destination.
+/// Says why a net is never the source of a packet, or never its destination.
 fn never_in(net: IpNet, way: Direction, services: Services) -> Option<String> {
     let is_single = net.prefix_len() == net.max_prefix_len();
     if net.addr().is_unspecified() && is_single {

@@ -91,7 +91,7 @@ impl AddressMap {
         layout.rewrite(parts, part, Ref::leaf(before), boundaries);
     }
 
-    /// What the map's tables look for.
+    /// The map's key of an address: all 32 bits of IPv4, the high 64 of IPv6.
     fn key(&self, address: u128) -> u64 {
         match self.family {
             Family::V4 => address as u64,

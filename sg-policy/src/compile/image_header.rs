@@ -1,4 +1,4 @@
-//! What an image begins with: header, hash of interface indexes, space for the interfaces' records.
+//! The start of an image: header, hash of interface indexes, space for the interfaces' records.
 
 use sg_common::image::{self, MAX_PROBES, header, record};
 

@@ -1,4 +1,4 @@
-//! What a compiler remembers from one state to the next.
+//! The compiler's memory of the last state, which makes the next compilation short.
 
 use sg_common::{
     Family,

@@ -121,13 +121,13 @@ impl Layout {
         self.part(shape, base, &merged(base, boundaries))
     }
 
-    /// Those of a map that [`Self::open_map`] wrote; none if it is no table.
+    /// The parts of a map that [`Self::open_map`] wrote; none if the map is no table.
     pub(super) fn parts(&self, width: Width, map: Ref) -> Option<Parts> {
         let shape = Shape { width, is_open: true, tables: MAX_TABLES };
         self.parts_of(shape, map)
     }
 
-    /// Those of a part that is a table itself.
+    /// The parts of a part that is a table itself.
     pub(super) fn parts_within(&self, parts: &Parts, part: u64) -> Option<Parts> {
         self.parts_of(parts.shape.within(), Ref(self.words[parts.refs + part as usize]))
     }
@@ -218,7 +218,7 @@ impl Layout {
     }
 }
 
-/// What a map is to be.
+/// How a map is laid out.
 #[derive(Clone, Copy, Debug)]
 struct Shape {
     width: Width,
@@ -263,7 +263,7 @@ impl Parts {
         (part < self.count).then_some(part)
     }
 
-    /// Those that hold the keys from `start` to `end`, if all of these are in the table.
+    /// The parts that hold the keys from `start` to `end`, if all these keys are in the table.
     pub(super) fn range(&self, start: u64, end: u64) -> Option<RangeInclusive<u64>> {
         Some(self.holding(start)?..=self.holding(end)?)
     }

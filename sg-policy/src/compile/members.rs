@@ -96,7 +96,7 @@ impl MemberTable {
     }
 }
 
-/// What an entry's own addresses make members.
+/// Members by an entry's own addresses.
 fn configured(entry: &Interface) -> impl Iterator<Item = Carried> + '_ {
     carried(&entry.groups, &entry.addresses)
 }
@@ -108,7 +108,7 @@ fn carried<'a>(
     groups.iter().flat_map(|group| addresses.iter().map(|address| (*group, *address)))
 }
 
-/// What addresses that interfaces were seen to have make members; sorted.
+/// Members by addresses that interfaces were seen to have; sorted.
 fn observed(state: &DesiredState, live: &[LiveInterface]) -> Vec<Carried> {
     let own = live.iter().flat_map(|live| {
         let entry = &state.interfaces[live.entry];
@@ -120,7 +120,8 @@ fn observed(state: &DesiredState, live: &[LiveInterface]) -> Vec<Carried> {
     own
 }
 
-/// What only `before` has, and what only `after` has, of sorted lists that may have something twice.
+/// Elements that only `before` has, then those that only `after` has. Both lists are sorted and may
+/// have an element twice.
 fn difference(before: &[Carried], after: &[Carried]) -> (Vec<Carried>, Vec<Carried>) {
     let (mut removed, mut added) = (Vec::new(), Vec::new());
     let (mut before, mut after) = (before.iter().peekable(), after.iter().peekable());

@@ -1,8 +1,8 @@
 //! The compiler: desired state and live interfaces in, an image of the data path out.
 //!
-//! Peers (CIDRs, prefix lists, groups) become classes of addresses, rules become a set of services
-//! for each (policy, direction, family, class), and all of it interval maps in one block of words. A
-//! policy is a distinct set of groups; interfaces that share it share its rows.
+//! Peers (CIDRs, prefix lists, groups) become classes of addresses. Rules become a set of services
+//! for each (policy, direction, family, class). All of it becomes interval maps in one block of
+//! words. A policy is a distinct set of groups; interfaces that share it share its rows.
 
 mod addresses;
 #[cfg(any(test, feature = "generate"))]
@@ -37,7 +37,7 @@ use self::{
 };
 use crate::model::{DesiredState, Interface, LiveInterface, MaxFlows, Role, Tracking};
 
-/// What the compiler has to know besides the rules.
+/// Numbers that the compiler needs besides the rules.
 #[derive(Clone, Copy, Debug)]
 pub struct Parameters {
     /// [Ticks](sg_common::flow::Tick) in 1000 seconds.
@@ -102,9 +102,9 @@ pub fn compile(
 
 /// Compiles one state after the other, with less work where little has changed since the last one.
 ///
-/// A class is a set of peers and keeps its number, so that one more only adds to what there is: to the
-/// map of addresses where they are of the class, and to the rows of policies that allow it something.
-/// What nobody needs any more stays, until it is too much and all is compiled from scratch.
+/// A class is a set of peers and keeps its number. A further class therefore only adds words: to
+/// the map of addresses that it covers, and to the rows of policies that allow it something. Unused
+/// classes stay until they are too many; then everything is compiled from scratch.
 #[derive(Debug, Default)]
 pub struct Compiler {
     last: Option<IncrementalState>,
@@ -122,7 +122,8 @@ impl Compiler {
         if let Some(mut last) = self.last.take()
             && last.suits(&header)
             && last.learn(state, live).is_some()
-            // What has gathered may be what does not fit.
+            // Unused classes and maps may be the reason why it does not fit; compile from scratch
+            // then.
             && let Ok(image) = last.image(state, live, parameters, &header)
         {
             self.last = Some(last);

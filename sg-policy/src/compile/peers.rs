@@ -46,7 +46,7 @@ pub(super) struct Peers {
 struct Known {
     /// Rules that name it.
     uses: u32,
-    /// What a prefix list has, where it is one that is in use.
+    /// The entries of a prefix list that a rule uses; empty for any other peer.
     entries: Arc<Vec<PrefixEntry>>,
     /// The last state in which its uses changed, and whether it had any before.
     touched: u32,
@@ -306,7 +306,8 @@ impl Peers {
     }
 }
 
-/// What only `before` has, and what only `after` has; neither has anything twice.
+/// Elements that only `before` has, then those that only `after` has. Neither list has an element
+/// twice.
 fn difference(before: &[PrefixEntry], after: &[PrefixEntry]) -> (Vec<IpNet>, Vec<IpNet>) {
     // Lists mostly change in one place.
     let same = |pairs: &mut dyn Iterator<Item = (&PrefixEntry, &PrefixEntry)>| {

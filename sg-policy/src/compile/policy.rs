@@ -13,7 +13,7 @@ use super::{
 };
 use crate::model::{GroupId, Peer, Rule, Services};
 
-/// What an interface record names of a policy, by family.
+/// A policy's refs in an interface record, by family.
 pub(super) type PolicyRefs = [FamilyRefs; 2];
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -27,7 +27,7 @@ pub(super) struct FamilyRefs {
 /// Services by peer, sorted.
 pub(super) type Allowed = Vec<(PeerId, ServiceSet)>;
 
-/// What policies are made of.
+/// The compiled parts that a policy's rows refer to.
 #[derive(Clone, Copy)]
 pub(super) struct PolicyInputs<'a> {
     pub(super) peers: &'a Peers,
@@ -36,7 +36,7 @@ pub(super) struct PolicyInputs<'a> {
 }
 
 impl PolicyInputs<'_> {
-    /// What a direction's rules allow everyone, and what they allow each peer.
+    /// Services that a direction's rules allow everyone, and services that they allow each peer.
     fn side(
         &self,
         groups: &[GroupId],
@@ -91,7 +91,7 @@ struct Policy {
     refs: PolicyRefs,
 }
 
-/// What a direction's rules allow.
+/// Services that a direction's rules allow.
 #[derive(Debug, Default)]
 struct Side {
     everyone: ServiceSet,

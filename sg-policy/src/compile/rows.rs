@@ -119,7 +119,7 @@ impl Row {
     }
 }
 
-/// What a class is allowed besides what everyone may, if it is anything.
+/// The services that a class is allowed beyond those of everyone; `None` if there are none.
 fn services(classes: &Classes, class: u32, allowed: &[(PeerId, ServiceSet)]) -> Option<ServiceSet> {
     let of = |peer: &PeerId| allowed.binary_search_by_key(peer, |(peer, _)| *peer).ok();
     let mut all = classes.peers(class).iter().filter_map(of).map(|at| &allowed[at].1);
@@ -138,7 +138,7 @@ struct Grants<'a> {
 
 impl<'a> Grants<'a> {
     fn add(&mut self, services: &'a ServiceSet, classes: &[u32]) {
-        // What most peers are: one address, in one class.
+        // Most peers are one address, in one class: skip the general case.
         if let [class] = classes {
             let grant = &mut self.classes[*class as usize];
             self.made.push((*grant, services));

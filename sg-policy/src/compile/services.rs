@@ -68,7 +68,7 @@ impl ServiceSet {
 
     /// Keys at which membership changes.
     pub(super) fn boundaries(&self) -> Boundaries {
-        // What most sets are.
+        // Most sets are one range.
         if let [(start, end)] = self.ranges[..] {
             return [start, end].into_iter().filter(|key| *key < END).collect();
         }

@@ -7,9 +7,10 @@ use sg_common::Direction;
 use super::{Change, Kind, Object};
 use crate::model::{DesiredState, GroupId, Interface, Peer, Role};
 
-/// Names of the `[[interface]]` entries that `changes`, from [`super::diff`] of the same states,
-/// reach: by the entry itself, its groups' rules, the prefix lists and the members of the groups
-/// that those name, and settings. Entries of `new` in its order, then those that only `old` has.
+/// Names of the `[[interface]]` entries that `changes` reach, where `changes` comes from
+/// [`super::diff`] of the same states. A change reaches an entry through the entry itself, its
+/// groups' rules, their prefix lists, the members of their groups, or settings. Entries of `new`
+/// come first, in its order, then entries that only `old` has.
 pub fn reached(old: &DesiredState, new: &DesiredState, changes: &[Change]) -> Vec<String> {
     let changed: HashSet<&Object> =
         changes.iter().filter(|change| change.policy).map(|change| &change.object).collect();

@@ -49,7 +49,7 @@ const QUERIES_V6: [(u8, u8); 3] = [(128, 129), (139, 140), (160, 161)];
 const MAX_QUERY_CODE: u8 = 15;
 
 impl Talk {
-    /// What a packet that goes in `direction` is part of; `None` for ICMP that is no query.
+    /// The conversation of a packet that goes in `direction`; `None` for ICMP that is no query.
     pub(super) fn of(transport: &Transport<'_>, direction: Direction) -> Option<Self> {
         let query = |queries: &[(u8, u8)], icmp: Icmp<'_>| {
             queries.iter().find_map(|&(request, reply)| {
@@ -165,7 +165,7 @@ impl Flow {
         }
     }
 
-    /// What rules saw, or would have seen, of the packet that opened it.
+    /// The service of the packet that opened the flow, as rules saw it or would have seen it.
     pub(super) fn opening_service(&self, key: &FlowKey) -> Service {
         let destination = |local, remote| match self.opener {
             Direction::Ingress => local,

@@ -226,7 +226,8 @@ impl Judge<'_> {
         if allowed { Reason::Fragment } else { Reason::FragmentUnknown }
     }
 
-    /// What is kept of a first fragment's verdict.
+    /// The entry that later fragments find. There is one for each allowed packet, and for a refusal
+    /// by `not_syn` or `flow_cut`; other refusals leave none.
     fn first_fragment(
         &self,
         ip: &IpPacket<'_>,

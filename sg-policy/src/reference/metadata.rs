@@ -1,4 +1,4 @@
-//! What the kernel will do to a packet after it was judged, because of what its sender said beside its bytes.
+//! The kernel's later changes to a packet: its sender asked for them beside the packet's bytes.
 
 use std::net::IpAddr;
 
@@ -10,16 +10,16 @@ use super::{
     transport::{TCP, Transport, UDP},
 };
 
-/// What lies beside a frame's bytes.
+/// The sender's wishes beside a frame's bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Metadata {
     /// Where a checksum is yet to be written, from the frame's start.
     pub unfinished: Option<u32>,
-    /// What the packet is to be cut into, where [`Packet::gso`] says that it is.
+    /// How the packet is to be cut, where [`Packet::gso`] says that it is.
     pub segments: Option<Segments>,
 }
 
-/// What a GSO packet is to be cut into.
+/// How the kernel cuts a GSO packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Segments {
     pub kind: Kind,

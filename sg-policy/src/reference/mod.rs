@@ -3,10 +3,12 @@
 //!
 //! It is the oracle that the data path is tested against, so it shares nothing with it: no matching
 //! code of the compiler, no flow table, no layout. A packet is parsed from its bytes, rules are
-//! tried one by one, flows stand in a `HashMap`. Slow and obvious. The flow table has no capacity
-//! here, and no interface an allowance, so no packet is dropped as `conntrack_allowance_exceeded`: whether a new
-//! flow finds room depends on the eight places that a hash gives it. tests/tests/flow_table holds both against
-//! expectations written by hand, and random flows against a model of counts.
+//! tried one by one, flows stand in a `HashMap`. Slow and obvious.
+//!
+//! Its flow table has no capacity and its interfaces have no allowance, so it drops no packet as
+//! `conntrack_allowance_exceeded`. In the data path, a new flow needs room in the eight places that
+//! a hash gives it. tests/tests/flow_table holds the data path against expectations written by
+//! hand, and random flows against a model of counts.
 
 use std::{collections::HashMap, net::IpAddr};
 
@@ -90,10 +92,10 @@ impl Evaluator {
 
     /// Changes rules and interfaces at `now`.
     ///
-    /// What has idled out is forgotten, so that no longer timeout brings it back.
+    /// Flows that have idled out are forgotten, so that no longer timeout brings them back.
     /// Interfaces that were filtered before are no longer picked up on, whatever `live` says. Flows
-    /// of those that are gone are forgotten. On interfaces with `on_revoke = "cut"` in `state`, flows
-    /// whose opening packet is not allowed any more end.
+    /// of interfaces that are gone are forgotten. On interfaces with `on_revoke = "cut"` in
+    /// `state`, flows whose opening packet is not allowed any more end.
     pub fn apply(&mut self, state: DesiredState, live: Vec<LiveInterface>, now: Time) {
         let over: Vec<FlowKey> =
             self.flows.keys().filter(|key| self.flow(key, now).is_none()).copied().collect();
@@ -155,7 +157,7 @@ impl Evaluator {
         }
     }
 
-    /// What the packet gets; `None` on an interface that is not filtered.
+    /// Judges a packet and keeps its flow; `None` on an interface that is not filtered.
     pub fn judge(&mut self, packet: &Packet<'_>, now: Time) -> Option<Reason> {
         self.judge_beside(packet, &Metadata::default(), now)
     }
@@ -173,7 +175,7 @@ impl Evaluator {
         Some(verdict.reason)
     }
 
-    /// What the packet would get, without a trace.
+    /// Judges a packet as [`Self::judge`] does, and changes nothing.
     pub fn would(&self, packet: &Packet<'_>, now: Time) -> Option<Reason> {
         judge::judge(self, packet, &Metadata::default(), now).map(|verdict| verdict.reason)
     }

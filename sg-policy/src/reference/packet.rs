@@ -64,7 +64,7 @@ pub(super) enum Part {
     Later(Datagram),
 }
 
-/// What tells a datagram's fragments from another's, besides the addresses.
+/// Tells a datagram's fragments from another's, besides the addresses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Datagram {
     pub(super) identification: u32,

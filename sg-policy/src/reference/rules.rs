@@ -10,7 +10,7 @@ use crate::model::{
     Services,
 };
 
-/// What of a packet a rule looks at besides the peer.
+/// The fields of a packet that a rule looks at besides the peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Service {
     /// Destination port.
@@ -63,7 +63,7 @@ impl<'a> Rules<'a> {
     pub(crate) fn allow_all_of(&self, direction: Direction, peer: IpAddr, like: Service) -> bool {
         let rules: Vec<_> =
             self.of(direction).filter(|rule| self.peer_matches(&rule.peer, peer)).collect();
-        // What a rule allows is a range. If one is missing, it begins at 0 or where another ends.
+        // A rule allows a range. If a number is missing, the gap begins at 0 or where a range ends.
         let ends = rules.iter().filter_map(|rule| last_of(rule.services)?.checked_add(1));
         ends.chain([0]).all(|number| {
             let [kind, code] = number.to_be_bytes();

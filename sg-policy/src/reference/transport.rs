@@ -61,7 +61,7 @@ impl Segment {
 }
 
 impl Transport<'_> {
-    /// What rules see of it.
+    /// The service that rules match.
     pub(super) fn service(&self) -> Service {
         match *self {
             Transport::Tcp { destination, .. } => Service::Tcp(destination),

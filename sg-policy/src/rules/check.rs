@@ -1,4 +1,4 @@
-//! What holds for parts of a state wherever they come from: a file or an edit.
+//! Checks of parts of a state, the same for a file and for an edit.
 
 use std::collections::HashSet;
 
@@ -24,7 +24,7 @@ pub(crate) fn description(text: &str) -> Result<(), String> {
     names::text_fault(text, "a description").map_or(Ok(()), |(message, _)| Err(message))
 }
 
-/// That services are what the reading of a file makes of them.
+/// Accepts only services that a file could have given.
 pub(crate) fn services(services: Services) -> Result<(), String> {
     match services {
         Services::Tcp(PortRange { from, to }) | Services::Udp(PortRange { from, to })
@@ -43,7 +43,7 @@ pub(crate) fn services(services: Services) -> Result<(), String> {
     }
 }
 
-/// That an entry is right by itself; its groups are the caller's to look for.
+/// Accepts an entry that is right by itself. The caller looks for its groups.
 pub(crate) fn interface(entry: &Interface, quotas: &Quotas) -> Result<(), String> {
     let Interface { name, role, groups, addresses, mac, source_check, tracking, .. } = entry;
     if let Some((message, _)) = name_fault(name) {

@@ -1,4 +1,4 @@
-//! What is wrong with a rules file: collected by byte span, shown with the source line marked.
+//! Faults of a rules file: collected by byte span, shown with the source line marked.
 
 use std::{fmt, ops::Range};
 
@@ -31,7 +31,7 @@ pub struct Fault {
     pub line: usize,
     pub column: usize,
     pub message: String,
-    /// What would be right.
+    /// How to mend it.
     pub help: Option<String>,
     mark: Mark,
     /// Another place that the fault is about, and what is there.

@@ -24,7 +24,7 @@ const RULE_KEYS: [&str; 8] =
 /// Rules of all groups together: more would not fit into memory, let alone into an image.
 pub(super) const MAX_RULES: usize = 1_000_000;
 
-/// What a group's rules may refer to.
+/// The names that a group's rules may refer to.
 #[derive(Debug)]
 pub(super) struct Definitions<'t> {
     pub(super) groups: Names<'t>,
@@ -40,7 +40,7 @@ struct Named<'t> {
     name: NamedPeer<'t>,
     /// `None`: both.
     family: Option<Family>,
-    /// What it weighs in the quota.
+    /// Its weight in the quota.
     weight: u64,
     place: Range<usize>,
 }
@@ -97,7 +97,7 @@ pub(super) struct RuleTable<'d, 't> {
     rules: Vec<Rule>,
     /// Where each rule's peer and ports stand.
     places: HashMap<RuleId, (Range<usize>, Range<usize>)>,
-    /// What the rules weigh, by family, and where the quota was first exceeded.
+    /// The rules' weight by family, and where the quota was first exceeded.
     weight: [u64; 2],
     exceeded: [Option<Range<usize>>; 2],
     room: usize,

@@ -86,7 +86,7 @@ fn name<'t>(value: &'t Value<'_>, findings: &mut Findings) -> Option<&'t str> {
     None
 }
 
-/// What is wrong with an entry's name, and what helps.
+/// The fault of an entry's name, and how to mend it.
 pub(super) fn name_fault(name: &str) -> Option<(String, &'static str)> {
     let glob = name.contains(['*', '?', '[']);
     let strange = |c: char| c == '/' || c == ':' || c.is_whitespace() || c.is_control();

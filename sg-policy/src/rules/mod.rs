@@ -69,7 +69,7 @@ pub fn parse(file: &str, text: &[u8]) -> Result<DesiredState, Faults> {
     read(file, text).map(|(state, _)| state)
 }
 
-/// What `text` says, and its tree.
+/// Reads `text`: its state and its tree.
 fn read<'t>(file: &str, text: &'t str) -> Result<(DesiredState, DeTable<'t>), Faults> {
     let (root, errors) = DeTable::parse_recoverable(text);
     let mut findings = Findings::default();
@@ -90,7 +90,7 @@ fn not_utf8(file: &str, text: &[u8], at: usize) -> Faults {
     let mut findings = Findings::default();
     let message = format!("not UTF-8: byte 0x{:02x}", text[at]);
     findings.add(at..at + 1, message).help("a rules file is UTF-8 text");
-    // What follows is not looked at, so only the lines up to there are decoded.
+    // Decode only the lines up to the fault: the renderer looks at no later ones.
     let end = text[at..].iter().position(|byte| *byte == b'\n').map_or(text.len(), |end| at + end);
     findings.finish(file, &String::from_utf8_lossy(&text[..end]))
 }

@@ -56,7 +56,7 @@ impl NameKind {
         })
     }
 
-    /// What is wrong with a name that is there, and what helps.
+    /// The fault of a name that is there, and how to mend it.
     pub(super) fn fault(self, name: &str) -> Option<(String, String)> {
         let reserved = self.reserved_fault(name).map(|(message, help)| (message, help.to_owned()));
         reserved.or_else(|| text_fault(name, "a name"))
@@ -80,7 +80,7 @@ fn check_text(value: &Value<'_>, text: &str, what: &str, findings: &mut Findings
     }
 }
 
-/// What is wrong with a name or a description, and what helps.
+/// The fault of a name or a description, and how to mend it.
 pub(super) fn text_fault(text: &str, what: &str) -> Option<(String, String)> {
     let allowed = |c: char| c.is_ascii_alphanumeric() || PUNCTUATION.contains(c);
     if let Some(other) = text.chars().find(|c| !allowed(*c)) {

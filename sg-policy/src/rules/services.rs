@@ -35,8 +35,8 @@ pub(super) fn only_family(services: Services) -> Option<Family> {
     }
 }
 
-/// What a rule's table is about and where each stands; several for a list of ports. Empty if there
-/// were faults.
+/// The services of a rule's table and where each stands; several for a list of ports. Empty if
+/// there were faults.
 pub(super) fn services(
     rule: &Section<'_, '_>,
     findings: &mut Findings,

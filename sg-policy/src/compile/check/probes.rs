@@ -95,7 +95,7 @@ pub(crate) fn services(state: &DesiredState) -> Vec<(u8, u16)> {
     services
 }
 
-/// What the reference calls it; the detail of a protocol without ports is 0.
+/// The reference's service and detail. The detail of a protocol without ports is 0.
 fn named(family: Family, protocol: u8, detail: u16) -> (Service, u16) {
     let [kind, code] = detail.to_be_bytes();
     match (family, protocol) {

@@ -117,7 +117,8 @@ fn long_lists_change_in_place() {
     assert!(in_place > 50, "{in_place}");
 }
 
-/// Whatever has gathered, what an image has room for is not refused, nor does it grow for ever.
+/// Unused classes never make the compiler refuse a state that fits, and never let an image grow
+/// without end.
 #[test]
 fn what_is_not_needed_any_more_is_forgotten() {
     let rng = &mut SmallRng::seed_from_u64(1);

@@ -12,7 +12,8 @@ use super::{
 };
 use crate::reference::generate::{SeedableRng, SmallRng};
 
-/// What a lookup for `key` passes: tables, and the order of the run at the end (`None`: a leaf).
+/// The path of a lookup for `key`: its tables, and the order of the run at the end (`None`: a
+/// leaf).
 fn way(words: &[u32], mut at: Ref, width: Width, key: u64) -> (u32, Option<u32>) {
     let mut tables = 0;
     while at.is_table() {

@@ -1,4 +1,4 @@
-//! What a packet finds in a compiled image is what the rules say.
+//! A lookup in a compiled image gives the verdict of the rules.
 
 mod changes;
 mod damage;

@@ -424,8 +424,8 @@ fn classes_beyond_a_page() {
             )
         })
         .collect();
-    // By one rule, which is one thing to a row, the second interface has all classes of the first page but
-    // that of everyone else; then none of whole pages; then one.
+    // Interface y has one rule, so one grant in its rows. It covers all classes of the first page
+    // but the class of everyone else, no class of whole pages, then one class.
     let few: Vec<u32> = (0..64).chain([299]).collect();
     let some = format!("\"10.0.0.0/25\", \"{}/32\"", host(299 * 2));
     let text = format!(

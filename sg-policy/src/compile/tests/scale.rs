@@ -1,4 +1,4 @@
-//! What does not fit, and what has to stay small.
+//! Rules that do not fit are refused, and images of usual rules stay small.
 
 use std::fmt::Write;
 

@@ -18,14 +18,14 @@ impl<'a> Bytes<'a> {
         self.0.split_off_first().copied().unwrap_or_default()
     }
 
-    /// That many bytes, or as many as there are.
+    /// `count` bytes, or as many as there are.
     pub fn take(&mut self, count: usize) -> &'a [u8] {
         self.0.split_off(..count.min(self.0.len())).unwrap_or_default()
     }
 
     fn choice(&mut self) -> u64 {
         let pair = u64::from(u16::from_le_bytes([self.byte(), self.byte()]));
-        // What is asked for less than these bits takes the upper ones.
+        // A generator that asks for fewer than 64 bits takes the upper ones, so repeat the pair.
         pair * 0x0001_0001_0001_0001
     }
 }

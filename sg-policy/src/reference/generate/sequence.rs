@@ -11,7 +11,7 @@ use super::{
 };
 use crate::model::{DesiredState, LiveInterface};
 
-/// What happens to a host, from a start with no flows.
+/// The events of a host, from a start with no flows.
 #[derive(Clone, Debug)]
 pub struct Sequence {
     pub state: DesiredState,

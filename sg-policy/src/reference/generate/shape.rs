@@ -66,7 +66,7 @@ impl Shape {
         Self { src, dst, protocol, hop_limit, payload }
     }
 
-    /// What the receiver may answer.
+    /// A packet that the receiver may answer with.
     pub(super) fn reply(&self, rng: &mut dyn Rng) -> Self {
         let mut reply = self.back();
         match (self.protocol, self.payload.len()) {

@@ -1,4 +1,4 @@
-//! What a change of the rules does to flows.
+//! A change of the rules, and the flows that were there before.
 
 use super::{frames::*, *};
 use crate::model::OnRevoke;

@@ -1,4 +1,4 @@
-//! What is never filtered.
+//! Packets that are never filtered.
 
 use super::{frames::*, *};
 use Reason::{Exempt, NoRule};

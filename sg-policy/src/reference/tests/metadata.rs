@@ -1,4 +1,4 @@
-//! What lies beside a packet's bytes, and what may not come of it.
+//! Packets whose sender asked the kernel for changes that must not pass the filter.
 
 use super::{frames::*, *};
 use crate::reference::metadata::{Kind, Metadata, Segments};

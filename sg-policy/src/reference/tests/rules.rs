@@ -2,7 +2,7 @@
 
 use super::{frames::*, *};
 
-/// What one rule (or none) says to each packet, ingress.
+/// Checks the reason that each packet gets at ingress under one rule, or under none.
 #[track_caller]
 fn ingress(rules: &[(Services, &str)], packets: &[(Ip, Reason)]) {
     for (ip, expected) in packets {

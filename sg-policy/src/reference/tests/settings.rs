@@ -14,7 +14,7 @@ fn host(change: impl Fn(&mut FilterSettings)) -> Host {
     Host::new(state)
 }
 
-/// What the packet gets on both interfaces.
+/// Checks the packet's reasons on both interfaces.
 #[track_caller]
 fn check(host: &mut Host, direction: Direction, ip: &Ip, expected: [Reason; 2]) {
     for (ifindex, expected) in [IFINDEX, OTHER].into_iter().zip(expected) {

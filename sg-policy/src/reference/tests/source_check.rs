@@ -1,4 +1,4 @@
-//! What an instance behind a port may send.
+//! Packets that an instance behind a port may send.
 
 use super::{frames::*, *};
 use Reason::{Exempt, Malformed, NoRule, NonIp, Rule as Allowed, SourceCheck};

@@ -1,12 +1,12 @@
 //! A rules file that is applied again and again with small changes.
 //!
 //! Reading 10,000 rules takes 25 ms, nearly all of it for rules that were there before. So a file
-//! remembers where the elements of its long arrays stand ([`Outline`]). When another one begins and
-//! ends like it, those within the common parts are left out of it ([`reduce()`]), and what is read from
-//! the short rest is put together with what is known of them ([`restore()`]).
+//! remembers where the elements of its long arrays stand ([`Outline`]). When the next file begins
+//! and ends with the same text, [`reduce()`] leaves out the elements within the common parts.
+//! [`restore()`] joins the state of the short rest with the known elements.
 //!
-//! That is never more than a short cut: whatever is not certain (a fault of any kind, a name, a quota
-//! or a family that has changed) has the whole file read, which alone reports faults.
+//! This is only a short cut. The whole file is read as soon as anything is uncertain: a fault of
+//! any kind, or a changed name, quota or family. Only a whole read reports faults.
 
 mod outline;
 mod reduce;
@@ -60,7 +60,7 @@ impl ParsedRules {
         &self.text
     }
 
-    /// What `text` says, if that is certain from what has changed.
+    /// The state of `text`, or `None` if the changed parts alone do not make it certain.
     fn changed_to(&self, text: &str) -> Option<(DesiredState, Outline)> {
         let reduced = reduce(&self.text, &self.outline, text)?;
         restore(&self.state, &self.outline, &reduced)

@@ -1,8 +1,9 @@
-//! What is left of a file without the elements that an earlier one had, too.
+//! Shortens a file by the elements that an earlier file had, too.
 //!
-//! Instead of each run of them there is one placeholder, an element itself. A parser that is within
-//! the array before a run is so behind it, whatever the elements were; so the rest means what it meant
-//! if every placeholder is found again as an element of its array, where it was put.
+//! One placeholder, an element itself, stands for each run of left-out elements. A parser that is
+//! within the array before a run is within it after the run, whatever the elements were. The rest
+//! therefore keeps its meaning if the reader finds every placeholder as an element of its array,
+//! where it was put.
 
 use std::ops::Range;
 

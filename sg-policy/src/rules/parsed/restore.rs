@@ -107,7 +107,7 @@ enum Piece {
 }
 
 impl Array<'_> {
-    /// What the parts make.
+    /// Turns parts of the file into pieces of the state's list.
     fn pieces(&mut self, parts: &[Part]) -> Option<Vec<Piece>> {
         let mut pieces = Vec::with_capacity(parts.len());
         let mut next = self.read.iter();
@@ -179,7 +179,8 @@ fn list(
     (valid && is_a_set(parts, &list.entries, |entry| entry.cidr)).then_some(())
 }
 
-/// Whether no two are the same. Those of earlier files are known to be no two.
+/// Returns true if no two items are the same. Items of the earlier file are known to differ from
+/// each other.
 fn is_a_set<T, K: Eq + Hash>(parts: &[Part], items: &[T], key: impl Fn(&T) -> K) -> bool {
     if parts.iter().all(|part| matches!(part, Part::Run(_))) {
         return true;

@@ -57,7 +57,8 @@ fn source(text: &str) -> ParsedRules {
     ParsedRules::read("rules.toml", text).unwrap_or_else(|faults| panic!("{faults}"))
 }
 
-/// What the short cut gives is what the whole file gives; whether it was taken.
+/// Holds the short cut's state against that of the whole file. Returns true if the short cut was
+/// taken.
 #[track_caller]
 fn check(old: &ParsedRules, new: &str) -> bool {
     let Some((state, outline)) = old.changed_to(new) else { return false };
