@@ -204,7 +204,7 @@ fn unreachable(socket: &Path, error: &io::Error) -> Error {
     Error::Failed(format!("cannot reach the agent at {}: {hint}", socket.display()))
 }
 
-/// What the agent's refusal means here; see the head of [the crate](crate).
+/// Turns the agent's refusal into an error; the head of [the crate](crate) lists the status codes.
 fn refused(status: StatusCode, body: &[u8]) -> Error {
     let text = serde_json::from_slice::<Failure>(body).map_or_else(
         |_| format!("the agent answered {status}: {}", String::from_utf8_lossy(body).trim()),

@@ -9,7 +9,7 @@ use crate::FlowRecord;
 pub const DEFAULT: &str = "${version} ${account-id} ${interface-id} ${srcaddr} ${dstaddr} ${srcport} \
     ${dstport} ${protocol} ${packets} ${bytes} ${start} ${end} ${action} ${log-status}";
 
-/// What a field shows where it has nothing to show.
+/// Stands for a field without a value.
 const NOTHING: &str = "-";
 
 macro_rules! fields {

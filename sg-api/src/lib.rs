@@ -1,4 +1,4 @@
-//! What the agent and its clients say to each other over the unix socket: HTTP/1.1, JSON bodies.
+//! Requests and answers of the agent's unix socket: HTTP/1.1, JSON bodies.
 //!
 //! | request | body | answer |
 //! |---|---|---|
@@ -18,9 +18,10 @@
 //! | `POST /v1/control/accept` | | [`AcceptedStore`]; root only |
 //! | `POST /v1/detach` | | `{}`; the agent then ends |
 //!
-//! Whatever fails answers [`Failure`]: 400 for a request that makes no sense, 422 for a rules file
-//! with faults, 409 for what the present state does not admit, 500 for what the kernel refused.
-//! These types are apart from the internal ones: fields are added here, never changed.
+//! A failed request is answered with [`Failure`]. The status is 400 for a request that makes no
+//! sense and 422 for a rules file with faults. It is 409 for a request that the present state does
+//! not admit, and 500 for a refusal of the kernel. These types are apart from the internal ones:
+//! fields are added here, never changed.
 
 #[cfg(feature = "feed")]
 pub mod admin;
@@ -123,7 +124,7 @@ pub struct Revision {
     pub state: String,
     pub rules: usize,
     pub groups: usize,
-    /// What made it: the file's name, or `rollback to N`.
+    /// The revision's source: the file's name, or `rollback to N`.
     pub origin: String,
 }
 

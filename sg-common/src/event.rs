@@ -4,10 +4,10 @@
 //! rings, then come their [`Event`]s. Each CPU has two rings, of refused and of allowed packets, so
 //! that neither kind crowds out the other, and so that nothing is shared between CPUs.
 //!
-//! A ring is its own budget: a program writes while there is room, and room is made when the agent
-//! has read. So the agent never has more to do than to empty the rings at its own pace, however many
-//! packets come, and a packet that finds no room costs a load and a comparison. It is counted
-//! ([`crate::counter::not_logged`]), so what the log lacks is known exactly.
+//! A ring is its own budget: a program writes while there is room, and the agent makes room by
+//! reading. The agent empties the rings at its own pace, however many packets come. A packet that
+//! finds no room costs a load and a comparison. It is counted ([`crate::counter::not_logged`]), so
+//! the number of packets that the log lacks is known exactly.
 
 use crate::{
     Reason,

@@ -1,12 +1,12 @@
 //! The flow table: layout, hash and life cycle of tracked flows.
 //!
 //! A table is an array of [`Bucket`]s of four lanes; a flow lives in one of the two buckets that
-//! its hash names. Before the buckets are [marks](mark()), a byte of the hash for each lane: so small
-//! that they stay in a near cache, they tell of nearly every lane whether it is worth a look. Both
-//! directions of a flow have the same key, because addresses and ports are kept as *local* (the
-//! instance's) and *remote*. A lane is claimed by compare-exchange of its tag, which holds everything
-//! of the key but the addresses, and the state; nothing ever sweeps for correctness, because expiry is
-//! judged by time stamp wherever a lane is read.
+//! its hash names. Before the buckets are [marks](mark()), a byte of the hash for each lane. Marks
+//! are small enough to stay in a near cache, and nearly always tell whether a lane is worth a look.
+//! Both directions of a flow have the same key, because addresses and ports are kept as *local*
+//! (the instance's) and *remote*. A lane is claimed by compare-exchange of its tag. The tag holds
+//! the state, and all of the key but the addresses. Correctness needs no sweep: expiry is judged by
+//! time stamp wherever a lane is read.
 //!
 //! The same structure keeps the verdicts of first fragments, with the identification in place of
 //! the ports and the direction in the highest bit of the slot.
@@ -118,7 +118,7 @@ pub const fn buckets_in<A>(size: usize) -> usize {
     1 << (size / size_of::<Bucket<A>>()).ilog2()
 }
 
-/// The mark of a key with this hash. What a lane's flow leaves behind stays until the next flow.
+/// The mark of a key with this hash. A lane's mark outlives its flow, until the next flow.
 #[inline(always)]
 pub const fn mark(hash: u64) -> u8 {
     hash as u8
@@ -256,7 +256,7 @@ impl State {
     /// part of the key.
     const CODE: u32 = 4;
 
-    /// The largest code that a query may have. Those that are defined go to 2 (RFC 4620).
+    /// The largest code that a query may have. The largest defined one is 2 (RFC 4620).
     pub const MAX_QUERY_CODE: u8 = u8::MAX >> Self::CODE;
 
     #[inline(always)]
@@ -603,7 +603,7 @@ impl State {
         }
     }
 
-    /// What `sgctl flows` shows.
+    /// The state's name in `sgctl flows`.
     pub const fn name(self, family: Family, protocol: u8) -> &'static str {
         if self.is_cut() {
             return "cut";

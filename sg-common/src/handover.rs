@@ -1,6 +1,6 @@
-//! What an agent leaves for one of another ABI: the keys of the flow tables' hash, and whose each slot
-//! is. With it the tables themselves can be taken over as long as [`TABLES`] is the same, whatever else
-//! has changed. No program reads it.
+//! An agent's note for a successor of another ABI: the keys of the flow tables' hash, and the
+//! interface of each slot. With it a successor can take over the tables as long as [`TABLES`] is
+//! the same, whatever else has changed. No program reads it.
 //!
 //! This layout is for good: fields may be put into the reserved ones, and none may move.
 

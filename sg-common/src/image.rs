@@ -2,8 +2,15 @@
 //!
 //! Header, hash of interface indexes, interface records, then interval maps, rows and pages, all
 //! found by offsets from the image's start (words, or 16-byte units inside a [`Ref`]). A packet's
-//! way: ifindex -> record; peer address -> class; record's row for (family, direction) -> page of
-//! 64 classes -> set of services; (protocol, port) in the set or not. See docs/internals/data-path.md.
+//! lookup has four steps:
+//!
+//! 1. ifindex to interface record
+//! 2. peer address to class
+//! 3. the record's row for (family, direction) to a page of 64 classes, and there to a set of
+//!    services
+//! 4. (protocol, port) is in the set, or not
+//!
+//! See docs/internals/data-path.md.
 
 use crate::{
     Direction, Family,

@@ -17,10 +17,10 @@
 //! | `TABLE` | `lo`, `last`, `shift`, then `last + 1` refs: what is below `lo`, equal ranges of 2^shift keys, what is above |
 //!
 //! Keys are 32 bits (one word), or 64 (two words, low half first: an aligned little-endian u64).
-//! Values of runs are words again, so a value can itself be a ref: the high half of an IPv6 address
-//! leads to the map of the low halves under it.
+//! Values of runs are words, too, so a value can itself be a ref. An IPv6 lookup uses that: the
+//! high half of the address leads to the map of the low halves under it.
 //!
-//! A table splits its range evenly and its parts are tables or runs, at most [`MAX_TABLES`] deep: a
+//! A table splits its range evenly. Its parts are tables or runs, at most [`MAX_TABLES`] deep. A
 //! ruleset of random prefixes takes one table and one run of a cache line, whatever its size.
 
 /// Read access to an image. Offsets are in words from the image's start, and wrap around.
@@ -231,8 +231,8 @@ pub fn rank<K: Key, W: Words>(words: &W, keys: u32, order: u32, key: K) -> u32 {
     below
 }
 
-/// [`rank`] of an order up to [`SMALL_ORDER`], which is 2 or 4: three keys are loaded
-/// at once, so that none waits for what another one says, and each three leave a quarter.
+/// [`rank`] of an order up to [`SMALL_ORDER`], which is 2 or 4. Each step loads three keys at once,
+/// so that no load waits for another key, and leaves a quarter of the run.
 #[inline(always)]
 pub fn rank_small<K: Key, W: Words>(words: &W, keys: u32, order: u32, key: K) -> u32 {
     let quarter = if order > 2 { 4 * passed(words, keys + 3 * K::WORDS, 4, key) } else { 0 };

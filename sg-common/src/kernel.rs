@@ -1,4 +1,4 @@
-//! What programs look at in the kernel's own context, where it can be had.
+//! Fields that programs read in the kernel's own context, where the kernel gives it.
 //!
 //! The kernel function `bpf_cast_to_kern_ctx` (kernel/bpf/helpers.c, from 6.2 on) gives it, without a call:
 //! the verifier makes a move of it. Its number differs from kernel to kernel.
@@ -18,7 +18,7 @@ pub const fn cast(number: u32) -> [u8; 8] {
     [0x85, 0x20, 0, 0, a, b, c, d]
 }
 
-/// What stands in its place where there is none: `r0 = 0`.
+/// The instruction for kernels without that function: `r0 = 0`.
 pub const NO_CAST: [u8; 8] = [0xb7, 0, 0, 0, 0, 0, 0, 0];
 
 /// Where a TC program finds what it reads of a `struct sk_buff`: indices into its constant `SKB`. Offsets
@@ -87,8 +87,8 @@ pub mod gso {
     /// A datagram that is to become several.
     pub const UDP_L4: u32 = 1 << 17;
 
-    /// What a packet's innermost segments are.
+    /// Kinds of a packet's innermost segments.
     pub const KINDS: u32 = TCPV4 | TCPV6 | FCOE | SCTP | UDP | UDP_L4;
-    /// What lies around them.
+    /// Kinds of tunnels around the segments.
     pub const TUNNELS: u32 = GRE | GRE_CSUM | IPXIP4 | IPXIP6 | UDP_TUNNEL | UDP_TUNNEL_CSUM | ESP;
 }

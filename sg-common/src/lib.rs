@@ -1,8 +1,9 @@
-//! What the BPF programs and user space share byte for byte: the layout of the compiled rules,
-//! of the flow table and of the counters, and the reason codes. No allocation, no kernel, no rules.
+//! Memory that the BPF programs and user space share byte for byte: the layout of the compiled
+//! rules, of the flow table and of the counters, and the reason codes. No allocation, no kernel, no
+//! rules.
 //!
-//! The functions here run in both worlds: the BPF programs instantiate them over map memory, the
-//! compiler's tests over a slice. What one of them decides, the other decides.
+//! The functions here run in both worlds, so both decide the same. The BPF programs instantiate
+//! them over map memory, the compiler's tests over a slice.
 #![no_std]
 
 pub mod control;

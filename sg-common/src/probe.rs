@@ -1,8 +1,8 @@
 //! The question `sgctl explain` puts to the loaded programs, and their answer.
 //!
-//! BPF_PROG_TEST_RUN of the probe program: the [`Question`] is the packet's metadata, the packet
-//! follows; the probe judges it with the core that the attached programs run, writes nothing to
-//! flows or counters, and puts its [`Answer`] over the packet's first bytes.
+//! The agent runs the probe program by BPF_PROG_TEST_RUN. The [`Question`] is the packet's
+//! metadata, the packet follows. The probe judges it with the core that the attached programs run,
+//! and writes nothing to flows or counters. It puts its [`Answer`] over the packet's first bytes.
 
 /// Metadata of a probe packet.
 #[derive(Clone, Copy, Debug)]
@@ -13,7 +13,7 @@ pub struct Question {
     pub direction: u32,
 }
 
-/// What the packet would get.
+/// The verdict that the packet would get.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C)]
 pub struct Answer {

@@ -1,4 +1,4 @@
-//! What a flow's state says: its idle timeout, by family and protocol; its name; how it was opened.
+//! A flow's state: its idle timeout by family and protocol, its name, how it was opened.
 
 use sg_common::{
     Direction, Family,
