@@ -1,8 +1,8 @@
-//! What to do about what the kernel said.
+//! Advice on the kernel's errors.
 
 use std::{fs, io};
 
-/// What the programs, maps and hooks take (capabilities(7)).
+/// The capabilities that programs, maps and hooks need (capabilities(7)).
 const NEEDED: [(&str, u32); 4] =
     [("CAP_NET_ADMIN", 12), ("CAP_SYS_ADMIN", 21), ("CAP_PERFMON", 38), ("CAP_BPF", 39)];
 const LOCKDOWN: &str = "/sys/kernel/security/lockdown";

@@ -1,8 +1,8 @@
 //! The data path's clock: jiffies, divided to [ticks](sg_common::flow::Tick).
 //!
-//! User space learns jiffies from a program of three instructions. How many make a second (HZ) is
-//! not to be read anywhere on every distribution, but follows from their number: jiffies start at
-//! -300 HZ (INITIAL_JIFFIES, include/linux/jiffies.h) and go on with the monotonic clock.
+//! User space learns jiffies from a program of three instructions. Not every distribution tells HZ,
+//! the number of jiffies in a second, but HZ follows from jiffies. They start at -300 HZ
+//! (INITIAL_JIFFIES, include/linux/jiffies.h) and go on with the monotonic clock.
 
 use std::{
     io,

@@ -130,7 +130,7 @@ impl Datapath {
         Census::open(&self.maps, &self.maps_dir, &self.clock)
     }
 
-    /// What it took to load each program.
+    /// The cost of loading each program.
     ///
     /// # Errors
     /// One cannot be loaded.
@@ -246,7 +246,7 @@ impl Datapath {
         revoke::cut_denied(&self.maps, image, self.now(), which)
     }
 
-    /// What the rules in an image say to an opening packet.
+    /// Judges an opening packet by the rules in an image.
     pub fn judge(&self, image: &[u32], opening: &Opening) -> Opens {
         ImageView::new(image).map_or(Opens::Denied, |image| judge::judge(image, opening))
     }
@@ -356,8 +356,9 @@ fn versions(bpffs: &Path) -> Vec<PathBuf> {
         .collect()
 }
 
-/// Takes links over from an agent of another ABI: they go on with their own programs and maps until
-/// each interface is attached anew, when what is to be in force is so in ours. Its pins go.
+/// Takes over the links of an agent of another ABI, and removes its pins. The links keep their own
+/// programs and maps until each interface is attached anew. By then our maps hold the state that is
+/// to be in force.
 fn adopt(other: &Path, ours: &Path, with_flows: bool) -> Result<(), Error> {
     for entry in fs::read_dir(other.join("links")).into_iter().flatten().flatten() {
         let to = ours.join("links").join(entry.file_name());

@@ -1,4 +1,4 @@
-//! What can go wrong in the kernel, and what to do about it.
+//! Errors of the kernel, with advice.
 
 use std::io;
 
@@ -8,7 +8,7 @@ use crate::advice;
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// What was being done, and what the kernel said.
+    /// The operation, and the kernel's answer.
     #[error("{what}: {source}{}", advice::on(source))]
     Kernel { what: String, source: io::Error },
     /// Does not fit into what was allocated; the old state stays in force.

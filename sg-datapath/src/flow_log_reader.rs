@@ -1,5 +1,6 @@
-//! What the flow log reads, on a thread of its own: the rings of events, the flow table, and how much
-//! found no room in the rings. Nothing of it waits for the owner, or makes it wait.
+//! The flow log's view of the data path, on a thread of its own. It reads the rings of events, the
+//! flow table, and the number of packets that found no room in the rings. It never waits for the
+//! owner, and the owner never waits for it.
 
 use std::{
     collections::BTreeMap,
@@ -94,7 +95,7 @@ impl FlowLogReader {
         visit::each(&self.flows4, &self.flows6, each)
     }
 
-    /// What found no room in the rings, by slot, all told.
+    /// Packets that found no room in the rings, by slot, all told.
     pub fn not_logged(&self, slots: &[u16]) -> Result<BTreeMap<u16, NotLogged>, Error> {
         let row = size_of::<CounterRow>();
         let Some(last) = slots.iter().max() else { return Ok(BTreeMap::new()) };

@@ -1,8 +1,8 @@
 //! The kernel side: maps, programs, attachments. The only crate that knows aya and bpf(2).
 //!
-//! Everything is pinned under `<bpffs>/v<ABI>/`: `maps/`, and `links/` as `attach/links.rs` says. What is
-//! pinned goes on without the agent; the next one takes it over. It knows words of an image, and no
-//! rule, group or name behind them.
+//! Everything is pinned under `<bpffs>/v<ABI>/`: `maps/`, and `links/` as `attach/links.rs` says.
+//! Pinned maps and links go on without the agent; the next agent takes them over. This crate knows
+//! the words of an image, and no rule, group or name behind them.
 
 mod advice;
 mod attach;

@@ -1,4 +1,4 @@
-//! What a data path is opened with.
+//! Options for opening a data path.
 
 use std::path::PathBuf;
 
@@ -31,7 +31,7 @@ pub struct Options {
     pub max_interfaces: u16,
     /// Whether the programs tell of single packets; see [`FlowLogReader`](crate::FlowLogReader).
     pub flow_log: bool,
-    /// What interfaces are likely to be attached to, so that it is there first.
+    /// The hook that most interfaces are likely to get; its program is loaded first.
     pub first: Receiver,
     /// Called when the programs that are loaded beside are there: loading leaves much freed memory.
     pub loaded: fn(),

@@ -44,8 +44,9 @@ impl Datapath {
         let view = ImageView::new(image)?;
         self.put_in_force(image, fallback)?;
         if revoke::any_cuts(view) {
-            // Until then, programs that began before may open and keep alive what it denies. What they
-            // see from now on they cut by themselves.
+            // Programs that began under the old image may still open and refresh flows that this
+            // one denies. Wait until they have ended. Programs that begin later cut such flows by
+            // themselves.
             if !self.links.attached().is_empty() {
                 syscall::wait_for_programs();
             }

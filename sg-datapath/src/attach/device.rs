@@ -1,4 +1,4 @@
-//! What an interface's driver admits.
+//! The hooks that an interface's driver admits.
 
 use std::{ffi::CStr, io};
 
@@ -67,7 +67,7 @@ fn has_ethernet(ifindex: u32) -> bool {
 }
 
 impl Receiver {
-    /// What this interface will get, if its driver keeps what it promises.
+    /// The hook that this interface will get, if its driver keeps its promise.
     pub fn of(ifindex: u32, choice: HookChoice) -> Self {
         if wants_xdp(ifindex, choice).0 { Self::Xdp } else { Self::Tc }
     }
@@ -104,8 +104,8 @@ fn by_driver(driver: Option<&str>, choice: HookChoice) -> (bool, String) {
     }
 }
 
-/// Whether senders on the interface may choose what the kernel does to a packet after XDP: a virtio-net header
-/// comes with it (`IFF_VNET_HDR` of tun and tap, `PACKET_VNET_HDR` behind a veth).
+/// Returns true if senders on the interface may choose what the kernel does to a packet after XDP.
+/// They do by a virtio-net header (`IFF_VNET_HDR` of tun and tap, `PACKET_VNET_HDR` behind a veth).
 fn has_chosen_metadata(driver: Option<&str>) -> bool {
     matches!(driver, Some("tun" | "veth"))
 }

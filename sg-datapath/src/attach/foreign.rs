@@ -14,7 +14,7 @@ use crate::bpf::{
 /// Our filters' priority; others' with it are beside us.
 const FIRST: u32 = 1;
 
-/// What runs on interfaces besides us, in words, by ifindex. What cannot be read is left out.
+/// Describes foreign programs on interfaces, by ifindex. Unreadable ones are left out.
 pub fn on(interfaces: &[u32], programs: &Programs) -> BTreeMap<u32, Vec<String>> {
     let loaded = [
         programs.xdp().ok(),

@@ -16,7 +16,7 @@ pub enum Receiver {
     Tc,
 }
 
-/// What filters the kernel's ingress of an interface.
+/// The hook that filters the kernel's ingress of an interface.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Hook {
     Xdp,

@@ -7,10 +7,10 @@
 //! | `<ifindex>_out` | TCX egress link: what it sends |
 //! | `<ifindex>_tc` | a program: stands for clsact filters, which are no links |
 //!
-//! TCX is what an interface should have: no other tool takes a link away. But the kernel waits for a grace
-//! period with RTNL held whenever one comes or goes (tcx_entry_sync, include/net/tcx.h): 15 ms for each
-//! direction, in which no interface can come or go. clsact filters take 0.3 ms, so newcomers in a crowd get
-//! these first.
+//! An interface should have TCX, because no other tool can take such a link away. But the kernel
+//! holds RTNL for a grace period whenever a TCX link comes or goes (tcx_entry_sync,
+//! include/net/tcx.h). Each direction takes 15 ms, and meanwhile no interface can come or go.
+//! clsact filters take 0.3 ms, so newcomers in a crowd get these first.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -87,8 +87,8 @@ impl BpfLinks {
         pins(&self.dir).into_iter().filter_map(|(ifindex, _)| ifindex.parse().ok()).collect()
     }
 
-    /// Attaches both directions, or puts `programs` in the place of those that are attached. What has TCX
-    /// keeps it, in either mode.
+    /// Attaches both directions, or replaces attached programs by `programs`. An interface that has
+    /// TCX keeps it, in either mode.
     pub fn attach(
         &mut self,
         programs: &Programs,
@@ -158,9 +158,9 @@ impl BpfLinks {
         self.ensure(ifindex, XDP, AttachType::Xdp, programs.xdp()?)
     }
 
-    /// Attaches by TCX. The kernel takes its time for new links; where clsact filters of ours judge meanwhile,
-    /// they pass everything on until these are about to go, so that no packet is judged twice but in
-    /// the moment between.
+    /// Attaches by TCX. The kernel takes its time for new links. While clsact filters of ours
+    /// judge, the new links hold a program that passes everything on. They get the real one just
+    /// before the filters go, so a packet is judged twice only in the moment between.
     fn attach_tcx(&self, programs: &Programs, ifindex: u32, hooks: &[TcxHook]) -> io::Result<()> {
         if self.has(ifindex, &[CLSACT]) {
             let idle = syscall::load_program(syscall::PROG_TYPE_SCHED_CLS, &PASS_ON)?;
@@ -305,7 +305,8 @@ impl BpfLinks {
                 remove(&self.dir, ifindex, kind)?;
             }
         }
-        // Where a clsact qdisc is, others cannot add an "ingress" one. Those of theirs stay.
+        // Where a clsact qdisc is, others cannot add an "ingress" one. A clsact qdisc with filters
+        // of others stays.
         if !kept.contains(&CLSACT)
             && self.qdiscs.remove(&ifindex)
             && !inventory::has_filters(ifindex)

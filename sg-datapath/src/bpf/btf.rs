@@ -1,5 +1,5 @@
-//! What the kernel's types (BTF, Documentation/bpf/btf.rst) say of a program's own context, and how programs
-//! may read it.
+//! Reads from the kernel's types (BTF, Documentation/bpf/btf.rst) where a program's own context has
+//! its members, and whether programs may read them.
 //!
 //! aya reads them, too, but tells nobody the place of a member.
 
@@ -8,12 +8,12 @@ use sg_common::kernel::{self, XDP_BUFF_FLAGS, access, skb};
 
 use super::syscall;
 
-/// What programs are told of the kernel.
+/// Facts about the kernel that programs get as constants.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Kernel {
-    /// Number of its function `bpf_cast_to_kern_ctx` (kernel/bpf/helpers.c; from 6.2 on), if the flags of
-    /// a `struct xdp_buff` are where the programs look for them, and if they may: a kernel without its JIT
-    /// takes no call of a function.
+    /// Number of the kernel's function `bpf_cast_to_kern_ctx` (kernel/bpf/helpers.c; from 6.2 on).
+    /// `None` if the flags of a `struct xdp_buff` are not where the programs look for them, or if
+    /// the kernel has no JIT: it takes no call of a function then.
     pub cast: Option<u32>,
     /// See [`skb`].
     pub skb: [u32; skb::LEN],
@@ -104,7 +104,7 @@ struct Type<'b> {
     kind: u32,
     /// Place of its name.
     name: u32,
-    /// What the kind has besides.
+    /// The type's data behind its header; its form depends on the kind.
     more: &'b [u8],
 }
 

@@ -40,7 +40,7 @@ pub const TC_OUT: &str = "sg_tc_out";
 /// Bytes of an instruction (struct bpf_insn).
 const INSTRUCTION: u32 = 8;
 
-/// What it took to load a program.
+/// Time and other costs of loading a program.
 #[derive(Clone, Copy, Debug)]
 pub struct LoadCost {
     pub name: &'static str,
@@ -59,7 +59,7 @@ struct Loaded {
     cost: LoadCost,
 }
 
-/// What programs are read with: it knows the kernel's types, which takes 15 to 50 ms to read.
+/// Reads programs. It knows the kernel's types, which take 15 to 50 ms to read.
 #[derive(Debug)]
 pub struct Loader {
     loader: EbpfLoader<'static>,
@@ -68,7 +68,7 @@ pub struct Loader {
 
 impl Loader {
     pub fn get_ready() -> Self {
-        // What the kernel can do is asked once, and here.
+        // aya asks for the kernel's features once, and caches them; do it here.
         let _ = aya::features();
         Self { loader: EbpfLoader::new(), kernel: Kernel::ask() }
     }
@@ -113,7 +113,7 @@ impl Programs {
     /// that every interface needs is loaded; of the two for what is received, `first` comes first.
     ///
     /// # Errors
-    /// That one cannot be loaded.
+    /// A program cannot be loaded.
     pub fn load(
         loader: Loader,
         maps: &Maps,

@@ -228,7 +228,7 @@ pub fn detach_link(link: BorrowedFd<'_>) -> io::Result<()> {
     Attr::new().set(0, link.as_raw_fd() as u32).call(LINK_DETACH, 1).map(drop)
 }
 
-/// What a test run of an XDP program left.
+/// Result of a test run of an XDP program.
 #[derive(Debug)]
 pub struct TestRun {
     pub retval: u32,

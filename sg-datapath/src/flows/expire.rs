@@ -1,7 +1,8 @@
-//! What has idled out stays ended, also when a change of the rules brings longer timeouts.
+//! Ends idled-out flows for good before a change of the rules brings longer timeouts.
 //!
-//! Programs judge expiry by time stamp, so nothing has to sweep the tables; but an entry that is over
-//! by one timeout would be live again under a longer one, if its lane was not taken meanwhile.
+//! Programs judge expiry by time stamp, so no sweep of the tables is needed for a verdict. But a
+//! flow that is over by one timeout would be live again under a longer one, if no other flow took
+//! its lane meanwhile.
 
 use sg_common::{
     ImageView,

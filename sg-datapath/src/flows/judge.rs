@@ -1,4 +1,4 @@
-//! What the rules of an image say to the packet that opens a flow.
+//! The rules of an image, applied to the packet that opens a flow.
 
 use sg_common::{
     Direction, ImageView,
@@ -12,7 +12,7 @@ use super::{
     phase::Phase,
 };
 
-/// What rules say to an opening packet.
+/// The rules' answer to an opening packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Opens {
     Denied,
@@ -22,7 +22,7 @@ pub enum Opens {
     Tracked,
 }
 
-/// What the rules in `image` say to an opening packet.
+/// Judges an opening packet by the rules in `image`.
 pub fn judge(image: ImageView<'_>, opening: &Opening) -> Opens {
     let opens = match (image.slot(opening.slot.into()), opening.ends()) {
         (Some(interface), Some(Ends::V4(addresses))) => judge_in(interface, opening, &addresses),

@@ -1,8 +1,8 @@
 //! `on_revoke = "cut"`: ends the flows that an image does not allow, at once.
 //!
-//! The programs do so themselves when they next see a packet of such a flow. That is not enough: a
-//! flow that stays silent over two changes would be held against the second one's rules only, and
-//! come through if those bring its rule back, or if they are `"keep"`.
+//! The programs do so themselves when they next see a packet of such a flow. But a flow may stay
+//! silent over two changes. Only the second change's rules would judge it then. It would pass if
+//! they bring its rule back, or if they are `"keep"`.
 
 use sg_common::{
     ImageView,

@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{bpf::syscall::Mapping, error::Error, maps::region::Region};
 
-/// What lanes are judged by: the records of the image in force, and the tables' hash.
+/// The inputs of judging lanes: the records of the image in force, and the tables' hash key.
 pub struct Present<'a> {
     pub records: &'a [RecordWords],
     pub hash_key: [u32; HASH_KEY_WORDS],

@@ -16,7 +16,7 @@ use crate::{
     maps::{layout::Maps, region::Region},
 };
 
-/// What to do with a flow.
+/// A visitor's decision on a flow.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Keep {
     Yes,

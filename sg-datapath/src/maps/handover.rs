@@ -19,7 +19,7 @@ use sg_common::{
 use super::region::{PredecessorDir, Region};
 use crate::{bpf::syscall::Mapping, error::Error};
 
-/// What an earlier agent left, read from the pinned maps.
+/// An earlier agent's legacy, read from the pinned maps.
 #[derive(Clone, Debug)]
 pub struct Inherited {
     pub revision: u64,
@@ -141,7 +141,7 @@ impl Handover {
         Ok(())
     }
 
-    /// What an earlier agent left; `None` if it never published anything.
+    /// An earlier agent's legacy; `None` if it never published anything.
     pub fn inherited(&self) -> Result<Option<Inherited>, Error> {
         let (_mapping, header) = self.header()?;
         // SAFETY: as in `hash_key`.

@@ -31,7 +31,7 @@ pub struct Maps {
     pub arena: Region,
     pub flows4: Region,
     pub flows6: Region,
-    /// Those that `flows4` and `flows6` take the place of.
+    /// The smaller tables that `flows4` and `flows6` replace.
     pub old_tables: OldTables,
     pub fragments4: Region,
     pub fragments6: Region,
@@ -57,7 +57,7 @@ const MIN_EVENTS: usize = 64;
 pub const NEW_ARENA: &str = "ARENA_NEW";
 
 impl Maps {
-    /// Those pinned in `dir`, else the tables in `from`, else new ones.
+    /// Opens the maps pinned in `dir`, else the tables in `from`, else new ones.
     pub fn open(dir: &Path, from: PredecessorDir<'_>, options: &Options) -> Result<Self, Error> {
         // Left by an agent that died while the arena grew; the programs that use it go on.
         match fs::remove_file(dir.join(NEW_ARENA)) {

@@ -1,8 +1,8 @@
 //! A map of one element, with its pin.
 //!
-//! Each is an array with one element that is as large as the map: the programs reach all of it from
-//! one constant address, and the agent maps the parts that it needs. Nothing is mapped for longer
-//! than it is used, because mapped pages count as the agent's memory.
+//! Each is an array with one element that is as large as the map. The programs reach all of it from
+//! one constant address, and the agent maps the parts that it needs. The agent unmaps them right
+//! after use, because mapped pages count as its memory.
 
 use std::{
     fs, io,

@@ -1,12 +1,14 @@
 //! A flow table for more flows takes the place of the one that an earlier agent left, under traffic.
 //!
-//! 1. The larger one gets what is in the smaller one, and its pin; that of the smaller one is put aside.
+//! 1. Copy the flows of the smaller table into the larger one, and pin it. Put the smaller one's
+//!    pin aside.
 //! 2. All links change to programs that use the larger one.
-//! 3. What has opened or moved on in the smaller one meanwhile is brought after.
+//! 3. Copy the flows that have opened or moved on in the smaller one meanwhile.
 //!
-//! An agent that dies on the way leaves both pins; the next one goes on at 2. A reply that comes between 2
-//! and 3, to what opened between 1 and 2, is judged as if there were no flow: some milliseconds in which
-//! a new connection may have to send again. Flows that were there before notice nothing.
+//! An agent that dies on the way leaves both pins; the next one goes on at 2. A connection that
+//! opens between 1 and 2 is not in the larger table until 3. A reply to it in between is judged
+//! without a flow: for some milliseconds, a new connection may have to send again. Flows that were
+//! there before notice nothing.
 
 use std::{fs, path::Path};
 
@@ -43,7 +45,7 @@ pub fn open<A: Shown + Addresses + PartialEq>(
         rename(dir, &aside, name)?;
     }
     let mut region = Region::take_over(dir, from, name, size)?;
-    // What another ABI's programs use they go on using until interfaces are attached anew.
+    // Another ABI's programs use their maps until interfaces are attached anew.
     if from.is_some() || region.size >= size {
         return Ok((region, None));
     }

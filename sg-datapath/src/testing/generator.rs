@@ -25,7 +25,7 @@ impl Generator {
     /// From an interface of the calling thread's namespace.
     ///
     /// # Errors
-    /// What the kernel says to the program.
+    /// The kernel's refusal of the program.
     pub fn new(ifindex: u32, frame: &[u8], sources: Sources) -> io::Result<Self> {
         let varying = Varying::load(Program::Xdp, frame, sources, &NextAction::Redirect(ifindex))?;
         Ok(Self { varying, frame: frame.to_vec() })
@@ -36,12 +36,12 @@ impl Generator {
         self.varying.restart(seed);
     }
 
-    /// Sends so many packets, from the interface's namespace; nanoseconds that each took by the kernel's
-    /// clock, which does not run before the first and after the last. What receives them does its work
-    /// on this CPU meanwhile, and has done nearly all of it in the end.
+    /// Sends so many packets, from the interface's namespace. Returns nanoseconds for each by the
+    /// kernel's clock, which runs from the first packet to the last. The receiver works on this CPU
+    /// meanwhile, and has done nearly all of its work when the clock stops.
     ///
     /// # Errors
-    /// What the kernel does not take.
+    /// The kernel's refusal of the test run.
     pub fn send(&self, packets: u32) -> io::Result<u32> {
         test_run::send_live(self.varying.program.as_fd(), &self.frame, packets)
     }
@@ -68,7 +68,7 @@ impl BaselineProgram {
     /// Attaches to an interface of the calling thread's namespace.
     ///
     /// # Errors
-    /// What the kernel does not take.
+    /// The kernel's refusal of the map or the attachment.
     pub fn attach(self, ifindex: u32) -> io::Result<Attached> {
         let map = syscall::create_map("sunk", PAGE as u32)?;
         let counter = Mapping::new(map.as_fd(), 0, PAGE)?;

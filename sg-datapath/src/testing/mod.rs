@@ -1,4 +1,4 @@
-//! What tests and bench do with the loaded programs: runs on made-up frames, traffic made in the
+//! Tools of tests and bench for the loaded programs: runs on made-up frames, traffic made in the
 //! kernel, and how long a packet takes. Not in the agent.
 
 pub mod generator;

@@ -1,5 +1,5 @@
-//! What a program costs: test runs (BPF_PROG_TEST_RUN) that give it another packet each time. For
-//! the tests and the bench.
+//! The time of a program, by test runs (BPF_PROG_TEST_RUN) that give it another packet each time.
+//! For the tests and the bench.
 //!
 //! The kernel repeats a test run with one and the same frame, whose rules and flows would soon be in
 //! the innermost cache. So a small program of ours goes first ([`super::varying`]): it writes another
@@ -22,7 +22,7 @@ use crate::{bpf::syscall, datapath::Datapath};
 #[derive(Debug)]
 pub struct Stopwatch {
     varying: Option<Varying>,
-    /// What is run if nothing varies; else keeps the program that is called.
+    /// The program to run if nothing varies; else keeps the tail-called program alive.
     called: OwnedFd,
     program: Program,
     ifindex: u32,
@@ -33,7 +33,7 @@ impl Datapath {
     /// A program that is to judge copies of `frame` (see [`super::varying`]) on an interface.
     ///
     /// # Errors
-    /// What the kernel says to the program in front.
+    /// The kernel's refusal of the program in front.
     pub fn stopwatch(
         &self,
         program: Program,
@@ -93,12 +93,12 @@ impl Stopwatch {
         }
     }
 
-    /// Nanoseconds of the calling thread that a packet took, over `packets` of them. That includes a
-    /// share of the system call, which is the same for all programs; the kernel's own figure has no
-    /// fractions, and the time that passes holds a grace period (`bpf_prog_change_xdp`).
+    /// Nanoseconds of the calling thread for each of `packets` packets. The figure includes a share
+    /// of the system call, which is the same for all programs. The kernel's own figure would have
+    /// no fractions. Wall-clock time would hold a grace period (`bpf_prog_change_xdp`).
     ///
     /// # Errors
-    /// What the kernel does not take.
+    /// The kernel's refusal of the test run.
     pub fn run(&self, packets: u32) -> io::Result<f64> {
         let program = self.varying.as_ref().map_or(&self.called, |varying| &varying.program);
         let (program, frame) = (program.as_fd(), &self.frame[..]);
@@ -118,7 +118,7 @@ fn nothing(program: Program) -> io::Result<OwnedFd> {
     syscall::load_program(program_type(program), &[0xb7 | 1 << 32, 0x95])
 }
 
-/// What the calling thread has been running for.
+/// CPU time of the calling thread.
 fn thread_time() -> Duration {
     let clock = nix::time::ClockId::CLOCK_THREAD_CPUTIME_ID;
     clock.now().map(Duration::from).unwrap_or_default()

@@ -13,7 +13,7 @@ const MAP_TYPE_PROG_ARRAY: u32 = 3;
 /// A test run whose frames are real.
 const F_TEST_XDP_LIVE_FRAMES: u32 = 1 << 1;
 
-/// What became of a frame.
+/// A test run's result and frame.
 #[derive(Clone, Copy, Debug)]
 pub struct Ran {
     pub returned: u32,

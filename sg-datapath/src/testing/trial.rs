@@ -56,7 +56,7 @@ impl Trials {
     /// Runs a program once.
     ///
     /// # Errors
-    /// What the kernel does not take.
+    /// The kernel's refusal of the test run.
     pub fn run(&self, trial: &Trial<'_>) -> io::Result<Verdict> {
         let program = match trial.program {
             Program::Xdp => &self.xdp,
@@ -112,7 +112,7 @@ impl Datapath {
     /// Runs a program once.
     ///
     /// # Errors
-    /// What the kernel does not take: frames that are too short for it, say.
+    /// The kernel's refusal of the test run, for a frame that is too short, say.
     pub fn trial(&self, trial: &Trial<'_>) -> io::Result<Verdict> {
         run(self.program(trial.program)?, trial)
     }
@@ -200,12 +200,12 @@ impl Datapath {
     }
 }
 
-/// What a program said of a frame.
+/// A program's verdict on a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
     Pass,
     Drop,
-    /// Whatever it said, it has changed the frame, which none of ours does.
+    /// The frame was changed, which none of our programs does; the verdict does not matter.
     Modified,
     /// Nothing that a program of ours returns.
     Other(i32),

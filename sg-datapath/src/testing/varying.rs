@@ -15,9 +15,9 @@ use crate::bpf::syscall::{self, Mapping, PAGE};
 /// Sources there can be: [`Sources::count`] at most.
 pub const MOST: u32 = 1 << 29;
 
-/// Whom copies of a frame come from. Source number `i` has an address in 64.0.0.0/3, or in the /32
-/// of the frame's IPv6 source, and a port from 32768 on; addresses are scattered and never twice the
-/// same.
+/// The senders of a frame's copies. Source number `i` has an address in 64.0.0.0/3, or in the /32
+/// of the frame's IPv6 source, and a port from 32768 on. Addresses are scattered and differ from
+/// each other.
 #[derive(Clone, Copy, Debug)]
 pub struct Sources {
     /// 1 to [`MOST`].
@@ -33,7 +33,7 @@ pub enum Order {
     Random,
 }
 
-/// What becomes of a frame with its new source.
+/// The next step of a frame with its new source.
 pub(super) enum NextAction<'a> {
     TailCall(BorrowedFd<'a>),
     Redirect(u32),
