@@ -1,4 +1,4 @@
-//! What can go wrong, and the exit status that says so.
+//! The errors of sgctl, and an exit status for each.
 
 use std::{
     io::{self, Write as _},
@@ -47,8 +47,8 @@ impl Error {
         ExitCode::from(self.status())
     }
 
-    /// What others have chosen in it, names of files and interfaces, is escaped. A rendered fault has
-    /// colours of ours, and its parser has escaped what it shows.
+    /// Names of files and interfaces, which others have chosen, are escaped. A rendered fault is
+    /// not: it has colours of ours, and its parser has escaped names already.
     fn text(&self) -> String {
         let text = self.to_string();
         if matches!(self, Self::Faults(_)) {

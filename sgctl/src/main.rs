@@ -39,7 +39,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// What the flag says, else the environment, else the default.
+/// The socket of the flag, else of the environment, else the default.
 fn socket(flag: Option<PathBuf>) -> PathBuf {
     let environment = || env::var_os("SGCTL_SOCKET").filter(|path| !path.is_empty());
     flag.or_else(|| environment().map(PathBuf::from)).unwrap_or_else(|| DEFAULT_SOCKET.into())

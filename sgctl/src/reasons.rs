@@ -2,7 +2,7 @@
 
 use sg_common::Reason;
 
-/// What a reason means, by its name; `None` for one that this sgctl does not know.
+/// Explains a reason by its name; `None` for a reason that this sgctl does not know.
 pub(crate) fn in_words(name: &str) -> Option<&'static str> {
     Reason::ALL.iter().find(|reason| reason.name() == name).map(|reason| words(*reason))
 }

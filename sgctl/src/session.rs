@@ -18,8 +18,9 @@ pub(crate) fn unless(meant: bool) -> Vec<Session> {
     if meant { Vec::new() } else { current() }
 }
 
-/// What the environment says, of this process or of its ancestors (`sudo` hides it from its children);
-/// failing that, the connection of the SSH server among them. What cannot be read is passed over.
+/// Reads the environment of this process, or of its ancestors (`sudo` hides it from its children).
+/// Failing that, looks for the connection of an SSH server among the ancestors. Unreadable
+/// processes are passed over.
 fn current() -> Vec<Session> {
     let mut process = Process::myself();
     for _ in 0..GENERATIONS {

@@ -61,7 +61,7 @@ struct Conversion {
     tagged_rules: HashSet<Identity>,
 }
 
-/// What a group is called in AWS, where a name is unique in a VPC only.
+/// A group's name and VPC in AWS, where a name is unique in a VPC only.
 #[derive(Debug)]
 struct Origin {
     name: String,

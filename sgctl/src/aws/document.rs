@@ -1,5 +1,5 @@
-//! What the AWS CLI prints, as far as it has to do with rules. Keys that are not known are kept, so that
-//! the import can list them.
+//! The output of the AWS CLI, as far as it has to do with rules. Unknown keys are kept, so that the
+//! import can list them.
 
 use std::collections::BTreeMap;
 
@@ -136,8 +136,8 @@ enum Kind {
 }
 
 impl Kind {
-    /// What an object is that stands alone, as `--query` and jq print it. The keys are those that no
-    /// other object of EC2's API has together.
+    /// The kind of an object that stands alone, as `--query` and jq print it. No other object of
+    /// EC2's API has these keys together.
     fn of_alone(object: &Unknown) -> Option<Self> {
         let has = |key| object.contains_key(key);
         if has("GroupId") && (has("SecurityGroupRuleId") || has("IsEgress")) {
@@ -261,7 +261,7 @@ impl Reader<'_> {
         Ok(())
     }
 
-    /// What stands under a document's key: a list, one object, or `null` for an empty list.
+    /// Reads the value of a document's key: a list, one object, or `null` for an empty list.
     fn list(&mut self, kind: Kind, value: Value) -> Result<()> {
         let items = match value {
             Value::Null => Vec::new(),

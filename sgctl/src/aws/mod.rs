@@ -16,7 +16,7 @@ use crate::{
     input::Input,
 };
 
-/// What an import came to.
+/// An import's result.
 #[derive(Debug, Serialize)]
 pub(crate) struct Imported {
     pub(crate) rules_toml: String,

@@ -40,7 +40,7 @@ pub(super) struct AwsRule {
     pub(super) has_tags: bool,
 }
 
-/// What makes two rules one, however the two commands spell them.
+/// The identity of a rule, however the two commands spell it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Identity {
     group: String,

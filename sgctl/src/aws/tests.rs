@@ -28,7 +28,7 @@ fn import_permissions(permissions: &Value) -> Imported {
     import(&[input("groups.json", &groups)]).expect("an import")
 }
 
-/// What becomes of one permission: the rule as `export` writes it, or why there is none.
+/// Imports one permission: the rule as `export` writes it, or why there is none.
 fn one(permission: &Value) -> String {
     let imported = import_permissions(&json!([permission]));
     assert_eq!(imported.rules, 1);
@@ -224,7 +224,8 @@ fn count(permission: &Value) -> BTreeSet<String> {
     all
 }
 
-/// What a permission's protocol and ports mean: with "all traffic" ports mean nothing, and -1 is none.
+/// The meaning of a permission's protocol and ports. Ports mean nothing with "all traffic", and -1
+/// is no port.
 fn meaning(permission: &Value) -> String {
     let number = |key: &str| permission[key].as_i64().filter(|number| *number != -1);
     let ports = (number("FromPort"), number("ToPort"));

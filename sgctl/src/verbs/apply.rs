@@ -40,7 +40,7 @@ impl Args {
     }
 }
 
-/// What `apply` and `rollback` say.
+/// The output of `apply` and `rollback`.
 pub(crate) fn text(applied: &Applied) -> String {
     let Applied { revision, changed, interfaces, took_us, superseded_by, confirm_until, .. } =
         applied;

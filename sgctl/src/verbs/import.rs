@@ -20,7 +20,7 @@ pub(crate) struct Args {
 
 #[derive(Debug, clap::Subcommand)]
 enum From {
-    /// What the AWS CLI prints: describe-security-groups, describe-security-group-rules,
+    /// Output of the AWS CLI: describe-security-groups, describe-security-group-rules,
     /// describe-managed-prefix-lists, get-managed-prefix-list-entries (to pl-….json)
     Aws(Aws),
 }
@@ -50,7 +50,7 @@ impl Args {
     }
 }
 
-/// What is at the top of the file, also for those who do not look there.
+/// Repeats the head of the file on standard error, for people who do not open the file.
 fn tell(imported: &Imported) {
     let Imported { rules, carried_over, not_carried_over, tagged, .. } = imported;
     let mut stderr = std::io::stderr().lock();

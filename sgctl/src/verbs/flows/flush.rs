@@ -6,7 +6,7 @@ use crate::{
     session,
 };
 
-/// What is absent does not restrict.
+/// Which flows to end. An absent field does not restrict.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Only flows that the rules would not let open now; they are refused from now on

@@ -1,4 +1,4 @@
-//! What moved between two answers of `status`.
+//! The counters' changes between two answers of `status`.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! What `top` knows and shows, and what keys do to it. No terminal here.
+//! The state of `top`, its screens, and the effect of keys. No terminal here.
 
 use std::{
     collections::VecDeque,
@@ -23,14 +23,14 @@ pub(super) enum Pane {
     Drops,
 }
 
-/// What a packet was, and what it would get now.
+/// A logged packet, and the verdict that it would get now.
 #[derive(Debug)]
 pub(super) struct Explained {
     pub(super) record: FlowRecord,
     pub(super) answer: Result<Explanation, String>,
 }
 
-/// What the agent has told.
+/// An answer of the agent.
 #[derive(Debug)]
 pub(super) enum News {
     Status(Status),
@@ -43,7 +43,7 @@ pub(super) enum News {
     Lost(String),
 }
 
-/// What a key asks for.
+/// A key's demand.
 #[derive(Debug, PartialEq)]
 pub(super) enum Wish {
     Nothing,
@@ -138,7 +138,7 @@ impl State {
         for record in records.into_iter().filter(|record| is(record, "REJECT")) {
             self.drops.push_front(record);
         }
-        // What one has in hand stays in hand.
+        // Keep the selected line in place when lines come before it.
         if self.pane == Pane::Drops && self.selected > 0 {
             self.selected += self.shown_drops().count() - shown;
         }
