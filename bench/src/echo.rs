@@ -22,9 +22,9 @@ const BURST: u32 = 8000;
 const BUFFER: usize = 256 << 20;
 /// The machine may be busy with something else meanwhile.
 const PATIENCE: Duration = Duration::from_secs(1);
-/// Rounds that each flow needs, and that it may take: the veth's ring holds 256 frames, and drops what
-/// comes faster than another CPU empties it. That other one has it when a packet of IPv6's own, for
-/// a neighbour say, came there first.
+/// Rounds that each flow needs, and that it may take. The veth's ring holds 256 frames and drops
+/// frames that come faster than another CPU empties it. Another CPU has the ring when a packet of
+/// IPv6's own, for a neighbour say, came there first.
 const NEEDED: u32 = 2;
 const TRIES: u32 = 20;
 

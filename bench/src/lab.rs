@@ -1,4 +1,4 @@
-//! What a program costs above one that does nothing: BPF_PROG_TEST_RUN with another source in each
+//! The cost of a program above one that does nothing: BPF_PROG_TEST_RUN with another source in each
 //! packet.
 
 use std::io;
@@ -34,10 +34,10 @@ pub struct Path {
     pub rules: Rules,
     pub kind: Kind,
     pub port: u16,
-    /// What each packet gets. `None`: the interface is not filtered, so nothing is counted.
+    /// The reason of each packet. `None`: the interface is not filtered, so nothing is counted.
     pub reason: Option<Reason>,
     pub sources: u32,
-    /// That packets come from by turns.
+    /// Interfaces that packets come from by turns.
     pub interfaces: u32,
     /// Sets of groups, as many as interfaces or one for all.
     pub policies: u32,
@@ -81,7 +81,7 @@ impl Path {
         }
     }
 
-    /// That the flow table is made for: twice what there will be, as the documents advise.
+    /// The size of the flow table: twice the number of flows, as the documents advise.
     pub fn max_flows(&self) -> u32 {
         if self.reason == Some(Reason::Flow) {
             DEFAULT_FLOWS.max(2 * self.at)

@@ -1,5 +1,5 @@
-//! `cargo xtask bench`: what a packet and a change cost, in ratios that are measured side by side in
-//! one run: against doing nothing, and against what else a machine could be filtered with.
+//! `cargo xtask bench`: the cost of a packet and of a change. All figures are ratios measured side
+//! by side in one run: against doing nothing, and against other filters of the machine.
 //!
 //! | folder | what is in it |
 //! |---|---|

@@ -1,5 +1,5 @@
-//! What memory costs whoever looks into it: the least that a table of so many entries can add to a
-//! packet, on the machine at hand.
+//! The latency of memory on this machine: the least time that a table of so many entries can add to
+//! a packet.
 
 use std::{num::NonZeroUsize, ptr::NonNull, time::Instant};
 

@@ -6,7 +6,7 @@ use etherparse::PacketBuilder;
 use sg_common::Family;
 use sg_tests::topology::mac;
 
-/// What sends and what is filtered, as in [`sg_tests::topology`].
+/// The sending and the filtered interface, as in [`sg_tests::topology`].
 pub const NEAR: &str = "nic0";
 pub const FAR: &str = "up0";
 

@@ -29,7 +29,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// Nothing came for so long: nothing will.
 const SILENCE: Duration = Duration::from_millis(30);
 
-/// What is waited for.
+/// The event that ends the wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Until {
     /// The first datagram passes.

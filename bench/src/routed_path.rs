@@ -113,7 +113,7 @@ impl RoutedPath {
         }
     }
 
-    /// What has passed until now; an error if anything was dropped.
+    /// Packets that have passed until now; an error if any was dropped.
     pub fn passed(&self) -> Result<Passed> {
         let (opening, established, dropped) = match self.filter {
             FilterUnderTest::Nothing => return Ok(Passed::default()),

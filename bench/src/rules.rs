@@ -18,7 +18,7 @@ pub const CLOSED: u16 = 9;
 /// The port of the other rules.
 pub const OPEN: u16 = 7;
 
-/// What is allowed in; out everything is.
+/// Services that are allowed in. Everything is allowed out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rules {
     /// So many rules, each for TCP, with a network and a port of its own.
@@ -42,7 +42,7 @@ pub struct Ruleset {
     pub probe: bool,
 }
 
-/// What a rule allows.
+/// A rule: services and peers.
 #[derive(Clone, Copy, Debug)]
 pub enum Allow {
     Tcp(IpNet, u16),
@@ -78,7 +78,7 @@ impl Ruleset {
         allows
     }
 
-    /// What [`Allow::List`] means.
+    /// The networks that [`Allow::List`] stands for.
     pub fn list(&self) -> Vec<IpNet> {
         match self.rules {
             Rules::List(count) => (0..count).map(|i| self.network(i)).collect(),

@@ -1,4 +1,4 @@
-//! What many rounds say together.
+//! Statistics over many rounds.
 
 use serde::Serialize;
 

@@ -40,9 +40,9 @@ pub enum Sink {
     Ip,
 }
 
-/// A chain behind those of the filters, and behind conntrack's last hook, which puts a new flow into its
-/// table: of two with one priority the one that came later is called first (nf_hook_entries_grow), so
-/// this one comes before all of them, empty.
+/// A chain behind those of the filters, and behind conntrack's last hook, which puts a new flow
+/// into its table. Of two chains with one priority, the kernel calls the later one first
+/// (nf_hook_entries_grow). So this one is made before all of them, and empty.
 const IP_SINK: &str = "table inet sink {
     counter sunk { }
     chain input { type filter hook input priority 2147483647; policy accept; }
@@ -123,7 +123,7 @@ impl Testbed {
     }
 }
 
-/// What [`NEAR`] has received.
+/// Bytes and packets that [`NEAR`] has received.
 #[derive(Clone, Copy, Debug)]
 pub struct Received {
     pub bytes: u64,

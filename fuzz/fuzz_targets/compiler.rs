@@ -2,8 +2,8 @@
 //! says of the rules. Exported and read again it is still that image.
 //!
 //! First byte: bit 0 many nested prefixes instead of few rules of all kinds, bit 1 interfaces in
-//! the other order, bit 2 the tick from which flows are held against the rules once more. The others make the choices of the
-//! generators in sg-policy, in their order.
+//! the other order. Bit 2 is the tick from which flows are held against the rules once more. The
+//! other bytes make the choices of the generators in sg-policy, in their order.
 
 #![no_main]
 
@@ -48,7 +48,7 @@ fuzz_target!(|bytes: &[u8]| {
     let image = compile(&state, &live, &parameters).expect("a few rules fit");
     assert_eq!(compile(&state, &live, &parameters).expect("as before"), image);
 
-    // What to ask is not worth bytes of the input; all of the input decides.
+    // The questions take no bytes of the input; a hash of all of it seeds them.
     let seed = bytes.iter().fold(0, |sum: u64, byte| sum.rotate_left(7) ^ u64::from(*byte));
     let mut rng = SmallRng::seed_from_u64(seed);
     let (check, mut answers) = (Check::new(&state, &live, &image), Answers::default());

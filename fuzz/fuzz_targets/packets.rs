@@ -30,7 +30,7 @@ const STEPS: usize = 24;
 /// Rules to choose from.
 const STARTS: u64 = 16;
 
-/// What programs said of frames counts as coverage: theirs cannot be seen.
+/// The programs' reasons count as coverage, because their branches cannot be seen.
 #[unsafe(link_section = "__libfuzzer_extra_counters")]
 static SAID: [AtomicU8; 256] = [const { AtomicU8::new(0) }; 256];
 

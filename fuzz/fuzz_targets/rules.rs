@@ -1,5 +1,5 @@
-//! Any bytes as a rules.toml. What is refused is refused at a place in the file; what is taken
-//! comes back from its export as it was, and compiles to what it says.
+//! Any bytes as a rules.toml. A refused file is refused at a place in it. An accepted file comes
+//! back from its export as it was, and compiles to the rules that it has.
 
 #![no_main]
 

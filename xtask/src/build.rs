@@ -29,7 +29,7 @@ pub(crate) struct Args {
     only_bpf: bool,
 }
 
-/// What a build left.
+/// The result of a build.
 #[derive(Debug)]
 pub(crate) struct Built {
     pub(crate) object: PathBuf,
@@ -45,7 +45,7 @@ impl Built {
         cargo
     }
 
-    /// What makes any cargo do so.
+    /// The environment that makes any cargo embed the object.
     pub(crate) fn embedding(&self) -> [(&'static str, &Path); 1] {
         [(OBJECT_VARIABLE, &self.object)]
     }

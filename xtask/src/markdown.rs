@@ -1,5 +1,5 @@
-//! What Markdown files refer to must be in the repository: linked files and headings, and files that the
-//! text names.
+//! Files that Markdown files refer to must be in the repository: linked files and headings, and
+//! files that the text names.
 
 use std::{
     collections::HashSet,
@@ -44,11 +44,11 @@ enum Reference {
     Link(String),
     /// A file's name in the text, which may lack the first folders.
     Name(String),
-    /// What may be a path from the repository's root: `tests/tests/fields`.
+    /// A text that may be a path from the repository's root: `tests/tests/fields`.
     Path(String),
 }
 
-/// What a text refers to, less what stands in blocks of code.
+/// References of a text, without its blocks of code.
 fn references_of(text: &str) -> Vec<Reference> {
     let mut references = Vec::new();
     for line in lines_of_prose(text) {
@@ -103,7 +103,7 @@ impl<'a> Repository<'a> {
         }
     }
 
-    /// What is wrong with a reference in `file`. `read` gives a file's text.
+    /// The fault of a reference in `file`. `read` gives a file's text.
     fn fault(
         &self,
         file: &str,

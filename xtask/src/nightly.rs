@@ -97,7 +97,7 @@ fn file() -> PathBuf {
     workspace::target().join("nightly.txt")
 }
 
-/// What a step said last.
+/// The last lines of a step's log.
 fn last_lines(step: &Step) -> String {
     let said = fs::read(step.log()).unwrap_or_default();
     let said = String::from_utf8_lossy(&said);

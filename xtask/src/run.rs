@@ -4,8 +4,8 @@ use std::process::{Command, Output};
 
 use anyhow::{Context, Result, bail};
 
-/// What cargo and rustup put into the environment of `cargo xtask` and that would decide for a
-/// cargo started from here, whose toolchain and crate are others.
+/// Variables of cargo and rustup in the environment of `cargo xtask`. They would decide for a cargo
+/// started from here, whose toolchain and crate are others.
 const INHERITED: &[&str] = &[
     "CARGO",
     "CARGO_BUILD_TARGET",

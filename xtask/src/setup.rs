@@ -92,7 +92,7 @@ const AWS_CLI: Step = Step {
     install: tools::install_aws_cli,
 };
 
-/// What tests hold ours against.
+/// Tools that tests hold ours against.
 const TEST_STEPS: &[Step] = &[
     Step {
         what: "prometheus and promtool, under target/tools",

@@ -109,7 +109,7 @@ fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("xtask is a folder of it")
 }
 
-/// What `cargo tree` lists for packages, a line each: name, a bar, features.
+/// The list of `cargo tree` for packages, a line each: name, a bar, features.
 fn tree(args: &[&str]) -> BTreeSet<String> {
     let output = Command::new(env!("CARGO"))
         .args(["tree", "--locked", "--offline", "--edges", "normal,build", "--prefix", "none"])

@@ -1,5 +1,5 @@
-//! Inside a crate arrows point down, too: no two files need each other, neither directly nor by way of
-//! others. What both need is in a third one.
+//! Inside a crate arrows point down, too: no two files need each other, neither directly nor by way
+//! of others. An item that both need is in a third file.
 //!
 //! A file needs another one when a path that begins with `crate`, `self` or `super` leads there. Paths lead
 //! to the file that has an item, not to one that re-exports it; tests may need anything.
@@ -22,8 +22,8 @@ const CIRCLES: &[(&str, &[&str])] = &[
     ("sg-policy", &["rules::names", "rules::table"]),
 ];
 
-/// The file whose functions call what the verifier is to check once. What calls them lies below and above
-/// it, so what it needs itself does not count. Without it there is no circle.
+/// The file whose functions call the parts that the verifier is to check once. Its callers lie
+/// below and above it, so its own needs do not count. Without it there is no circle.
 const TRAMPOLINES: (&str, &str) = ("sg-ebpf", "global_fns");
 
 const CRATES: [&str; 12] = [
@@ -164,7 +164,7 @@ fn target(path: &Module, from: &Module, files: &BTreeMap<Module, PathBuf>) -> Op
     files.contains_key(&at).then_some(at)
 }
 
-/// What each file needs.
+/// The files that each file needs.
 type Needs = BTreeMap<Module, BTreeSet<Module>>;
 
 fn needs(source: &Path) -> Needs {

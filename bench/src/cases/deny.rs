@@ -1,4 +1,4 @@
-//! What no rule allows: a flood of SYNs from random sources, to a port that no rule has.
+//! Refused packets: a flood of SYNs from random sources, to a port that no rule has.
 
 use anyhow::{Context as _, Result};
 use sg_common::Family;

@@ -1,4 +1,4 @@
-//! What the flow log costs under a flood: the agent's time on a CPU while packets from random sources
+//! The cost of the flow log under a flood: the agent's CPU time while packets from random sources
 //! are dropped, as many as one CPU can send.
 
 use std::{

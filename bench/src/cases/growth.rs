@@ -1,5 +1,5 @@
-//! What a packet costs as things get more: rules, flows, interfaces, policies. Inside the kernel, as in
-//! [`super::program`], and above the smallest number of each.
+//! The cost of a packet as things get more: rules, flows, interfaces, policies. Measured inside the
+//! kernel, as in [`super::program`], and above the smallest number of each.
 
 use anyhow::{Context as _, Result};
 use sg_common::{
@@ -21,7 +21,7 @@ use crate::{
 #[derive(Debug)]
 pub struct Growth;
 
-/// What grows.
+/// The thing that grows.
 struct Axis {
     name: &'static str,
     numbers: &'static [u32],

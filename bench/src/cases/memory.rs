@@ -1,4 +1,4 @@
-//! What the agent keeps: its own memory, and that of the BPF maps.
+//! Memory of the agent, and of the BPF maps.
 
 use std::{thread, time::Duration};
 
@@ -41,7 +41,7 @@ impl Case for Memory {
         let apply = |agent: &Agent, ruleset: &Ruleset| {
             agent.ctl().json::<Applied>(&["apply", &file(ruleset.toml(NEAR, "").as_bytes())]);
         };
-        // What an apply frees is given back when a second has passed without another.
+        // The agent gives back the memory of an apply when a second has passed without another.
         let resident = |agent: &Agent| {
             thread::sleep(Duration::from_secs(2));
             agent.rss() as f64 / 1024.0

@@ -29,7 +29,7 @@ const ROOM: u32 = 4 << 20;
 const QUICK_ROOM: u32 = 1 << 19;
 /// Of a table that gets full.
 const FULL: u32 = 262_144;
-/// That are there before the flood comes.
+/// Flows that are there before the flood comes.
 const ESTABLISHED: u32 = 50_000;
 
 impl Case for NewFlows {

@@ -1,5 +1,5 @@
-//! The two comparisons of what passes: with nothing in the way, the packet's end as near as can be
-//! behind the filter; and with the kernel's filters, its end behind the IP stack for all.
+//! Two comparisons of passing packets. With no filter: the packet ends as near behind the filter as
+//! can be. With the kernel's filters: the packet ends behind the IP stack for all.
 
 use anyhow::Result;
 use sg_common::Family;
@@ -34,7 +34,7 @@ pub struct Passing<'a> {
     /// Filters of the kernel, and how many times the fastest one's rate.
     pub others: &'a [Contender],
     pub than_others: f64,
-    /// What quick mode demands instead.
+    /// Quick mode's limits, instead of the targets.
     pub guards: [f64; 2],
 }
 

@@ -1,4 +1,4 @@
-//! What a program itself costs, above one that does nothing.
+//! The cost of a program itself, above one that does nothing.
 
 use anyhow::{Context as _, Result};
 use sg_common::Family;

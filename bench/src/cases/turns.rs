@@ -26,7 +26,7 @@ pub struct Turn {
     samples: Samples,
 }
 
-/// What all turns send.
+/// The packets of all turns.
 pub struct Traffic<'a> {
     pub frame: &'a [u8],
     pub sources: Sources,
@@ -34,7 +34,7 @@ pub struct Traffic<'a> {
     pub from: u64,
 }
 
-/// What became of the packets of all rounds.
+/// A contender's counts over all rounds.
 #[derive(Clone, Copy, Debug)]
 pub struct Outcome {
     pub contender: Contender,

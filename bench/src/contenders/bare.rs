@@ -8,7 +8,7 @@ use crate::testbed::Testbed;
 
 pub struct Bare {
     _program: Option<Attached>,
-    /// What the interface had received before, if all is dropped from now on.
+    /// Packets that the interface had received before, if everything is dropped from now on.
     drops_since: Option<u64>,
 }
 

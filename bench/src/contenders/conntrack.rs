@@ -20,8 +20,8 @@ pub fn flows(namespace: &NetNs) -> Result<u64> {
 
 /// Room for so many flows, until it is dropped.
 ///
-/// A process of its own, which sees that this one has gone, however that came about, sets back what
-/// was: a table that stays too large makes each namespace that ends, and each dump, slow.
+/// A process of its own sets the old size back. It notices when the bench has gone, however that
+/// came about. A table that stays too large makes each namespace that ends, and each dump, slow.
 #[derive(Debug)]
 pub struct Conntrack {
     keeper: Child,
@@ -41,7 +41,7 @@ impl Conntrack {
             .args(["-c", &script])
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
-            // What a terminal sends to the bench is not for it.
+            // A terminal's signals to the bench must not end it.
             .process_group(0)
             .spawn()
             .context("sh")?;

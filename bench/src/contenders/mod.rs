@@ -1,4 +1,4 @@
-//! What packets are filtered by: ours, and what else there is.
+//! The filters that take part: ours, and others.
 
 mod bare;
 mod conntrack;
@@ -29,7 +29,7 @@ pub enum Contender {
     XdpFilter,
 }
 
-/// What contenders are to do.
+/// The task of every contender.
 #[derive(Clone, Copy, Debug)]
 pub struct Task {
     pub rules: Rules,
@@ -44,7 +44,7 @@ impl Task {
     }
 }
 
-/// What a contender did with packets, as itself says.
+/// A contender's own counts of packets.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Did {
     pub dropped: u64,
@@ -66,8 +66,9 @@ impl Did {
         }
     }
 
-    /// An error unless it did this, but for a part in 250: some are lost on the way, and of a million flows
-    /// in a table for two million one in 500 finds both of its buckets full and takes another's lane.
+    /// An error unless the counts are these, give or take a part in 250. Some packets are lost on
+    /// the way. Of a million flows in a table for two million, one in 500 finds both of its buckets
+    /// full and takes another's lane.
     pub fn is(self, expected: Self) -> Result<()> {
         let fields = |did: Self| [did.dropped, did.established, did.allowed, did.untracked];
         let all: u64 = fields(expected).iter().sum();

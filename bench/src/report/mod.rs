@@ -1,4 +1,4 @@
-//! What came of it: a table for people, JSON for programs, charts.
+//! The results: a table for people, JSON for programs, charts.
 
 mod chart;
 mod table;
@@ -91,7 +91,7 @@ impl Row {
         }
     }
 
-    /// What it is to reach.
+    /// Sets the target that the median has to reach.
     pub fn target(mut self, target: impl Into<Option<Target>>) -> Self {
         self.target = target.into();
         self.reached = self.target.map(|target| target.is_reached(self.summary.median));
@@ -119,7 +119,7 @@ impl Report {
         self.cases.push(case);
     }
 
-    /// What makes the whole run fail: cases without proof, and in quick mode broken guards.
+    /// Reasons to fail the whole run: cases without proof, and in quick mode broken guards.
     pub fn faults(&self) -> Vec<String> {
         let mut faults = Vec::new();
         for case in &self.cases {

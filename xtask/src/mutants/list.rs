@@ -79,7 +79,7 @@ impl Mutation {
         workspace::root().join(folder)
     }
 
-    /// What the tests are to nextest.
+    /// The tests as an expression of nextest.
     pub(super) fn expression(&self) -> String {
         let tests: Vec<_> = self.tests.iter().map(|test| format!("test({test})")).collect();
         tests.join(" | ")

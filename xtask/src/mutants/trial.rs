@@ -17,7 +17,7 @@ use crate::{
 /// How nextest says that tests ran and some failed.
 const TESTS_FAILED: i32 = 100;
 
-/// What a harness says when the kernel does not take a program: no proof of anything.
+/// A harness's message when the kernel does not take a program, which proves nothing.
 const NOT_LOADED: &str = "the programs load";
 
 #[derive(Debug)]
@@ -69,7 +69,7 @@ impl Tree {
         Ok(tree)
     }
 
-    /// What the working tree has no more must not be compiled here either.
+    /// Removes files that the working tree has no more, so that they are not compiled here either.
     fn remove_others(&self, files: &[String]) -> Result<()> {
         let manifest = self.root.join(".files");
         for old in fs::read_to_string(&manifest).unwrap_or_default().lines() {

@@ -45,7 +45,7 @@ pub(crate) const KERNELS: &[Kernel] = &[
     },
 ];
 
-/// What guests need of a kernel that its image has not built in.
+/// Modules that guests need and that this kernel's image has not built in.
 pub(crate) const MODULES: &[&str] = &[
     "veth",
     "sch_ingress",
@@ -59,7 +59,7 @@ pub(crate) const MODULES: &[&str] = &[
 ];
 
 impl Kernel {
-    /// What runs, as an expression of nextest without spaces.
+    /// The tests to run, as an expression of nextest without spaces.
     pub(crate) fn expression(&self, quick: bool) -> String {
         let Self { filter, left_out, .. } = self;
         if quick { format!("{filter}-{left_out}") } else { (*filter).to_owned() }

@@ -106,7 +106,7 @@ fn here() -> Result<Report> {
     Ok(Report::read(&release, &Ok(lines), began.elapsed()))
 }
 
-/// What a guest with this kernel says.
+/// Boots a guest with this kernel: the lines that it prints.
 fn boot(kernel: &Kernel, payload: Payload, args: &Args) -> Result<Vec<String>> {
     let folder = workspace::target().join("vm").join(format!("guest-{}", kernel.version));
     fs::create_dir_all(&folder)?;
@@ -125,7 +125,7 @@ fn boot(kernel: &Kernel, payload: Payload, args: &Args) -> Result<Vec<String>> {
     guest.run(Duration::from_secs(args.limit.unwrap_or(LIMIT)))
 }
 
-/// What the guest's process 1 does; see `tests/src/bin/init`.
+/// The plan of the guest's process 1; see `tests/src/bin/init`.
 fn plan(kernel: &Kernel, modules: &[PathBuf], fields: &Path, args: &Args) -> String {
     let mut lines: Vec<String> =
         modules.iter().map(|module| format!("module {}", module.display())).collect();

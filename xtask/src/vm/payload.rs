@@ -1,5 +1,5 @@
-//! What every guest gets: the programs, the test binaries as `cargo xtask test` builds them, and
-//! cargo-nextest with what it has to know of them.
+//! The files of every guest: the programs, the test binaries as `cargo xtask test` builds them, and
+//! cargo-nextest with its list of tests.
 
 use std::{
     env, fs,
@@ -90,7 +90,7 @@ fn installed(program: &str) -> Result<PathBuf> {
         .with_context(|| format!("{program} is not on this machine"))
 }
 
-/// What nextest knows of the built tests, less those of the other packages.
+/// nextest's list of the built tests, without those of other packages.
 fn list(built: &Built) -> Result<Value> {
     let listed = ask(built
         .cargo()

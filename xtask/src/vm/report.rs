@@ -1,10 +1,10 @@
-//! What came of it, as a table for people.
+//! The results of guests, as a table for people.
 
 use std::time::Duration;
 
 use anyhow::Result;
 
-/// What came of a guest, or of this machine.
+/// The results of a guest, or of this machine.
 #[derive(Debug)]
 pub(crate) struct Report {
     kernel: String,
@@ -54,7 +54,7 @@ impl Report {
         Self { kernel: kernel.to_owned(), programs, passed, failed, broken, took }
     }
 
-    /// What went wrong, with the kernel's name.
+    /// Faults, each with the kernel's name.
     pub(crate) fn faults(&self) -> impl Iterator<Item = String> {
         self.broken.iter().map(|what| format!("{}: {what}", self.kernel))
     }

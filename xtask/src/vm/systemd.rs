@@ -13,7 +13,7 @@ use anyhow::{Context as _, Result};
 use super::{cpio::Archive, image, kernel::Kernel, payload};
 use crate::{build, dist, run::say, setup, workspace};
 
-/// What it takes to find the disk; all else is on it.
+/// Modules that find the disk; all others are on it.
 const MODULES: &[&str] = &["virtio_pci", "virtio_blk", "ext4"];
 /// The agent of the package that an upgrade to another ABI installs.
 const OTHER_ABI: &str = "sg-agent-abi";

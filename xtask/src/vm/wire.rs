@@ -1,7 +1,7 @@
-//! Outside of a guest: the far ends of its NICs. What the guest's tests ask for by a virtio-serial
-//! port is sent to a NIC as a frame, and what a NIC sends comes back by that port. `tests/src/outside.rs`
-//! is the other side; qemu gives and takes frames as datagrams of unix sockets, so no interface of
-//! this machine has a part in it.
+//! Outside of a guest: the far ends of its NICs. The guest's tests write frames to a virtio-serial
+//! port, which are sent to a NIC. Frames that a NIC sends come back by that port.
+//! `tests/src/outside.rs` is the other side. qemu gives and takes frames as datagrams of unix
+//! sockets, so no interface of this machine has a part in it.
 //!
 //! On the port: number of the NIC, length (16 bits, big endian), frame. Number 255 asks for the same
 //! bytes back, by which a reader finds its place.
