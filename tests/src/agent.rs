@@ -84,7 +84,7 @@ impl Agent {
         Ctl::new(&self.socket())
     }
 
-    /// What it logged, all its lives together.
+    /// The log of all its lives.
     pub fn log(&self) -> String {
         fs::read_to_string(self.log_path()).unwrap_or_default()
     }

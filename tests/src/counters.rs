@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fmt};
 use sg_api::{Count, Status};
 use sg_common::{Direction, Reason};
 
-/// Packets by direction and reason; `ingress no_rule` is one key. What counted nothing is absent.
+/// Packets by direction and reason; `ingress no_rule` is one key. A counter at 0 is absent.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Counts(BTreeMap<String, u64>);
 
@@ -26,14 +26,14 @@ impl Counts {
         Self(counts)
     }
 
-    /// What was added since `before`. Without `exempt`: neighbour discovery comes when it will.
+    /// Packets counted since `before`. Without `exempt`: neighbour discovery comes when it will.
     pub fn since(self, before: &Self) -> Self {
         let mut added = self.all_since(before);
         added.0.retain(|key, _| !key.ends_with(" exempt"));
         added
     }
 
-    /// What was added since `before`, whatever it is.
+    /// Packets counted since `before`, for any reason.
     pub fn all_since(mut self, before: &Self) -> Self {
         for (key, packets) in &mut self.0 {
             *packets -= before.get(key);

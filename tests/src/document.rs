@@ -63,8 +63,8 @@ impl Row {
         }
     }
 
-    /// Runs the first `sgctl` command of a cell; `more` are its arguments that are not in the cell, and
-    /// IF is `interface`. What it prints, whatever comes of it.
+    /// Runs the first `sgctl` command of a cell, with `interface` for IF. `more` are arguments that
+    /// are not in the cell. Returns its output, whatever its exit status.
     #[track_caller]
     pub fn sgctl(&self, cell: usize, ctl: &Ctl, interface: &str, more: &str) -> String {
         let commands = code(&self.0[cell]);
@@ -77,7 +77,7 @@ impl Row {
     }
 }
 
-/// What stands between marks of code.
+/// The texts between marks of code.
 fn code(cell: &str) -> Vec<&str> {
     cell.split('`').skip(1).step_by(2).collect()
 }

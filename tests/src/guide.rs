@@ -147,7 +147,7 @@ fn prompt(line: &str) -> Option<(&str, &str)> {
     is_name.then_some((namespace, command))
 }
 
-/// What people are told beside a command, two blanks or more after it.
+/// Cuts off the remark for people beside a command, two blanks or more after it.
 fn without_comment(command: &str) -> &str {
     command.split_once("  # ").map_or(command, |(command, _)| command.trim_end())
 }
@@ -164,7 +164,7 @@ struct Shell {
 impl Shell {
     fn start(machine: &NetNs, socket: &Path, more: &Path) -> Self {
         let none: Option<&str> = None;
-        // What guides leave in well-known places must not be left on this machine.
+        // Guides write to well-known places; keep their files off this machine.
         mount(Some("sg-tests"), "/tmp", Some("tmpfs"), MsFlags::empty(), none).expect("a /tmp");
         mount(Some("bpf"), "/sys/fs/bpf", Some("bpf"), MsFlags::empty(), none).expect("a bpffs");
         fs::create_dir(DIRECTORY).expect("a directory");
@@ -230,7 +230,7 @@ impl Shell {
         ))
     }
 
-    /// What a command prints, and its exit status.
+    /// Runs a command: its output and its exit status.
     fn ask(&mut self, command: &str) -> (Vec<String>, String) {
         writeln!(self.input, "{{ {command}\n}} </dev/null 2>&1; printf '\\n{MARK} %s\\n' $?")
             .expect("bash takes lines");
@@ -247,7 +247,7 @@ impl Shell {
                 }
                 return (printed, status.trim().to_owned());
             }
-            // What the shell says of a job that was killed, whenever it notices.
+            // The shell reports a killed job whenever it notices; leave that out.
             if !line.starts_with("bash: line ") || !line.contains(" Killed ") {
                 printed.push(line);
             }

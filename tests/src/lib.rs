@@ -2,9 +2,9 @@
 //! and `sgctl`, real sockets. Needs root and the binaries in `SG_BIN_DIR`; `cargo xtask test` sees
 //! to both.
 //!
-//! Nothing has to be cleaned up by anyone: each test has its own mount namespace ([`sandbox`]) in
-//! which its network namespaces, bpffs and files are mounted, and its agents die with it, so the
-//! kernel takes everything back even after a SIGKILL.
+//! Nothing has to be cleaned up by anyone. Each test has its own mount namespace ([`sandbox`]),
+//! which holds its network namespaces, bpffs and files. Its agents die with it. So the kernel takes
+//! everything back even after a SIGKILL.
 
 use std::{
     thread,

@@ -99,7 +99,7 @@ impl NetNs {
         Ok(())
     }
 
-    /// What `ip` shows.
+    /// The output of `ip`.
     #[track_caller]
     pub fn shows(&self, args: &str) -> String {
         let mut command = Command::new("ip");

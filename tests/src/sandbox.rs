@@ -1,7 +1,7 @@
 //! A mount namespace of the calling thread's own, with an empty `/run` in it.
 //!
-//! Children and later threads of that thread share it; when the last of them ends, all that was
-//! mounted in it is gone: named network namespaces, bpffs with its pins, state directories.
+//! Children and later threads of that thread share it. When the last of them ends, its mounts are
+//! gone: named network namespaces, bpffs with its pins, state directories.
 
 use std::{
     cell::Cell,

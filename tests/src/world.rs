@@ -135,7 +135,7 @@ impl World {
         Counts::of(&self.ctl().status(), self.interface())
     }
 
-    /// What `action` adds to the counters.
+    /// Runs `action`: its result, and the packets counted meanwhile.
     #[track_caller]
     pub fn counted<T>(&self, action: impl FnOnce() -> T) -> (T, Counts) {
         let before = self.counters();

@@ -257,7 +257,7 @@ fn plan() {
     assert_eq!(world.ctl().status().revision, revision);
 }
 
-/// What `export` prints makes the same state.
+/// The output of `export` makes the same state.
 #[test]
 fn export_round_trip() {
     let world = World::new(Role::Port, Datapath::Tc);

@@ -1,10 +1,10 @@
 //! Every packet is judged by the whole old rules or the whole new ones, and all interfaces change
 //! at the same instant.
 //!
-//! A generator sends one packet at a time, each on another interface, and behind it one on the same
-//! interface that both rulesets allow, which tells when the first one's fate is decided. The fate says
-//! which ruleset judged; so each packet has a version, and versions must not go back, on whatever
-//! interface, nor lie outside of what was applied and being applied meanwhile.
+//! A generator sends one packet at a time, each on another interface. Behind it goes one on the
+//! same interface that both rulesets allow, which tells when the first one's fate is decided. The
+//! fate says which ruleset judged, so each packet has a version. Versions must not go back, on
+//! whatever interface. Each is of a ruleset that was in force or being applied meanwhile.
 
 use std::{
     io::Read as _,
@@ -50,9 +50,9 @@ impl Half {
     }
 }
 
-/// A version's rules. What one half opens on the left interfaces, the other one opens on the right
-/// ones; the peers change too, so a packet that got the peers of one half and the ports of the other
-/// would be seen. Ports 10 and 11 are not tracked; 3 and 4 are always open.
+/// A version's rules. One half opens ports on the left interfaces; the other half opens them on the
+/// right ones. The peers change, too. So a packet that got the peers of one half and the ports of
+/// the other would be seen. Ports 10 and 11 are not tracked; 3 and 4 are always open.
 fn rules(version: u64, datapath: Datapath) -> String {
     let half = Half::of(version);
     let (peers, [left, right]) = match half {
@@ -133,7 +133,7 @@ struct Generator<'a> {
     clock: &'a AtomicU64,
 }
 
-/// What a generator has seen.
+/// A generator's counts.
 #[derive(Debug, Default)]
 struct Seen {
     passed: u64,
@@ -244,7 +244,7 @@ fn alternating_rulesets(datapath: Datapath) {
     let agent = Agent::start(&host, &[]);
     let ctl = agent.ctl();
     assert_eq!(ctl.post_rules(&rules(0, datapath)).interfaces, INTERFACES);
-    // What comes in the moment in which one of a crowd gets its lasting hook is counted twice.
+    // A packet counts twice in the moment when one of a crowd gets its lasting hook; wait for that.
     eventually("all have their hooks", || {
         ctl.status().interfaces.iter().all(|interface| interface.datapath != "tc")
     });

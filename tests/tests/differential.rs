@@ -4,7 +4,8 @@
 use sg_common::Reason::{self, *};
 use sg_tests::differential::{Campaign, classbench_case, cuts_case, sequence_case, single_case};
 
-/// What a packet can get whatever came before it. Not "related": few untracked services are quoted.
+/// Reasons that a packet can get without any packet before it. Not "related": few untracked
+/// services are quoted.
 const ALONE: [Reason; 12] = [
     Rule,
     Untracked,
@@ -19,8 +20,8 @@ const ALONE: [Reason; 12] = [
     SourceCheck,
     NonIp,
 ];
-/// What else one gets by what came before. Full tables are in `flow_table.rs`: the evaluator's has no
-/// end.
+/// Reasons that depend on packets before. Full tables are in `flow_table.rs`: the evaluator's has
+/// no end.
 const HISTORY: [Reason; 3] = [Flow, Related, FlowCut];
 
 const FEATURES: [&str; 22] = [

@@ -1,4 +1,4 @@
-//! What documents say of the code is true: TESTING.md's coverage table, the README's reasons, the files
+//! Holds documents against the code: TESTING.md's coverage table, the README's reasons, the files
 //! of the package.
 
 use std::{
@@ -165,7 +165,8 @@ fn the_readme_s_flow_log_is_valid() {
     assert_eq!((log.places.len(), log.interval, log.style.keep), (2, 60, 5));
 }
 
-/// What the package installs under /etc/sg is taken by the programs that read it, and filters nothing.
+/// The files of the package under /etc/sg are accepted by the programs that read them, and filter
+/// nothing.
 #[test]
 fn the_files_of_the_package_change_nothing() {
     let rules = read("packaging/debian/rules.toml");

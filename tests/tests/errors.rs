@@ -1,5 +1,5 @@
-//! What people run into, and that they are told what to do. See also `lifecycle` for a kernel or a user
-//! without BPF, and `limits`, `interfaces` for what does not fit.
+//! Errors that people run into, each with advice. See also `lifecycle` for a kernel or a user
+//! without BPF, and `limits`, `interfaces` for rules that do not fit.
 
 use std::{fs, os::unix::process::CommandExt as _, path::Path};
 
@@ -181,8 +181,8 @@ fn only(world: &World, open: u16, closed: u16) {
     tcp::is_dropped(&world.remote, V4.remote, V4.instance_port(closed));
 }
 
-/// The disk fails at each of the two calls that a change takes: the change is refused, the rules before are
-/// in force, also after a restart, and the next change works.
+/// The disk fails at each of the two calls that a change takes. The change is refused. The rules
+/// before are in force, also after a restart, and the next change works.
 #[test]
 fn disk_fails() {
     for call in ["pwrite64", "fdatasync"] {

@@ -108,7 +108,7 @@ fn killed_at_random_moments() {
             let left = open_port(&world);
             world.agent.restart();
             let found = open_port(&world);
-            // What was said to be done is done, over the death, too.
+            // An acknowledged change outlives the death.
             assert!(!told || found == next, "the new state was acknowledged");
             assert!(left == now || left == next);
             let exported = world.ctl().run(&["export"]).expect(0).stdout;
@@ -124,7 +124,7 @@ fn killed_at_random_moments() {
     eprintln!("{kills} kills: {old} times the old state, {new} times the new one");
 }
 
-/// What an agent holds.
+/// Resources of an agent.
 #[derive(Clone, Copy, Debug)]
 struct Held {
     descriptors: usize,
@@ -300,7 +300,7 @@ fn interfaces_come_and_go() {
     });
     let after = held(&agent);
     eprintln!("before {before:?}\nafter  {after:?}");
-    // What the state's largest size took is not all given back.
+    // The allocator keeps some of the memory that the largest state took.
     assert!(after.rss < before.rss + 16 * 1024, "{before:?} {after:?}");
     // Measured in full: 16, 112 and 355 ms on a busy machine, 13, 57 and 90 on one less so. With TCX for all of
     // them it were 14 interfaces a second.

@@ -21,7 +21,7 @@ const SERVICES: &str = r#"
     egress = []
 "#;
 
-/// What follows a first fragment of 24 bytes.
+/// The bytes behind a first fragment of 24 bytes.
 const REST: &[u8] = &[7; 16];
 
 fn path(at: Addresses) -> Path {
@@ -107,8 +107,8 @@ matrix! {
         gets(world, "fragment_tiny", &path.fragment(DESTINATION, 3, 0, true, &options));
     }
 
-    /// What passes reaches the socket whole; overlapping fragments pass the filter and are refused
-    /// by the instance's own kernel.
+    /// Allowed datagrams reach the socket whole. Overlapping fragments pass the filter, and the
+    /// instance's own kernel refuses them.
     fn reassembly(world) {
         world.apply(&["services"], SERVICES);
         for at in FAMILIES {
@@ -157,7 +157,7 @@ matrix! {
         gets(world, "fragment", &path.fragment(kind, 1, 32, false, REST));
     }
 
-    /// What is in one or two VLAN tags is judged as it would be without.
+    /// A packet in one or two VLAN tags is judged as it would be without.
     fn vlan_tags(world) {
         world.apply(&["services"], SERVICES);
         let (customer, service) = (0x8100, 0x88a8);

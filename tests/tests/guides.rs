@@ -1,5 +1,5 @@
-//! What the README and the guides show is run as they show it, with real traffic: see `sg_tests::guide`.
-//! Network namespaces stand in for other machines, guests and containers.
+//! Runs the commands of the README and the guides as they stand there, with real traffic: see
+//! `sg_tests::guide`. Network namespaces stand in for other machines, guests and containers.
 
 use std::{
     fs::{self, Permissions},

@@ -51,7 +51,7 @@ fn silence_is_seen() {
     raw::is_dropped(253, (&remote, at.remote), (&instance, at.instance));
 }
 
-/// What a sandbox mounts is seen by no other thread, and a namespace's name goes with its guard.
+/// A sandbox's mounts are seen by no other thread, and a namespace's name goes with its guard.
 #[test]
 fn sandboxes_are_apart() {
     let names = || fs::read_dir("/run/netns").map_or(0, Iterator::count);

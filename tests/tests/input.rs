@@ -100,7 +100,7 @@ fn too_many_rules() {
     check(&file(group(61).as_bytes())).expect(2).says(&["60"]);
 }
 
-/// Whatever is refused, the agent goes on with what it had.
+/// After any refused file, the agent goes on with the rules that it had.
 #[test]
 fn refused_files_change_nothing() {
     let world = World::new(Role::Host, Datapath::Tc);
@@ -141,7 +141,7 @@ fn huge_file() {
     assert!(world.agent.rss() < 60 * 1024, "{} KiB", world.agent.rss());
 }
 
-/// What is no HTTP, or no request of ours, does not hurt the agent.
+/// Bytes that are no HTTP, or no request of ours, do not hurt the agent.
 #[test]
 fn garbage_on_the_socket() {
     use std::os::unix::net::UnixStream;

@@ -68,7 +68,7 @@ fn ten_thousand_rules_in_thirty_megabytes() {
     let mut world = World::new(Role::Host, Datapath::Tc);
     world.apply(&["large"], &large(10_000));
     holds(&world);
-    // What an apply frees is given back when a second has passed without another.
+    // The agent gives back the memory of an apply when a second has passed without another.
     let wait = |world: &World| {
         let within = Instant::now() + Duration::from_secs(5);
         while world.agent.rss() >= 30_000 && Instant::now() < within {

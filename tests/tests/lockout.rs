@@ -97,7 +97,7 @@ fn forced_or_to_be_confirmed() {
     apply_in(&session, &world, &rules(WEB, WEB), &["--confirm", "60"]).expect(0);
     connection.is_dropped();
     world.ctl().run(&["rollback"]).expect(0);
-    // What was sent meanwhile is sent again.
+    // TCP repeats the data that was dropped meanwhile; begin with a new session.
     let mut connection = tcp::open(&world.remote, V4.remote, V4.instance_port(22));
     let session = environment(connection.local(), V4.instance_port(22));
     apply_in(&session, &world, &rules(WEB, WEB), &["--force"]).expect(0);
@@ -118,7 +118,7 @@ fn a_rule_goes() {
         let cuts = format!("[settings]\non_revoke = \"cut\"\n{closed}");
         apply_in(&session, &world, &cuts, &[]).expect(1).says(&[CUTS]);
         assert_eq!(world.ctl().status().revision, revision);
-        // What is no concern of the session's is done.
+        // A change that does not touch the session is done.
         apply_in(&session, &world, &rules(&format!("{SSH}, {WEB}"), ""), &[]).expect(0);
         connection.passes();
     }
@@ -156,7 +156,7 @@ fn back_to_earlier_rules() {
         run_in(&session, &world, &["rollback", "--force"]).expect(0);
         run_in("", &world, &["rollback"]).expect(0);
     }
-    // What waits to be confirmed goes back at its time, whoever is cut by it.
+    // An unconfirmed change goes back at its deadline, even if that cuts the session.
     world.apply(&["admin"], &format!("[settings]\non_revoke = \"cut\"\n{}", rules(WEB, WEB)));
     let open = rules(SSH, "");
     world.ctl().apply(&world.rules(&["admin"], &open), &["--confirm", "5"]);

@@ -1,5 +1,5 @@
-//! What a machine sends to many, itself among them, comes back to it inside the kernel, on the same
-//! interface and without an Ethernet header (`dev_loopback_xmit`). That copy was never on a wire.
+//! Broadcasts and multicasts of a machine come back to it inside the kernel, on the same interface
+//! and without an Ethernet header (`dev_loopback_xmit`). The copy was never on a wire.
 
 use std::{
     io,
@@ -53,7 +53,7 @@ matrix! {
     /// sources are chosen whose bytes read as IPv4, ARP, IPv6 and VLAN there.
     fn own_copies_pass(world) {
         world.apply(&["any"], "[[security_group]]\nname = \"any\"\n");
-        // What a port sends is the instance's ingress.
+        // A port's egress is the instance's ingress.
         let out = match world.role {
             Role::Host => "egress rule",
             Role::Port => "ingress no_rule",

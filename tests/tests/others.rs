@@ -131,8 +131,7 @@ fn clsact_filters() {
     assert_eq!(count(&world), before + 2, "it is there still");
 }
 
-/// What tcpdump shows: under TC, also what is denied on its way in; under XDP not; never what is
-/// denied on its way out.
+/// tcpdump shows denied ingress under TC, and does not under XDP. It never shows denied egress.
 #[test]
 fn packet_sockets() {
     for (datapath, sees_denied) in [(Datapath::Tc, true), (Datapath::Xdp, false)] {

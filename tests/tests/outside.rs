@@ -17,7 +17,7 @@ use sg_tests::{
     topology::{mac, number},
 };
 
-/// What the far end may ask, and nothing else.
+/// Services that the far end may use, and nothing else.
 const RULES: &str = r#"
 [[security_group]]
 name = "server"
@@ -198,7 +198,7 @@ fn frames_of_all_kinds(nic: Nic, datapath: Datapath) {
     }
 }
 
-/// What the instance sends by itself.
+/// The instance's own packets.
 fn sends(machine: &Machine, at: Addresses) {
     let before = machine.counters();
     for (port, comes) in [(123, true), (124, false)] {

@@ -160,9 +160,9 @@ matrix! {
     }
 }
 
-/// IPv6 segments beyond 64 KiB (BIG TCP), whose length field is 0, pass TC whole. Native XDP on a veth
-/// is not for them, as the kernel has no room for such a frame there; nor is a router's port, as a
-/// forwarding kernel counts their jumbogram option against the MTU.
+/// IPv6 segments beyond 64 KiB (BIG TCP), whose length field is 0, pass TC whole. Native XDP on a
+/// veth is left out, because the kernel has no room for such a frame there. A router's port is left
+/// out, because a forwarding kernel counts their jumbogram option against the MTU.
 #[test]
 fn big_tcp() {
     let world = World::new(Role::Host, Datapath::Tc);

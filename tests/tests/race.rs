@@ -4,13 +4,16 @@
 //! Allowed is what some order of the packets would have come to, and beyond that:
 //! - Two CPUs that open the same flow may each give it a lane. Both are the same flow; the first in
 //!   order serves, the other one idles out, and a cut ends both.
-//! - A CPU that finds a lane in another one's hands takes it for no flow, or gives up its claim: the
-//!   packet is dropped (`not_syn`, `no_rule`, `conntrack_allowance_exceeded`), and its sender repeats
-//!   it.
+//! - A CPU that finds a lane in another one's hands takes it for no flow, or gives up its claim.
+//!   The packet is dropped (`not_syn`, `no_rule`, `conntrack_allowance_exceeded`), and its sender
+//!   repeats it.
 //! - Of the packets that a flow counts for itself, one may get lost.
 //!
-//! Never: a packet that passes though no flow and no rule allows it, a flow that passed packets and is
-//! not in the table, a state that no order of the packets makes, a packet that no counter has.
+//! Never:
+//! - A packet passes though no flow and no rule allows it.
+//! - A flow passed packets and is not in the table.
+//! - A flow has a state that no order of the packets makes.
+//! - A packet is in no counter.
 
 use std::{
     collections::BTreeSet,
@@ -151,7 +154,7 @@ impl Race<'_> {
         self.sender.sent.store(0, Ordering::Relaxed);
     }
 
-    /// What was counted, which is what was sent.
+    /// Packets counted; as many as were sent.
     #[track_caller]
     fn counted(&mut self) -> Counts {
         let counts = self.rig.counted();
@@ -271,8 +274,8 @@ fn both_open_the_same_flow() {
     });
 }
 
-/// The agent puts a connection into the table that is older than the filter, while a CPU opens it anew
-/// or others beside it: nothing is lost, and nothing is torn.
+/// The agent adopts a connection while a CPU opens it anew, or opens others beside it. Nothing is
+/// lost, and nothing is torn.
 #[test]
 fn the_agent_seeds_what_a_cpu_opens() {
     race(8 * ROUNDS, |race, at| {
@@ -475,8 +478,8 @@ fn both_take_lanes_that_have_idled_out() {
 /// A lane that changes hands with every packet: none passes by one flow's addresses and another one's
 /// ports.
 ///
-/// To be misled, a reader would have to be held up between two of its loads until the lane has gone to
-/// another flow and back to the first one's ports.
+/// A misled reader would have to stop between two of its loads. Meanwhile the lane would have to go
+/// to another flow, and back to the first one's ports.
 #[test]
 fn no_packet_passes_by_halves_of_two_flows() {
     const PACKETS: u32 = 40_000;

@@ -1,4 +1,5 @@
-//! What rules match: addresses, ports, types, protocols, prefix lists, several groups.
+//! Rules and the packets that they match: addresses, ports, types, protocols, prefix lists, several
+//! groups.
 
 use sg_tests::{
     FAMILIES, V4, V6, matrix,
@@ -13,8 +14,8 @@ egress = []
 "#;
 
 matrix! {
-    /// Without a rule nothing passes, either way, and every packet is counted once; neighbours are
-    /// found all the same, or the packets would not have come as far as the filter.
+    /// Without a rule nothing passes, either way, and every packet is counted once. Neighbours are
+    /// found all the same; otherwise the packets would not have come as far as the filter.
     fn nothing_passes_without_a_rule(world) {
         world.apply(&["closed"], CLOSED);
         for at in FAMILIES {

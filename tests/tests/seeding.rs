@@ -74,7 +74,7 @@ fn arrives(mut from: &TcpStream, mut to: &TcpStream, limit: std::time::Duration)
     to.read_exact(&mut [0; 4]).is_ok()
 }
 
-/// What is open before the filter starts, in one family.
+/// Connections that are open before the filter starts, in one family.
 struct Busy {
     out: Pair,
     into: Pair,

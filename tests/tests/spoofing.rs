@@ -129,7 +129,7 @@ fn claims() -> Vec<Sent> {
 
 const ARP: u16 = 0x0806;
 
-/// What is the instance's own to say, whether its MAC address is known or not.
+/// Frames that the instance may send, whether its MAC address is known or not.
 fn honest() -> Vec<Sent> {
     let says = |operation, sender, target| {
         ethernet(own(), BROADCAST, ARP, &arp(operation, (own(), sender), ([0; 6], target)))
@@ -186,7 +186,7 @@ fn known_mac() -> String {
     format!("mac = \"{}\"\n", own().map(|byte| format!("{byte:02x}")).join(":"))
 }
 
-/// What `ip` shows of an address in its namespace.
+/// The line of `ip` for an address in its namespace.
 fn shown(namespace: &NetNs, address: IpAddr) -> String {
     let all = namespace.shows("-o address show");
     let found = all.lines().find(|line| line.contains(&format!(" {address}/")));
@@ -220,7 +220,7 @@ fn bound(namespace: &NetNs, device: &str, port: u16, any: IpAddr) -> UdpSocket {
     namespace.run(opened).unwrap_or_else(|error| panic!("{device} {at}: {error}"))
 }
 
-/// What comes next, and from whom.
+/// The next datagram, and its sender.
 #[track_caller]
 fn receive(socket: &UdpSocket) -> (String, SocketAddr) {
     let mut data = [0; 64];
@@ -256,7 +256,7 @@ ports! {
         each_gets(world, &sent, |frame| frame.2);
     }
 
-    /// What an instance has to say for itself passes.
+    /// An instance's own claims pass.
     fn honest_frames_pass(world) {
         for more in [String::new(), known_mac()] {
             // New flows each time.

@@ -21,9 +21,9 @@ use sg_tests::{
 const MAX_FLOWS: u64 = 2048;
 /// SYNs, at least, while clients come and data moves: the table many times over.
 const FLOOD: u64 = 10 * MAX_FLOWS;
-/// SYNs at once, and how often. A new client has to answer before the table is full of others: within
-/// 50 ms at this rate, which a machine that is busy with other tests keeps; the 3 ms that 256 flows
-/// leave at full speed, it does not.
+/// SYNs at once, and how often. A new client has to answer before the table is full of others,
+/// which takes 50 ms at this rate. A machine that is busy with other tests keeps that. At full
+/// speed, 256 flows would leave 3 ms, which it does not keep.
 const BURST: u32 = 40;
 const EVERY: Duration = Duration::from_millis(1);
 const MEGABYTES: usize = 24;
@@ -43,7 +43,7 @@ fn flood(link: &Link, at: Addresses, to: craft::Mac, sent: &AtomicU64, done: &At
     let mut due = Instant::now();
     while !done.load(Ordering::Relaxed) {
         if number.is_multiple_of(BURST) {
-            // What was missed, because others had the CPU, is not made up for.
+            // SYNs missed while others had the CPU are not made up for.
             due = (due + EVERY).max(Instant::now());
             thread::sleep(due.saturating_duration_since(Instant::now()));
         }

@@ -82,7 +82,7 @@ fn status(ctl: &Ctl) -> String {
     ctl.run(&["status"]).expect(0).stdout
 }
 
-/// What `explain` says of a TCP packet from the remote machine.
+/// The output of `explain` for a TCP packet from the remote machine.
 fn explained(row: &Row, world: &World, sport: u16, dport: u16) -> String {
     let ends = format!("--src {}:{sport} --dst {}:{dport}", V4.remote, V4.instance);
     let more =

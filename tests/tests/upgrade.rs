@@ -116,7 +116,7 @@ impl Drop for Stream {
     }
 }
 
-/// What came to the instance and no socket had room for, and what interfaces had none for.
+/// Packets that came to the instance and found no room, in sockets and in interfaces.
 fn losses(world: &World) -> String {
     let udp = world.instance.run(|| fs::read_to_string("/proc/thread-self/net/snmp"));
     let udp = udp.expect("statistics");
@@ -188,7 +188,7 @@ matrix! {
             let since = world.counters().since(&before);
             assert!(since.get("ingress no_rule") > 100, "denied by old and new: {since}");
         }
-        // What came to port 81 was not lost on the way.
+        // Packets to port 81 are not lost on the way.
         world.apply(&["web"], &WEB.replace("80", "81"));
         let stream = Stream::start(world, V4, 81);
         eventually("datagrams to port 81", || stream.came() > 0);

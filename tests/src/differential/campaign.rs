@@ -12,7 +12,7 @@ use super::{
     shrink::shrink,
 };
 
-/// What `cargo xtask test --soak` sets: seconds that each campaign goes on.
+/// Seconds that each campaign goes on, set by `cargo xtask test --soak`.
 const SOAK: &str = "SG_SOAK_SECONDS";
 /// The first case's seed; the others count on from it.
 const SEED: &str = "SG_SEED";
@@ -35,8 +35,9 @@ pub struct Campaign {
 }
 
 impl Campaign {
-    /// Plays all cases; panics with a small one if the data path and the evaluator differ. What was
-    /// met, unless as many as there was time for or fewer than usual.
+    /// Plays all cases; panics with a small one if the data path and the evaluator differ. Returns
+    /// the packets' features, so that the test can demand them. Returns `None` if the environment
+    /// sets another number of cases, which may not meet all features.
     #[track_caller]
     pub fn run(self) -> Option<Tally> {
         match Rig::run(|rig| self.run_on(rig)) {

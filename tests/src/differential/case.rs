@@ -44,8 +44,8 @@ pub enum Kind {
     Apart,
     /// A history, at whose end both sides have the same flows.
     Sequence,
-    /// The same with an agent that dies in the last change, so that the programs have to end by
-    /// themselves what the rules deny: a flow on its next packet, and not in the table before that.
+    /// A sequence whose agent dies in the last change. The programs have to end flows that the
+    /// rules deny by themselves: each on its next packet, and not in the table before that.
     Dying,
 }
 
@@ -61,7 +61,7 @@ pub enum Via {
     },
 }
 
-/// What `linear` and TC take of a frame in test runs: a page, less head and tail room.
+/// The longest frame that `linear` and TC take in test runs: a page, less head and tail room.
 pub const MAX_LINEAR: usize = 3500;
 
 /// Clocks to start at: an ordinary one, and such as wrap or change sign on the way.
@@ -131,9 +131,9 @@ pub(super) fn any_cuts(state: &DesiredState, live: &[LiveInterface]) -> bool {
 
 /// Makes some applies such that have to be confirmed.
 ///
-/// The rules that come back are `"keep"`: with nobody there to cut the flows that they deny, those
-/// go on until their next packet, and idle out as if they had not been cut. For the same reason the
-/// timeouts stay: there is nobody to forget what has idled out by the shorter ones.
+/// The rules that come back are `"keep"`, because no agent is there to cut flows. A denied flow
+/// goes on until its next packet, and idles out as if it had not been cut. The timeouts stay for
+/// the same reason: no agent is there to forget flows that have idled out by shorter ones.
 fn unconfirm(rng: &mut SmallRng, state: &DesiredState, live: &[LiveInterface], steps: &mut [Step]) {
     let same = |old: &[LiveInterface], new: &[LiveInterface]| {
         old.iter().map(|live| live.slot).eq(new.iter().map(|live| live.slot))
@@ -196,8 +196,8 @@ fn single(rng: &mut SmallRng, state: &DesiredState, live: &[LiveInterface]) -> S
     Step::Packet { ifindex: interface.ifindex, direction, frame, via }
 }
 
-/// One frame cut at every byte: as it is, so that its lengths are beyond what is there, and with an
-/// IP length that says how much is left, so that the cut goes through the headers behind.
+/// One frame cut at every byte, in two ways. As it is, its lengths are beyond its end. With an IP
+/// length that fits the cut, the cut goes through the headers behind.
 pub fn cuts_case(seed: u64, ifindexes: [u32; 3], ticks_per_1000s: u32) -> Case {
     let mut rng = SmallRng::seed_from_u64(seed);
     let identities = identities(ifindexes, STARTS[0], ticks_per_1000s);

@@ -1,5 +1,5 @@
-//! What a frame is made of, by its first layers' own words: so that nothing that the generators are
-//! to make goes missing unnoticed.
+//! The features of a frame, in the words of its first layers. A campaign fails if its generators
+//! made a frame of some kind no more.
 
 use super::case::{MAX_LINEAR, Via};
 

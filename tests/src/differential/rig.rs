@@ -29,7 +29,7 @@ use crate::{Counts, NetNs, sandbox};
 pub(super) const MAX_FLOWS: u32 = 4096;
 const MAX_INTERFACES: u16 = 4;
 const INTERFACES: [&str; 3] = ["lo", "left", "right"];
-/// What a test run takes with a [`sg_common::probe::Question`] before it.
+/// The longest frame that a test run takes with a [`sg_common::probe::Question`] before it.
 const MAX_PROBE: usize = 3400;
 
 /// The loaded programs in a namespace of their own.
@@ -62,16 +62,16 @@ impl Start {
     }
 }
 
-/// What a case was made of.
+/// Counts of a case: its packets, reasons and features.
 #[derive(Clone, Debug, Default)]
 pub struct Tally {
     pub packets: u64,
     /// Frames that the kernel takes in no test run.
     pub skipped: u64,
     pub reasons: BTreeMap<(&'static str, &'static str), u64>,
-    /// What the packets of one case got, in order.
+    /// The packets' reasons in one case, in order.
     pub verdicts: Vec<Reason>,
-    /// What the packets had, and what they did to flows.
+    /// Features of the packets, and their effects on flows.
     pub features: BTreeMap<&'static str, u64>,
 }
 
@@ -145,10 +145,10 @@ impl Rig {
         self.bench.moved();
     }
 
-    /// What a program says of a packet, and every counter that it moves.
+    /// Runs a program on a packet: its verdict, and every counter that it moves.
     ///
     /// # Errors
-    /// What the kernel does not take.
+    /// The kernel's refusal of the test run.
     pub fn judge(&mut self, trial: &Trial<'_>) -> io::Result<(Verdict, Vec<Moved>)> {
         let verdict = self.datapath.trial(trial)?;
         Ok((verdict, self.bench.moved()))
@@ -188,7 +188,7 @@ impl Rig {
         self.bench.moved()
     }
 
-    /// What a packet gets, without the evaluator.
+    /// A packet's reason, without the evaluator.
     pub fn reason(&mut self, program: Program, ifindex: u32, frame: &[u8]) -> Reason {
         let trial = Trial { program, ifindex, frame, gso: false, linear: None };
         let (verdict, moved) = self.judge(&trial).expect("the kernel takes the frame");
@@ -647,7 +647,7 @@ impl Tally {
         let mut thin = vec![];
         for reason in reasons {
             let hooks: &[_] = match reason {
-                // What an instance behind a port sends.
+                // Only an instance behind a port is checked, so only for frames that it sends.
                 Reason::SourceCheck => &["xdp", "tc in"],
                 _ => &["xdp", "tc in", "tc out"],
             };

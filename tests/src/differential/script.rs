@@ -22,7 +22,7 @@ pub const PSH: u8 = 0x08;
 
 const START: Tick = 1_000_000;
 
-/// What goes between the remote machine and the instance, whichever way.
+/// A message between the remote machine and the instance, whichever way.
 #[derive(Clone, Copy, Debug)]
 pub enum Message {
     /// With PSH it carries data.
@@ -140,7 +140,7 @@ impl Script {
         self.turn = interface;
     }
 
-    /// What the next change of the rules brings each interface.
+    /// Sets the settings that the next change of the rules brings each interface.
     pub fn set_filters(&mut self, filters: &[FilterSettings]) {
         self.filters = filters.to_vec();
     }

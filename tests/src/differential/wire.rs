@@ -25,7 +25,7 @@ use crate::{
     probe::PATIENCE,
 };
 
-/// What Ethernet carries; shorter frames would be padded on the way.
+/// Lengths of frames on Ethernet; shorter frames would be padded on the way.
 const FRAMES: std::ops::RangeInclusive<usize> = 60..=1514;
 
 /// Plays the frames of so many random cases that a NIC can receive, of seeds from `seed` on; how many
@@ -129,7 +129,7 @@ fn is_tagged(frame: &[u8]) -> bool {
     matches!(frame[12..14], [0x81, 0x00] | [0x88, 0xa8])
 }
 
-/// What a frame that is on its way moves; nothing, where it does not come.
+/// Counters that a frame on its way moves; none, where it does not come.
 fn counted(rig: &mut Rig) -> Vec<Moved> {
     let deadline = Instant::now() + PATIENCE;
     loop {

@@ -25,7 +25,7 @@ pub fn is_dropped(namespace: &NetNs, from: IpAddr, to: IpAddr) {
     assert_eq!(outcome, Outcome::Silent, "echo from {from} to {to}");
 }
 
-/// What an echo request with this identifier gets within `limit`.
+/// Sends an echo request with this identifier, and waits for `limit`.
 #[track_caller]
 pub fn ping(
     namespace: &NetNs,

@@ -80,7 +80,7 @@ impl Link {
     #[track_caller]
     pub fn send(&self, frame: &[u8]) {
         match self.0.send(frame) {
-            // What the sender is told when TC drops its frame on the way out.
+            // The sender's error when TC drops its frame on the way out.
             Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => {}
             sent => assert_eq!(sent.expect("a frame to send"), frame.len()),
         }
@@ -112,7 +112,7 @@ impl Watch {
             let mut largest = 0;
             let mut frame = vec![0; 1 << 20];
             loop {
-                // What has come by the end counts, read or not.
+                // Frames that have come by the end count, read or not.
                 let ends = running.try_send(()) == Err(mpsc::TrySendError::Disconnected(()));
                 match (&socket).read(&mut frame) {
                     Ok(length) => largest = largest.max(length),

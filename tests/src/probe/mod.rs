@@ -1,8 +1,8 @@
 //! Real traffic, and what became of it.
 //!
-//! What must come is waited for long ([`PATIENCE`]), so that no busy machine, and no guest of an
-//! emulated one, fails a test; what must not come is waited for briefly ([`SILENCE`]), shorter than TCP's first retransmission, so
-//! that a dropped SYN is counted once.
+//! A test waits long for a packet that must come ([`PATIENCE`]), so that no busy machine and no
+//! emulated guest fails it. A test waits briefly for a packet that must not come ([`SILENCE`]):
+//! for less than TCP's first retransmission takes, so a dropped SYN is counted once.
 
 pub mod bulk;
 pub mod cable;
@@ -21,7 +21,7 @@ pub use link::{Link, Watch};
 pub const PATIENCE: Duration = Duration::from_secs(60);
 pub const SILENCE: Duration = Duration::from_millis(400);
 
-/// What came of a probe.
+/// A probe's end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// An answer came back.
@@ -49,7 +49,7 @@ impl Outcome {
 fn outcome_of(error: &io::Error) -> Outcome {
     use io::ErrorKind::{ConnectionRefused, ConnectionReset, TimedOut, WouldBlock};
     if error.raw_os_error() == Some(libc::ENOBUFS) {
-        // What a raw socket is told when TC drops its packet on the way out.
+        // A raw socket's error when TC drops its packet on the way out.
         return Outcome::Silent;
     }
     match error.kind() {

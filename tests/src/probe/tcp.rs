@@ -85,7 +85,7 @@ pub fn is_dropped(namespace: &NetNs, from: IpAddr, to: SocketAddr) {
     assert_eq!(outcome, Outcome::Silent, "tcp from {from} to {to}");
 }
 
-/// What a SYN gets within `limit`.
+/// Sends a SYN, and waits for `limit`.
 #[track_caller]
 pub fn attempt(namespace: &NetNs, from: IpAddr, to: SocketAddr, limit: Duration) -> Outcome {
     match connect(namespace, from, to, limit) {
@@ -122,7 +122,7 @@ impl Connection {
         assert_eq!(outcome, Outcome::Silent, "an open connection");
     }
 
-    /// What a few bytes get within `limit`.
+    /// Sends a few bytes, and waits for their echo for `limit`.
     pub fn echo(&mut self, limit: Duration) -> Outcome {
         let mut answer = [0; 4];
         let done = self

@@ -81,7 +81,7 @@ impl Exchange {
         assert_eq!(outcome, Outcome::Silent, "udp to {:?}", self.0.peer_addr());
     }
 
-    /// What a datagram of `length` bytes gets within `limit`.
+    /// Sends a datagram of `length` bytes, and waits for its echo for `limit`.
     pub fn echo(&self, length: usize, limit: Duration) -> Outcome {
         let mut answer = vec![0; length + 1];
         let done = self

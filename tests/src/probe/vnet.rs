@@ -14,7 +14,7 @@ use crate::NetNs;
 pub struct Header {
     /// Start of what a checksum covers, and where from there it is to be written.
     pub unfinished: Option<(u16, u16)>,
-    /// What the packet is to be cut into: kind, bytes of headers, bytes of payload.
+    /// How the packet is to be cut: kind, bytes of headers, bytes of payload.
     pub segments: Option<(u8, u16, u16)>,
 }
 

@@ -1,5 +1,5 @@
-//! What is always let through, and its neighbours: cloud services, DHCP, neighbour discovery, MLD,
-//! IGMP. No rule allows anything here.
+//! Packets that are always let through, and their neighbours: cloud services, DHCP, neighbour
+//! discovery, MLD, IGMP. No rule allows anything here.
 
 use sg_common::{
     Direction::{Egress as E, Ingress as I},

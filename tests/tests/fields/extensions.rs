@@ -110,7 +110,7 @@ fn cut_short() {
     check(&rules(&[TCP80]), &rows);
 }
 
-/// What is walked over and what ends the walk.
+/// Headers that the walk passes over, and headers that end it.
 #[test]
 fn kinds() {
     let mut rows = vec![];
@@ -120,7 +120,7 @@ fn kinds() {
             let expected = |open| if open { Opens } else { NoRule.into() };
             rows.push(way.row(way.ip(kind, &[0; 8]), expected(open)));
             rows.push(way.row(shortest(way.ip(kind, &[0; 8]), DESTINATION), expected(open)));
-            // What would follow is not seen.
+            // The walk does not see headers behind this one.
             let hidden = shortest(syn(way), kind);
             rows.push(way.row(Ip { flow: (kind, 0, 0), ..hidden }, expected(open)));
         }

@@ -1,5 +1,5 @@
-//! Fragments on their own, with no first one seen (RFC 791, 8200, 1858, 3128, 6946). What a first
-//! fragment means for the others is in the sequences of the differential tests.
+//! Fragments on their own, with no first one seen (RFC 791, 8200, 1858, 3128, 6946). The sequences
+//! of the differential tests have first fragments and those that follow.
 
 use sg_common::{
     Direction::Ingress as I,

@@ -160,7 +160,7 @@ fn addresses() {
         rows.push(row(E, to(other, "192.0.2.1"), Opens).host());
         rows.push(row(E, to(other, "192.0.2.1"), SourceCheck).port());
     }
-    // What the other end may do says nothing.
+    // Rules match the far end's address, never the instance's own.
     rows.push(row(I, to("10.0.0.5", "192.0.2.1"), NoRule));
     rows.push(row(E, to("192.0.2.1", "10.0.0.5"), NoRule).host());
     check(&rules(&[TCP80]), &rows);

@@ -1,6 +1,6 @@
-//! One table for each field of a packet: what matches, what does not, the protocol that must not,
-//! each edge. Every row runs on every hook that can see it, and all counters and flows are asserted.
-//! What is expected is written by hand from semantics.md.
+//! One table for each field of a packet: matches, near misses, the wrong protocol, each edge. Every
+//! row runs on every hook that can see it, and all counters and flows are asserted. The expected
+//! outcome is written by hand from semantics.md.
 
 mod exempt;
 mod extensions;

@@ -139,7 +139,7 @@ fn ipv6_prefixes() {
     check_all(&tables);
 }
 
-/// What a peer has open under these rules; every other port of [`PORTS`] is closed to it.
+/// Ports that are open to a peer under these rules; every other port of [`PORTS`] is closed to it.
 pub fn open_to(cases: &[(&str, &[u16])]) -> Vec<Row> {
     const PORTS: [u16; 5] = [21, 22, 80, 443, 8080];
     let rows = cases.iter().flat_map(|(peer, open)| {

@@ -13,7 +13,7 @@ use sg_policy::reference::frames::Ip;
 /// 9, a reply).
 const PAYLOAD: [u8; 20] = [0, 9, 0, 80, 0, 8, 0, 0, 0, 0, 0, 0, 0x50, 2, 0, 0, 0, 0, 0, 0];
 
-/// What the walk over IPv6 headers does not stop at.
+/// Headers that the walk over IPv6 passes over.
 const EXTENSIONS: [u8; 5] = [0, 43, 44, 51, 60];
 
 fn packet(way: Way, number: u8) -> Ip {

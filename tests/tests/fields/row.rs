@@ -3,7 +3,7 @@
 use sg_common::{Direction, Reason};
 use sg_policy::{model::Role, reference::frames::Ip};
 
-/// What a row's packet gets.
+/// The expected outcome of a row's packet.
 #[derive(Clone, Copy, Debug)]
 pub enum Outcome {
     /// A rule allows it, and it opens the flow that its addresses and ports say.

@@ -14,7 +14,7 @@ use crate::{
 
 const OPEN: &str = "[[security_group]]\nname = \"web\"\n";
 const MAC: &str = r#"mac = "02:00:00:00:00:05""#;
-/// What follows from [`OWN_MAC`].
+/// The link-local address of [`OWN_MAC`].
 const EUI64: &str = "fe80::ff:fe00:5";
 
 fn syn(src: &str) -> Ip {
@@ -163,7 +163,7 @@ fn claims() {
         rows.push(row(E, advertises("fd00::5").slice(0, length), Malformed).port());
         rows.push(row(E, solicits("fd00::5").slice(0, length), Exempt));
     }
-    // Whatever the hop limit; the check comes first.
+    // The source check comes before the hop limit.
     rows.push(row(E, advertises("fd00::6").hop_limit(64), SourceCheck).port());
     let with_mac =
         claims(&[("fd00::5", true), (EUI64, true), ("fe80::5", false), ("fe80::ff:fe00:6", false)]);

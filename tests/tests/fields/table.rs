@@ -23,7 +23,8 @@ use sg_tests::differential::{MAX_LINEAR, Rig, fewer, show};
 
 use crate::row::{Opens, Row};
 
-/// What the instance's interface is in: rules.toml without its entry, and what that says.
+/// The rules of the instance's interface: rules.toml without its entry, its
+/// groups, and more keys of a port's entry.
 #[derive(Clone, Copy, Debug)]
 pub struct Setup<'a> {
     pub rules: &'a str,
@@ -91,7 +92,7 @@ pub fn check_setups(setups: &[(Setup<'_>, &[Row])]) {
 }
 
 impl Prepared {
-    /// What failed.
+    /// Runs all rows and describes each failure.
     fn run(&self, rig: &mut Rig) -> Vec<String> {
         let mut failures = vec![];
         for (role, text) in &self.texts {
@@ -276,7 +277,7 @@ impl<'a> Bench<'a> {
     }
 }
 
-/// What a hook makes of a frame; `None` if the kernel has none such in a test run.
+/// Runs a hook on a frame; `None` if the kernel cannot have such a frame in a test run.
 fn on_hook(rig: &mut Rig, ifindex: u32, frame: &[u8], gso: bool, hook: Hook) -> Option<Seen> {
     let Hook { program, linear } = hook;
     let trial = Trial { program, ifindex, frame, gso, linear };
@@ -288,7 +289,8 @@ fn on_hook(rig: &mut Rig, ifindex: u32, frame: &[u8], gso: bool, hook: Hook) -> 
         }
     };
     let flows = timeless(rig.flows());
-    // What leaves nothing costs nothing: of drops, only a first fragment's leaves its refusal.
+    // Clearing the tables takes time, so do it only after packets that leave something. Of drops,
+    // only a first fragment's leaves its refusal.
     if verdict != Verdict::Drop || moved.iter().any(|moved| moved.index % REASONS == REFUSAL) {
         rig.forget();
     }
@@ -307,7 +309,7 @@ fn may_be_refused(program: Program, frame: &[u8]) -> bool {
     program != Program::Xdp && frame.len() < 14 + header
 }
 
-/// What a packet did.
+/// A packet's verdict, counters and flows.
 #[derive(PartialEq)]
 struct Seen {
     verdict: Verdict,

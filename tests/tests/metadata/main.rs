@@ -1,5 +1,6 @@
-//! Guests and containers that say beside a packet's bytes what the kernel is to do to it. What is expected is
-//! written by hand: a verdict, and what arrives. Only `random` asks the reference evaluator.
+//! Guests and containers that ask the kernel, beside a packet's bytes, to change it. The expected
+//! outcome is written by hand: a verdict, and the packets that arrive. Only `random` asks the
+//! reference evaluator.
 //!
 //! ```text
 //! tap:   remote [up0] == [up1] router [port0] -- a test's descriptor

@@ -151,7 +151,7 @@ fn what_a_packet_socket_may_ask_for(role: Role, datapath: Datapath) {
     let link = Link::open_with_headers(namespace, interface);
     let rows: Vec<_> = rows(mac(interface), BROADCAST, path, path6)
         .into_iter()
-        // What a packet socket sends in segments, the sending end cuts.
+        // The sending end cuts segments of a packet socket.
         .filter(|row| row.header.segments.is_none())
         .collect();
     check(&rows, datapath == Datapath::Xdp, direction, |row| {

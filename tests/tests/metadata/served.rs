@@ -19,7 +19,7 @@ use crate::{
     site::{GROUP, GUEST, Site, datapaths, received},
 };
 
-/// What a datagram is to be cut into, its length, and the lengths that arrive.
+/// How a datagram is to be cut, its length, and the lengths that arrive.
 type Case<'a> = (Option<(u8, u16, u16)>, usize, &'a [usize]);
 
 /// Honest packets arrive, finished by the kernel: one by one, in segments of datagrams, in fragments.

@@ -129,7 +129,7 @@ impl Site {
     }
 }
 
-/// What arrives at a socket, in time.
+/// Waits for a datagram at a socket.
 pub fn received(socket: &UdpSocket, patience: Duration) -> Option<Vec<u8>> {
     socket.set_read_timeout(Some(patience)).expect("a timeout");
     let mut data = vec![0; 65536];

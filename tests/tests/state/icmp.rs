@@ -104,7 +104,7 @@ fn opens(script: &mut Script) {
     script.get(&[(In, DATAGRAM, Rule), (In, GRE, Rule), (In, echo, Rule), (Out, asked, Rule)]);
 }
 
-/// What of the packets that went `direction` an error may quote.
+/// The packets sent in `direction` that an error may quote.
 fn sent(script: &Script, direction: Direction) -> Vec<Message> {
     let asked = Message::Udp { remote: 4001, local: 9 };
     let query = if direction == In { echo(script, 7) } else { reply(script, 7) };

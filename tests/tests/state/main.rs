@@ -1,8 +1,9 @@
-//! State, packet by packet, by the loaded programs under a clock that the tests set: what makes a
-//! flow, what belongs to it, when it ends to the very tick, and what a change of the rules does to it.
+//! State, packet by packet, by the loaded programs under a clock that the tests set. Tests cover
+//! how a flow begins, which packets belong to it, its end to the very tick, and the effect of a
+//! change of the rules.
 //!
-//! Each test is played in both families, in both roles, by XDP and by TC, and against the reference
-//! evaluator, which has to agree with every line and to have the same flows in the end.
+//! Each test is played in both families, in both roles, by XDP and by TC. The reference evaluator
+//! plays it, too: it has to agree with every line, and to have the same flows in the end.
 
 mod icmp;
 mod pickup;
@@ -65,7 +66,7 @@ fn lasts(packets: &[(Direction, Message)], seconds: u32) -> Lasts<'_> {
     Lasts { rules: INBOUND, entry: "", packets, seconds }
 }
 
-/// What answers it, and would open nothing.
+/// The answer to a message, which would open nothing.
 fn answer(script: &Script, message: Message) -> Message {
     match message {
         Message::Tcp { remote, local, .. } => tcp::segment(remote, local, tcp::ACK),

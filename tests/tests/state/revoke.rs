@@ -1,4 +1,4 @@
-//! What a change of the rules does to flows: the table in docs/internals/changes.md.
+//! Flows and changes of the rules: the table in docs/internals/changes.md.
 
 use sg_common::flow::tcp::RST;
 

@@ -136,7 +136,7 @@ fn flush_denied_is_of_all_interfaces() {
     });
 }
 
-/// What an interface got by "cut" stays; from then on it keeps.
+/// A flow that "cut" has ended stays ended; from then on the interface keeps flows.
 #[test]
 fn a_change_of_on_revoke_is_of_one_interface() {
     everywhere_with(&[CUT, CUT], &["in"], DNS, |script| {

@@ -1,4 +1,4 @@
-//! What the demo prints: one line a check, and a verdict at the end.
+//! The output of the demo: one line a check, and a verdict at the end.
 
 use std::{fmt::Display, process::ExitCode};
 
@@ -15,7 +15,7 @@ impl Transcript {
         println!("\n== {title}");
     }
 
-    /// What is there, or what is done.
+    /// Prints a step of the demo, or something that is there.
     pub(crate) fn note(&self, text: impl Display) {
         println!("   {text}");
     }

@@ -1,6 +1,6 @@
-//! What it takes to load the BPF programs on the running kernel, a line for each: name, instructions
-//! that the verifier looked at, instructions, bytes of machine code, microseconds. For `cargo xtask
-//! vm-test`, which makes a table of it.
+//! Loads the BPF programs on the running kernel and prints a line for each: name, instructions that
+//! the verifier looked at, instructions, bytes of machine code, microseconds. `cargo xtask vm-test`
+//! makes a table of the lines.
 
 use sg_tests::differential::Rig;
 

@@ -130,7 +130,7 @@ impl<'a> Guest<'a> {
             match self.machine.port.read_until(b'\n', &mut line) {
                 Ok(0) => panic!("qemu ended"),
                 Ok(_) => return String::from_utf8_lossy(&line).trim_end().to_owned(),
-                // What came before the timeout is in the line.
+                // The timeout keeps the bytes before it in `line`; read on.
                 Err(error)
                     if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {}
                 Err(error) => panic!("the guest's port: {error}"),

@@ -136,7 +136,7 @@ impl Test<'_> {
         self.says(&format!("{when}: {answers} answers to {sent} probes in a second"));
     }
 
-    /// What the rules allow passes, and nothing else.
+    /// The allowed port passes, and nothing else.
     #[track_caller]
     fn is_filtered(&self) {
         tcp::passes(self.outside, HERE.into(), (GUEST, 80).into());
@@ -237,7 +237,7 @@ impl Test<'_> {
         ));
     }
 
-    /// What is pinned is of this ABI, and of no other.
+    /// All pins are of this ABI, and of no other.
     #[track_caller]
     fn is_of_abi(&mut self, number: u32) {
         assert_eq!(self.guest.does("ls /sys/fs/bpf/sg"), format!("v{number}"));

@@ -1,4 +1,4 @@
-//! What the guest is asked from outside, all the time, and what it answers.
+//! The traffic from outside to the guest, all the time, and the guest's answers.
 
 use std::{
     net::{IpAddr, Ipv4Addr},
@@ -61,7 +61,7 @@ impl Prober {
         (self.sent.load(Ordering::Relaxed), self.answers.load(Ordering::Relaxed))
     }
 
-    /// What is sent and answered in a second.
+    /// Packets sent and answered in a second.
     pub(crate) fn in_a_second(&self) -> (u64, u64) {
         let before = self.now();
         thread::sleep(Duration::from_secs(1));
