@@ -116,7 +116,7 @@ pub fn run(
     info!(state = %config.state_dir.display(), socket = %config.runtime_dir.display(), "ready");
     let why = inbox.run(&mut owner);
     notify(NotifyState::Stopping);
-    // Those who follow it hear that it has ended, too.
+    // Followers of the flow log hear that it has ended, too.
     if let Some(running) = flow_log {
         running.stop();
     }
@@ -157,7 +157,7 @@ pub fn detach(config: &Config) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// What the first interface that the rules filter will be attached to.
+/// The hook of the first interface that the rules filter, so that its program is loaded first.
 fn first_receiver(rules: &DesiredState, view: &View) -> Receiver {
     let filtered = view.iter().find_map(|(&ifindex, interface)| {
         Some((ifindex, rules.entry_for(&interface.device.name)?))

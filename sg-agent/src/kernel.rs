@@ -1,4 +1,4 @@
-//! What the owner needs of the kernel: [`Datapath`], or a fake in tests.
+//! The owner's view of the kernel: [`Datapath`], or a fake in tests.
 
 use std::{collections::BTreeMap, io, path::Path, time::Duration};
 
@@ -64,7 +64,7 @@ pub trait Kernel: 'static {
     fn capacity(&self) -> u64;
     fn judge(&self, image: &Image, opening: &Opening) -> Opens;
     fn adopt(&self, image: &Image, connections: &[AdoptedConnection]) -> Result<Adopted, Error>;
-    /// What the kernel knows of connections, whatever filters them.
+    /// The host's TCP and UDP sockets, whichever interface carries them.
     fn sockets(&self) -> io::Result<Sockets>;
     fn tracked(&self) -> io::Result<Vec<Tracked>>;
     fn probe(&self, ifindex: u32, direction: Direction, frame: &[u8])

@@ -1,8 +1,8 @@
 //! A hot copy of a store at one revision, as one file.
 //!
-//! The file has a line of JSON for the store, one for each key, and one for the end, with the number of
-//! keys and the SHA-256 of all lines before. It is as secret as the store, and only its owner reads it.
-//! The sealing key is not in it.
+//! The file has a line of JSON for the store, one for each key, and one for the end. The last line
+//! has the number of keys and the SHA-256 of all lines before. The file is as secret as the store,
+//! and only its owner reads it. The sealing key is not in it.
 
 use std::{
     fs::{File, OpenOptions},

@@ -35,7 +35,7 @@ pub struct FlowLog {
     /// Files put aside that are kept [default: 5]
     #[arg(long = "flow-log-keep", value_name = "N", global = true)]
     pub keep: Option<u32>,
-    /// What records have as account-id [default: -]
+    /// The field account-id of every record [default: -]
     #[arg(long = "flow-log-account", value_name = "ID", global = true)]
     #[serde(alias = "account_id")]
     pub account_id: Option<String>,

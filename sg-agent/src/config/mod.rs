@@ -47,7 +47,7 @@ pub enum Command {
     Man,
 }
 
-/// What can be said by a flag and by a key of the file, under the same name.
+/// Settings that a flag and a key of the file have under the same name.
 #[derive(Args, Clone, Debug, Default, Deserialize, PartialEq, Eq)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Options {

@@ -6,8 +6,9 @@
 //! counters ── what found no room in the rings ────────────────┘   window of 1 s ───> who follows
 //! ```
 //!
-//! It has a thread of its own, and needs the owner for the interfaces' names only, which are left
-//! where it finds them: a long compilation loses no event, and a flood holds up no change.
+//! It has a thread of its own, and takes only the interfaces' names from the owner. The owner
+//! leaves them in a place that both can read. So a long compilation loses no event, and a flood
+//! holds up no change.
 
 pub mod names;
 mod packet;
@@ -35,7 +36,7 @@ use crate::{api::FlowRecord, datapath::FlowLogReader};
 /// The rings are emptied this often. With what they hold it says how many records a second there can
 /// be at most.
 const DRAIN: Duration = Duration::from_millis(250);
-/// What is sent to those who follow. The largest flows of a second, if they asked for these.
+/// Followers get records this often; the largest flows of a second, if they asked for these.
 const FOLLOWED: Duration = Duration::from_secs(1);
 /// Batches that one who follows may be behind.
 const BACKLOG: usize = 16;
@@ -52,7 +53,7 @@ pub struct Settings {
 pub type Batch = std::sync::Arc<Vec<FlowRecord>>;
 
 enum Message {
-    /// What there is: of past windows, and of the one that is open.
+    /// All records at hand: of past windows, and of the open one.
     Recent(oneshot::Sender<Vec<FlowRecord>>),
     /// The same, and from then on every second's.
     Follow(oneshot::Sender<(Vec<FlowRecord>, broadcast::Receiver<Batch>)>),

@@ -1,4 +1,4 @@
-//! What an event's packet says of itself, as far as it can be read.
+//! Reads the addresses, ports and flags of an event's packet, as far as it was captured.
 
 use std::net::IpAddr;
 
@@ -78,7 +78,7 @@ mod tests {
             tcp_flags: 0x12,
         };
         assert_eq!(read(&syn_ack), Some(expected));
-        // What of a packet is captured need not be all of it.
+        // The captured part may end early.
         assert_eq!(read(&syn_ack[..40]), Some(expected));
         let (_, without_transport) = (0, read(&syn_ack[..30]).expect("addresses"));
         assert_eq!((without_transport.protocol, without_transport.sport), (6, 0));

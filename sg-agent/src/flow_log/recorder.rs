@@ -65,7 +65,7 @@ impl Recorder {
             full: false,
         };
         recorder.look();
-        // What found no room before is of no time that is known.
+        // Discard the numbers of packets that an earlier agent's log lacks: we cannot date them.
         recorder.read_not_logged();
         recorder.window = Window::new(now);
         recorder
@@ -145,7 +145,7 @@ impl Recorder {
         self.sinks.write(&records);
     }
 
-    /// What tracked flows have carried since the last look.
+    /// Adds the packets of tracked flows since the last look to the windows.
     fn look(&mut self) {
         let now = unix_now();
         let Self { reader, window, second, tracked, .. } = self;

@@ -1,8 +1,9 @@
-//! What tracked flows carried: the table's own counts, held against those of the look before.
+//! Packets and bytes of tracked flows since the last look: the table's own counts, less those of
+//! the look before.
 //!
-//! The table keeps an ended flow until its idle timeout, 10 s at least. Looked at more often than
-//! that, it shows what every flow carried to its last packet; only one that had to give way to
-//! another, or that a new connection took over, takes with it what it carried since the last look.
+//! The table keeps an ended flow until its idle timeout, 10 s at least. Looks come more often, so
+//! they see every packet of nearly every flow. Two kinds of flow lose their packets since the last
+//! look: a flow that gave way to another, and a flow that a new connection took over.
 
 use std::collections::HashMap;
 
@@ -44,7 +45,7 @@ impl Tracked {
         self.look = self.look.wrapping_add(1);
     }
 
-    /// What a flow has carried since the last look, if anything.
+    /// Records a flow, and returns its packets and bytes since the last look, if there were any.
     pub(super) fn see(
         &mut self,
         number: LaneNumber,

@@ -1,6 +1,6 @@
-//! The HTTP server of the metrics. It answers one question, and whoever can reach it can make it do
-//! no more than that: a few connections at a time, each of one small request and short, and figures
-//! are read once a second at most.
+//! The HTTP server of the metrics. It answers one question, and its clients can make it do no more
+//! than that. It has a few connections at a time, each of one small request and short. It reads
+//! figures once a second at most.
 
 use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
 
@@ -28,7 +28,7 @@ use crate::owner::mailbox::{self, Mailbox};
 const MAX_CONNECTIONS: usize = 16;
 /// From a connection to the end of its answer.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// What a request may take until its headers are there.
+/// Time that a client has to send its headers.
 const HEADERS: Duration = Duration::from_secs(3);
 /// hyper's least. A scrape's headers take some hundred bytes.
 const MAX_HEADERS: usize = 8192;

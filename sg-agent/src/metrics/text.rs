@@ -10,7 +10,7 @@ pub(super) enum Format {
 }
 
 impl Format {
-    /// What a request's Accept header asks for.
+    /// The format that a request's Accept header asks for.
     pub(super) fn accepted(accept: &str) -> Self {
         if accept.contains("application/openmetrics-text") { Self::OpenMetrics } else { Self::Text }
     }

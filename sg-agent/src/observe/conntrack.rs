@@ -1,4 +1,4 @@
-//! What the kernel's conntrack knows, by ctnetlink. Where nothing uses it, it knows nothing.
+//! Connections of the kernel's conntrack, by ctnetlink. Where nothing uses conntrack, it has none.
 
 use std::{io, net::SocketAddr};
 

@@ -90,7 +90,7 @@ pub struct FakeState {
     pub tracked: Vec<Tracked>,
     /// By this revision's rules port 443 is open to all.
     pub open_to_all: Option<u64>,
-    /// What was put into the flow table.
+    /// Connections that were put into the flow table.
     pub adopted: Vec<AdoptedConnection>,
     /// How often it was asked what.
     pub asked: RefCell<BTreeMap<&'static str, u32>>,
@@ -415,7 +415,7 @@ pub struct Fixture {
     pub owner: Owner<FakeKernel>,
     pub directory: TempDir,
     pub boot_id: String,
-    /// What it says when the next agent starts.
+    /// The wall clock when the next agent starts.
     pub wall_clock: u64,
     open: Box<dyn Fn() -> Store>,
     kernel: Rc<RefCell<FakeState>>,
@@ -465,7 +465,7 @@ impl Fixture {
         self.kernel.borrow_mut()
     }
 
-    /// What was done since the last look.
+    /// Calls since the last look.
     pub fn diary(&mut self) -> Vec<String> {
         std::mem::take(&mut self.kernel.borrow_mut().diary)
     }

@@ -159,7 +159,7 @@ impl<D: Kernel> Owner<D> {
     }
 }
 
-/// What is absent does not restrict.
+/// Which flows a request means. An absent field does not restrict.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct FlowFilter {
     slot: Option<u16>,

@@ -129,9 +129,10 @@ impl<D: Kernel> Owner<D> {
         if seconds == 0 { 0 } else { self.ticks().after(seconds) }
     }
 
-    /// Gives interfaces that an earlier agent filtered the slots they had. Those that are gone, or
-    /// beyond the limit now, are given up with the first publish. So are those that the kernel does not know
-    /// as filtered: such an interface is a new one with an old number, or was not filtered for a time.
+    /// Gives interfaces that an earlier agent filtered the slots they had. The first publish gives
+    /// up slots of interfaces that are gone, or beyond the limit now. It also gives up slots of
+    /// interfaces that the kernel does not know as filtered. Such an interface is a new one with an
+    /// old number, or was not filtered for a time.
     pub(super) fn take_over(&mut self) {
         let inherited = self.kernel.inherited();
         let interfaces =

@@ -1,5 +1,6 @@
-//! A change that would cut the SSH session of whoever makes it, or leave no way back in, is refused
-//! unless it goes back by itself or is forced; so is a flush that would cut it.
+//! Refuses a change that would cut the SSH session of its author, or leave no way back in. A change
+//! that goes back by itself, or is forced, is not refused. A flush that would cut the session is
+//! refused, too.
 
 use sg_common::flow::TCP;
 use sg_policy::{model::Role, plan};
@@ -118,7 +119,7 @@ impl<D: Kernel> Owner<D> {
         )))
     }
 
-    /// What a session suffers at an interface, if anything.
+    /// The harm that a session takes at an interface, if any.
     fn harm(
         &self,
         passage: &Passage<'_>,

@@ -1,4 +1,4 @@
-//! What is in force, as people and scripts want to see it.
+//! Answers about the state in force, for people and scripts.
 
 use std::collections::BTreeMap;
 

@@ -75,8 +75,8 @@ impl<D: Kernel> Owner<D> {
     }
 }
 
-/// An unconfirmed change goes on waiting until its deadline. That counts in the ticks of the boot that
-/// it was made in; in another boot the wall clock says what is left.
+/// An unconfirmed change goes on waiting until its deadline. Within one boot the deadline counts in
+/// ticks; in another boot the wall clock tells the time that is left.
 fn resume(store: &mut Store, stored: Stored, ticks: Ticks, options: &Options) -> Target {
     let Stored { current, previous } = stored;
     let (Some(previous), Some(pending)) = (previous, store.ledger().pending.clone()) else {

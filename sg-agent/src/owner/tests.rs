@@ -79,7 +79,7 @@ fn a_new_interface_is_in_force_before_it_is_attached_and_a_lost_one_after() {
     assert_eq!(host.diary(), ["publish 1: 2=0 7=1", "attach 7 Auto"]);
     host.owner.follow(view([interface(7, "tap1"), interface(8, "eth0")]));
     assert_eq!(host.diary(), ["publish 1: 7=1", "detach 2", "release 0"]);
-    // What filters nothing changes nothing.
+    // An entry without an interface changes nothing.
     host.owner.follow(view([interface(7, "tap1")]));
     assert_eq!(host.diary(), [""; 0]);
 }
@@ -616,7 +616,7 @@ fn of_a_crowd_most_are_attached_for_now_and_better_when_it_is_over() {
         assert_eq!(host.diary(), [format!("attach {ifindex} Auto")]);
     }
     assert_eq!(host.owner.status().interfaces[3].datapath, "tcx");
-    // What cannot be had better is kept, or said.
+    // An interface that gets no better hook keeps the one it has; if that fails, `status` says so.
     host.kernel().broken.insert(7);
     host.owner.attach_limiter = AttachLimiter::new();
     host.owner.wake();
@@ -712,7 +712,8 @@ fn in_a_batch_each_command_hears_what_becomes_of_its_own() {
     let said = answers(host.apply_all(&[(&two, None), (&broken, None)]));
     assert_eq!((said[0].as_str(), host.stored().0), ("4", 4));
     host.diary();
-    // What cuts, attaches or waits for its confirmation is in force, and be it for a moment.
+    // A change that cuts, attaches or waits for its confirmation comes into force, if only for a
+    // moment.
     let (cut, other) = (with_cut(&three), rules(&["tap1"]));
     let done = host.apply_all(&[(&cut, None), (&other, None), (&two, Some(60)), (&three, None)]);
     let said = answers(done);
@@ -773,7 +774,7 @@ fn flows_are_rechecked_after_a_cut_and_never_with_keep() {
     assert_eq!(host.kernel().last().fallback_cut_since, [(2, Some(2400))]);
 }
 
-/// What passes by the rules before, until the very flip, is held against the new ones.
+/// Flows that opened by the old rules, until the very flip, are judged by the new ones.
 #[test]
 fn flows_are_rechecked_from_the_flip_on_however_long_the_change_takes() {
     let mut host = Fixture::new(view([interface(2, "tap0"), interface(3, "tap1")]));
@@ -899,7 +900,7 @@ fn a_first_filter_takes_the_host_s_own_connections_in() {
     host.kernel().adopted.clear();
     host.apply(&with_cut(&rules(&["eth0"]))).unwrap();
     assert_eq!(seeded(&host), [""; 0]);
-    // What has its address on a filtered interface is not another one's.
+    // A connection whose address is on a filtered interface is no other interface's.
     host.apply(&with_cut(&rules(&["eth0", "tap0"]))).unwrap();
     assert_eq!(seeded(&host), ["1 Egress 10.7.7.7:40001 192.0.2.3:443"]);
 }
@@ -1091,7 +1092,7 @@ fn harm_to(host: &mut Fixture, text: &str, located: &Located) -> String {
     refused(host, text, &Guard { sessions: vec![located.clone()], ..Guard::default() })
 }
 
-/// What is said of a session to this port if these rules came next; "" if nothing.
+/// The harm to a session on this port if these rules came next; "" if none.
 #[track_caller]
 fn harm(host: &mut Fixture, text: &str, port: u16) -> String {
     harm_to(host, text, &session(port))
@@ -1235,7 +1236,7 @@ fn a_rollback_says_what_it_would_do_to_a_session() {
     assert_eq!(rollback(&mut host, None, 443), "");
     assert_eq!(host.stored(), (3, 3));
 
-    // What waits to be confirmed, and left the interface unfiltered: connections since have no flows.
+    // Revision 4 waits to be confirmed, and left eth0 unfiltered: connections since have no flows.
     host.apply_until(&rules(&["tap0"]), 60).unwrap();
     assert!(rollback(&mut host, None, 443).contains("its connections have no flows"));
     assert!(rollback(&mut host, Some(3), 22).contains("the rules of revision 3 would cut"));
@@ -1267,7 +1268,8 @@ fn a_flush_says_what_it_would_do_to_a_session() {
     assert!(!flush(&mut host, &denied, 22));
     host.kernel().flows[0].slot = 0;
 
-    // What is forgotten goes on where it is picked up: by all rules until 1600, then if all is flushed.
+    // A forgotten flow goes on where pickup allows it: by all rules until 1600, later only if all
+    // is flushed.
     let some = FlushRequest { protocol: Some("tcp".into()), ..FlushRequest::default() };
     assert!(flush(&mut host, &some, 22));
     assert!(!flush(&mut host, &some, 443));

@@ -113,7 +113,7 @@ pub(super) fn clean(disk: &dyn Disk, directory: &Path) -> io::Result<()> {
 struct Queue {
     /// The newest one: it says all that the ones before would have said.
     next: Option<Checkpoint>,
-    /// Those that are in no file yet.
+    /// Texts that are in no file yet.
     texts: Texts,
     is_ending: bool,
 }

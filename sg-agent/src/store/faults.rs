@@ -1,6 +1,6 @@
-//! Every fault of a disk at every operation, held against a model: a change that was acknowledged is
-//! there after the next start, one that was refused is not, one that was neither is there as a whole or
-//! not at all.
+//! Every fault of a disk at every operation, held against a model. After the next start, an
+//! acknowledged change is there, and a refused change is not. A change that was neither is there as
+//! a whole or not at all.
 
 use std::{path::Path, sync::Arc};
 

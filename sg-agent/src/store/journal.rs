@@ -10,9 +10,10 @@
 //!         32 16  digest of the 32 bytes before
 //! ```
 //!
-//! A segment that begins with record S ends the one before: records from S on in there are void. That
-//! is how a change ends that was refused when nobody knew what the disk had taken of it. After a failed
-//! fdatasync the kernel takes pages for written that are not, so the same segment is not used again.
+//! A segment that begins with record S ends the one before: records from S on in there are void. A
+//! change ends that way when it was refused and nobody knew how much of it the disk had taken.
+//! After a failed fdatasync the kernel takes pages for written that are not, so the same segment is
+//! not used again.
 
 use std::{
     io,

@@ -266,8 +266,8 @@ fn other_formats() {
     }
 }
 
-/// A directory of an agent without a journal, and the way back to it: an agent that was ended well
-/// leaves that format, one that was not leaves another, which the older one refuses.
+/// A directory of an agent without a journal, and the way back to it. An agent that was ended well
+/// leaves that format. An agent that was killed leaves another one, which the older agent refuses.
 #[test]
 fn a_directory_without_a_journal_is_carried_over_and_left_again() {
     let directory = tempfile::tempdir().unwrap();

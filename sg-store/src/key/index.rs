@@ -8,8 +8,8 @@ use sg_policy::id::{AccountId, GroupId, PrefixListId, VpcId};
 
 use crate::id::RegionName;
 
-/// A key under `x/`. An index says who holds a thing that exists once; a guard is written by everyone
-/// who adds to a set, so that whoever relies on the set compares one key.
+/// A key under `x/`. An index names the holder of a thing that exists once. A guard is written by
+/// every transaction that adds to a set. So a transaction that relies on the set compares one key.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Index {
     /// The group that has a name in a VPC. Build it with [`Index::group_name`].

@@ -8,8 +8,8 @@
 //!   once.
 //! - Events at or below the last revision are dropped. A revision is published whole. While a publish
 //!   runs, the next ones add up.
-//! - Empty is not an order: where the epoch or the VPC's record is missing, or of another store, or the
-//!   store went back, the replica holds its last state and says why.
+//! - Empty is not an order. The replica holds its last state and says why, if the epoch or the
+//!   VPC's record is missing or of another store, or if the store went back.
 
 mod audit;
 mod changes;

@@ -1,5 +1,6 @@
-//! A file that begins with the names of its fields, as VPC flow logs in S3 do, and is put aside when it
-//! is large: `flows.log`, then `flows.log.1`, the newest, up to as many as are kept.
+//! A file that begins with the names of its fields, as VPC flow logs in S3 do. A large file is put
+//! aside: `flows.log` becomes `flows.log.1`, which is the newest. Older ones move up to the number
+//! that is kept.
 //!
 //! Somebody else may put it aside, too. logrotate moves it and creates another (`create`), or copies it
 //! and cuts it to nothing (`copytruncate`). Each write looks whether the path still names the open file.
