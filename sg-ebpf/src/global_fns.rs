@@ -37,7 +37,7 @@ use crate::{
     },
 };
 
-/// What the verifier sees of the arguments.
+/// The arguments as the verifier sees them.
 type ContextWords = [u32; 5];
 type Packet4 = [u32; 9];
 type Packet6 = [u32; 16];

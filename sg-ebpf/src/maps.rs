@@ -1,6 +1,6 @@
-//! Map memory. All maps are arrays with one large element, created by the agent, whose address is a
-//! constant in the programs; what follows is plain memory under a mask that the verifier knows: sizes
-//! are powers of two, and the masks are constants set when the programs are loaded.
+//! Map memory. The agent creates all maps as arrays with one large element, whose address is a
+//! constant in the programs. Behind that address is plain memory under a mask that the verifier
+//! knows. Sizes are powers of two, and the masks are constants set when the programs are loaded.
 
 use core::{arch::asm, cell::UnsafeCell, ptr};
 
@@ -17,8 +17,9 @@ use crate::{
     verifier::opaque,
 };
 
-/// Where a map's memory begins. To compiler and aya this is a small variable in a section of its own,
-/// `.bss.` and the map's name; the agent has the map in its place when the kernel takes the program.
+/// Where a map's memory begins. To compiler and aya this is a small variable in a section of its
+/// own, named `.bss.` and the map's name. The agent puts the map in its place when it loads the
+/// programs.
 #[repr(transparent)]
 pub(crate) struct Memory(UnsafeCell<u64>);
 

@@ -23,7 +23,7 @@ impl Refusal {
         }
     }
 
-    /// That of a reason's number, unless it is one to pass.
+    /// The refusal with a reason's number, or none if the reason lets pass.
     #[inline(always)]
     pub(crate) fn unless_allowed(number: u32) -> Self {
         if is_allowed(number) { Self::NONE } else { Self(number) }

@@ -1,4 +1,4 @@
-//! What the rules say: address -> class -> set of services -> in it or not.
+//! The rules' verdict: address -> class -> set of services -> in it or not.
 
 use sg_common::{
     Direction,

@@ -1,6 +1,6 @@
-//! Memory in whole words. LLVM makes calls of `memset` and `memcpy` of what is larger than a few
-//! words, and on this target these are loops over bytes: a store for each byte, and loads of words
-//! that have to wait for several of them.
+//! Memory in whole words. LLVM makes calls of `memset` and `memcpy` for anything larger than a few
+//! words. On this target they are loops over bytes: a store for each byte. Later loads of words
+//! have to wait for several of these stores.
 
 use core::{intrinsics, mem::MaybeUninit, ptr};
 

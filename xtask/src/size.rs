@@ -52,7 +52,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     }
     if args.update {
         let text = format!(
-            "# What `cargo xtask size` measured; `cargo xtask size --update` writes it.\n{}",
+            "# Measured by `cargo xtask size`; `cargo xtask size --update` writes it.\n{}",
             toml::to_string(&now)?
         );
         return fs::write(&table, text).context("cannot write sg-ebpf/size.toml");

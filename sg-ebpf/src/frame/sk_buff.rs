@@ -146,8 +146,8 @@ fn from_start(csum: u32, head: u64, data: u64) -> u32 {
 
 /// Whether a packet was decrypted on the way in after a program of ours had judged what it came in; 1 if so.
 ///
-/// `olen` is 0 once the kernel has unpacked it (`xfrm_input`). What a device or GRO decrypts before TC
-/// sees it is marked in the first `ovec`.
+/// `olen` is 0 once the kernel has unpacked it (`xfrm_input`). A packet that a device or GRO
+/// decrypts before TC sees it is marked in the first `ovec`.
 #[inline(always)]
 pub(crate) fn was_in_tunnel(ctx: *mut __sk_buff) -> u32 {
     if !matches!(place(skb::ACCESS), access::DIRECT | access::PROBED) {

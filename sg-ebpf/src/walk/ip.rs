@@ -294,13 +294,14 @@ pub(crate) fn walk<F: Frame>(frame: &F, chain: &mut Chain, end: u32) -> Refusal 
     }
 }
 
-/// What to say of a header that its datagram has no room for.
+/// The reason for a header that its datagram has no room for.
 #[inline(always)]
 fn short(part: u32) -> Reason {
     if part == Part::First as u32 { Reason::FragmentTiny } else { Reason::Malformed }
 }
 
-/// What an extension header leads to: offset, reason to drop, and part that it makes of the packet.
+/// The step behind an extension header: offset, reason to drop, and part that it makes of the
+/// packet.
 #[derive(Clone, Copy)]
 #[repr(transparent)]
 pub(crate) struct Extension(pub(crate) u64);

@@ -1,4 +1,4 @@
-//! From a frame on a hook to a verdict that is counted. What IP packets get is in
+//! From a frame on a hook to a verdict that is counted. The steps of an IP packet are in
 //! [`super::packet`].
 
 use sg_common::{Direction, image::flags};

@@ -1,4 +1,4 @@
-//! What the kernel will do to a packet after it was judged, by what lies beside its bytes.
+//! The kernel's later changes to a packet, which its sender asks for beside the packet's bytes.
 //!
 //! A sender can choose it: with a virtio-net header (tap, tun, PACKET_VNET_HDR). The kernel writes a checksum
 //! where `csum_start` and `csum_offset` say, and cuts a packet into segments whose headers it writes anew, as

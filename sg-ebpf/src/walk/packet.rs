@@ -1,9 +1,9 @@
-//! What an IP packet gets, in the order of semantics.md: headers, source check, always-pass,
+//! The steps of an IP packet, in the order of semantics.md: headers, source check, always-pass,
 //! untracked, flow, fragments, related, rules.
 //!
-//! The larger steps are functions of their own and stand side by side: all functions that call each
-//! other share 512 bytes of stack, of which packet and key, kept here, are a quarter. They return
-//! numbers, because BPF functions return one register.
+//! The larger steps are functions of their own and stand side by side. All functions that call each
+//! other share 512 bytes of stack; packet and key, kept here, take a quarter of it. The steps
+//! return numbers, because BPF functions return one register.
 
 use core::mem::MaybeUninit;
 
@@ -89,8 +89,8 @@ impl<N: GlobalFns + Header> Packet<N> {
             .or_else(|| transport::parse::<N, F>(frame, &self.ip, &mut self.transport))
     }
 
-    /// What most packets are: an IP header that leads straight to the transport header, both in
-    /// the linear part. One look at the bounds is enough for them.
+    /// Reads most packets: an IP header that leads straight to the transport header, both in the
+    /// linear part. One look at the bounds is enough for them.
     #[inline(always)]
     fn read_straight<F: Frame>(
         &mut self,

@@ -83,7 +83,7 @@ fn is_own6(rules: &Rules, interface: u32, address: (u64, u64)) -> bool {
     sg_own6(rules.image.start, rules.field(record::OWN + 1), address.0, address.1) != 0
 }
 
-/// What an instance may say in IP.
+/// The addresses and messages that an instance may claim in IP.
 pub(crate) trait SourceCheck: Header {
     fn check<F: Frame>(
         rules: &Rules,
