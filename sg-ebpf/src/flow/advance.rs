@@ -9,23 +9,25 @@ use sg_common::{
 
 use crate::{global_fns::sg_after, verifier::not_unrolled, words};
 
-/// Times that a state is changed again when another CPU changed it meanwhile. A flow's state changes
-/// a few times in its life.
+/// Attempts to change a state that other CPUs change, too. A flow's state changes a few times in
+/// its life.
 pub(super) const TOUCH_TRIES: usize = 3;
 
-/// A result of [`advance`]: the lane has another flow, or none that lives.
+/// A result of [`advance`]: the lane has another flow, or none that lives. Nothing was counted.
 pub(super) const GONE: u32 = 0;
-/// The packet is yet to be counted.
+/// The state is the packet's, or every attempt failed. The caller counts the packet.
 pub(super) const ADVANCED: u32 = 1;
+/// The state is the packet's, and the packet is counted.
 pub(super) const COUNTED: u32 = 2;
 
-/// The low half of a half-open connection's volume: its bytes.
+/// The bytes in a half-open connection's volume. Its high half keeps the sequence number of the
+/// answer (the SYN-ACK), until the opener has acknowledged it.
 const BYTES: u64 = 0xffff_ffff;
 
 /// A packet as [`after`] takes it: `number << 32 | ACKNOWLEDGED | direction << 8 | flags`.
 mod segment {
     pub(super) const EGRESS: u64 = 1 << 8;
-    /// It was seen to end the handshake.
+    /// The packet acknowledges the answer, as an earlier attempt has seen.
     pub(super) const ACKNOWLEDGED: u64 = 1 << 9;
 }
 
@@ -84,7 +86,8 @@ pub(crate) fn after(tag: u64, segment: u64, volume: u64) -> Next {
         if after.is_established(protocol) {
             next |= next::ESTABLISHED;
         }
-        // An answered one without a number: another CPU has just taken it away, since it is established.
+        // Answered, and no number: another CPU has just removed it, because the connection is
+        // established.
         let taken_away = answer == 0 && state.has_reply(protocol);
         if !taken_away && state.keeps_number(after, direction, flags) {
             next |= next::KEEP;
@@ -93,11 +96,13 @@ pub(crate) fn after(tag: u64, segment: u64, volume: u64) -> Next {
     Next(next)
 }
 
-/// Takes a packet into a flow's state, and into its volume while that holds an answer's number. A
-/// function of its own, because few packets need it and its caller has no stack to spare.
+/// Changes a flow's state by a packet. Also counts the packet while the flow is half-open, since
+/// the volume then holds the answer's number. A function of its own, because few packets need it
+/// and its caller has no stack to spare.
 ///
-/// Half-open connections are counted by compare-exchange, and the number goes before the state says
-/// that it has gone. No packet of another CPU then brings it back into the word that counts bytes.
+/// The volume of a half-open connection changes by compare-exchange, and the number is removed
+/// before the state becomes established. So no packet of another CPU can write the number back into
+/// a word that counts bytes only.
 #[inline(never)]
 pub(super) fn advance(
     tag_at: *mut u64,

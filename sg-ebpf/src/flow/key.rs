@@ -16,7 +16,7 @@ use crate::{
     words,
 };
 
-/// What a packet is looked up by, and what its flow starts with.
+/// The identity of a packet's flow, and the values that a new flow starts with.
 #[repr(C)]
 pub(crate) struct Key<N: AddressFamily> {
     pub(super) tag: Tag,
@@ -28,16 +28,16 @@ pub(crate) struct Key<N: AddressFamily> {
 }
 
 pub(super) mod kind {
-    /// Fragments of a datagram, not a flow.
+    /// The key names a datagram's fragments, not a flow.
     pub(crate) const FRAGMENTS: u32 = 1;
-    /// A packet like this opens no flow: a reply to an ICMP query.
+    /// The packet is a reply to an ICMP query, so it opens no flow.
     pub(crate) const REPLY: u32 = 2;
-    /// ICMP that is neither query nor reply.
+    /// The packet is ICMP that is neither query nor reply, so it has no flow.
     pub(crate) const UNTRACKED: u32 = 4;
 }
 
 impl<N: AddressFamily> Key<N> {
-    /// A key without anything in it.
+    /// A key of zeros, to be written over.
     #[inline(always)]
     pub(crate) fn empty(place: &mut MaybeUninit<Self>) -> &mut Self {
         // SAFETY: numbers only.
@@ -130,15 +130,15 @@ impl<N: AddressFamily> Key<N> {
         if self.kind & kind::FRAGMENTS != 0 { N::fragments() } else { N::flows() }
     }
 
-    /// The number of that table, a [`usage::Table`].
+    /// The number of the key's table, a [`usage::Table`].
     #[inline(always)]
     pub(super) fn table_number(&self) -> u32 {
         const { assert!(kind::FRAGMENTS == 1 && usage::Table::Fragments4 as u32 == 2) };
         usage::Table::flows(N::FAMILY) as u32 + ((self.kind & kind::FRAGMENTS) << 1)
     }
 
-    /// The hash that names the bucket of one of the eight lanes that the flow may be in, and which of
-    /// that bucket's lanes it is.
+    /// One of the eight lanes that the flow may be in: the hash that names its bucket, and its
+    /// number in the bucket.
     #[inline(always)]
     pub(super) fn lane(&self, choice: u64) -> (u32, usize) {
         let half = (choice / LANES as u64) & 1;

@@ -1,4 +1,4 @@
-//! A lane that has a packet's flow: finding it, keeping it alive, cutting it.
+//! The lane of a packet's flow: finding it, keeping it alive, cutting it.
 
 use core::ptr;
 
@@ -19,7 +19,7 @@ use crate::{
     net::AddressFamily, verifier::not_unrolled, words,
 };
 
-/// A lane that holds the flow that was looked for.
+/// A lane whose tag and addresses are the key's. Another CPU may have changed it since.
 pub(crate) struct Found<A> {
     pub(super) bucket: *mut Bucket<A>,
     lane: usize,
@@ -123,7 +123,8 @@ impl<A: Copy> Found<A> {
         }
     }
 
-    /// Takes the lane over for a new flow with the same key.
+    /// Claims the lane and writes a new flow with the same key. Returns false if another CPU
+    /// changed the tag first.
     #[inline(always)]
     pub(crate) fn restart(&mut self, now: Tick, state: State, bytes: u32) -> bool {
         if !self.exchange(State::CLAIMED) {
@@ -146,8 +147,8 @@ impl<A: Copy> Found<A> {
 
 /// Finds the lane with this key. Its flow may be over, or cut.
 ///
-/// A key stands in one lane only, unless two CPUs open the same flow at once; then the first in
-/// order serves and the other one idles out.
+/// A key stands in one lane only, unless two CPUs open the same flow at once. Then the first lane
+/// in order serves, and the other one idles out.
 #[inline(always)]
 pub(crate) fn find<N: GlobalFns>(
     table: &Table<N::Addresses>,
@@ -162,7 +163,7 @@ pub(crate) fn find<N: GlobalFns>(
     if marked == 0 {
         return None;
     }
-    // Mostly the first is the one, or none is.
+    // Usually the first marked lane has the key, or none has it.
     let first = flow::first_marked(marked) as u64;
     let choice = match has_key(table, key, first) {
         true => first,
@@ -171,12 +172,12 @@ pub(crate) fn find<N: GlobalFns>(
     let (hash, lane) = key.lane(choice);
     let bucket = table.bucket(hash);
     let tag = tag_of(bucket, lane);
-    // Another flow may have taken it just now.
+    // Another flow may have taken the lane since its addresses were compared.
     let same = tag.identity() == key.tag.identity() && tag.state().is_taken();
     same.then(|| Found { bucket, lane, tag, number: table.number(hash) })
 }
 
-/// Whether a lane has the key.
+/// Returns true if a lane has the key.
 #[inline(always)]
 fn has_key<N: AddressFamily>(table: &Table<N::Addresses>, key: &Key<N>, choice: u64) -> bool {
     let (hash, lane) = key.lane(choice);
@@ -187,11 +188,11 @@ fn has_key<N: AddressFamily>(table: &Table<N::Addresses>, key: &Key<N>, choice: 
     }
     // SAFETY: the bucket is map memory; other CPUs may write, so each word is read once.
     let same = unsafe { words::holds(&raw const (*bucket).lanes[lane].addresses, &key.addresses) };
-    // The same tag again: the addresses were this flow's.
+    // Read the tag again: if it is the same, the addresses were this flow's.
     same && tag_of(bucket, lane).identity() == tag.identity()
 }
 
-/// Which lane of a key's two buckets: its number plus one, or 0 for none.
+/// The number of a lane among a key's two buckets, plus one; 0 for none.
 #[derive(Clone, Copy)]
 #[repr(transparent)]
 pub(crate) struct Choice(pub(crate) u64);
@@ -210,7 +211,7 @@ impl Choice {
     }
 }
 
-/// Which of the marked lanes has the key.
+/// Finds the marked lane that has the key.
 #[inline(always)]
 pub(crate) fn choose<N: AddressFamily>(key: &Key<N>, mut marked: u64) -> Choice {
     let table = key.table();
@@ -228,14 +229,14 @@ pub(crate) fn choose<N: AddressFamily>(key: &Key<N>, mut marked: u64) -> Choice 
 }
 
 impl<A: Copy> Found<A> {
-    /// Whether the flow has idled out.
+    /// Returns true if the flow has idled out.
     #[inline(always)]
     pub(crate) fn is_over(&self, context: &RuleContext<'_>, family: Family) -> bool {
         let timeout = self.tag.state().timeout(family, self.tag.protocol());
         self.is_older(context, timeout)
     }
 
-    /// Whether the last packet came longer ago than a timeout of this interface.
+    /// Returns true if the last packet is older than a timeout of this interface.
     #[inline(always)]
     pub(crate) fn is_older(&self, context: &RuleContext<'_>, timeout: Timeout) -> bool {
         let field = (record::TIMEOUTS + timeout as u32).wrapping_add(context.rules.image.zero());

@@ -1,4 +1,4 @@
-//! Opening a flow: in the lane that it had, or in the one that is best to be had.
+//! Opening a flow: in the lane that its key has already, or in the best lane of two buckets.
 
 use core::ptr;
 
@@ -25,10 +25,11 @@ use crate::{
     words,
 };
 
-/// Times that a claim is tried again when another CPU took the lane first.
+/// Attempts to claim a lane that another CPU may take first.
 const CLAIM_TRIES: usize = 2;
 
-/// Opens a flow in the lane that the key had before, because a key must not stand in two. False if it had none.
+/// Reuses the key's old lane, because a key must not occupy two. Returns false if it has none. The
+/// old flow is over, closing or cut.
 #[inline(always)]
 fn reopen<N: GlobalFns>(context: &RuleContext<'_>, key: &Key<N>) -> bool {
     let Some(mut found) = find::<N>(&key.table(), key) else { return false };
@@ -36,8 +37,8 @@ fn reopen<N: GlobalFns>(context: &RuleContext<'_>, key: &Key<N>) -> bool {
         if found.restart(context.now, key.tag.state(), key.bytes) {
             return true;
         }
-        // Another CPU was faster: it gave the lane away, or it opened this very flow, or a late packet
-        // of the old one has changed its state.
+        // Another CPU was faster. It gave the lane to another flow, or it opened this very flow, or
+        // a late packet has changed the old flow's state.
         let tag = tag_of(found.bucket, found.lane());
         if tag.identity() != key.tag.identity() {
             return false;
@@ -50,8 +51,8 @@ fn reopen<N: GlobalFns>(context: &RuleContext<'_>, key: &Key<N>) -> bool {
     false
 }
 
-/// Opens a flow, or keeps the verdict on a first fragment, in the state that the key has: where the key
-/// has a lane, or else where there is room; false if there is none.
+/// Opens a flow, or keeps the verdict on a first fragment, with the key's state. It takes the lane
+/// that the key has, or else one with room. Returns false if there is none.
 #[inline(always)]
 pub(crate) fn open<N: GlobalFns>(
     context: &RuleContext<'_>,
@@ -62,9 +63,10 @@ pub(crate) fn open<N: GlobalFns>(
     Answer::of(reopen(context, key) || claim(context, key))
 }
 
-/// Opens what has no lane yet; false if there is no room. A free lane first, then one whose flow is
-/// over, then the oldest by their [`flow::Eviction`]. An interface that has all the lanes that it may
-/// have gets one of its own only.
+/// Opens a flow whose key has no lane; returns false if there is no room. It takes a lane that is
+/// free or whose flow is over. Else it evicts the longest idle one, in the order of
+/// [`flow::Eviction`]. An interface that has used up its allowance gets only a lane that is its own
+/// already.
 #[inline(always)]
 fn claim<N: GlobalFns>(context: &RuleContext<'_>, key: &Key<N>) -> bool {
     let (table, arena) = (key.table(), Arena::open());
@@ -76,8 +78,8 @@ fn claim<N: GlobalFns>(context: &RuleContext<'_>, key: &Key<N>) -> bool {
     for _ in 0..not_unrolled(CLAIM_TRIES) {
         let [first, second] = key.choices();
         let (room, other) = (N::room(first, wanted), N::room(second, wanted));
-        // The emptier bucket, so that all fill up alike and few addresses find both of theirs full
-        // (docs/internals/data-path.md has the figures).
+        // Take the emptier bucket, so that all buckets fill up alike and few keys find both of
+        // theirs full (docs/internals/data-path.md has the figures).
         let (hash, room) =
             if other.offers_more_than(room) { (second, other) } else { (first, room) };
         if room.is_none() {
@@ -88,7 +90,7 @@ fn claim<N: GlobalFns>(context: &RuleContext<'_>, key: &Key<N>) -> bool {
         let tag = tag_of(bucket, lane);
         // SAFETY: the bucket is map memory and the lane within it.
         let at = unsafe { &raw mut (*bucket).lanes[lane].tag };
-        // Once more, of the tag that is about to go: it may be another CPU's new flow by now.
+        // Rank the tag that is about to be replaced again: it may be another CPU's new flow by now.
         if rank::<N>(bucket, lane, tag, wanted) < room.rank()
             || !words::compare_exchange(at, tag.0, State::CLAIMED.0 as u64)
         {
@@ -109,16 +111,16 @@ fn claim<N: GlobalFns>(context: &RuleContext<'_>, key: &Key<N>) -> bool {
     false
 }
 
-/// Which lanes are wanted.
+/// Bits of `wanted`: the lanes that a new flow may take.
 mod wanted {
-    /// Of a table of fragments.
+    /// Lanes of a table of fragments, not of flows.
     pub(super) const FRAGMENTS: u32 = super::kind::FRAGMENTS;
-    /// Only those that count for the slot above [`OWNER`].
+    /// Only lanes that count for one slot, whose number stands in the bits from [`OWNER`] on.
     pub(super) const OWN: u32 = 2;
     pub(super) const OWNER: u32 = 16;
 }
 
-/// See [`idle_rank`]; 0 of a lane that is not wanted, too.
+/// The [`idle_rank`] of a lane, or 0 if it is not wanted.
 #[inline(always)]
 fn rank<N: GlobalFns>(
     bucket: *const Bucket<N::Addresses>,
@@ -155,7 +157,7 @@ impl Room {
         (rank as u64) << 8 | lane as u64
     }
 
-    /// Whether no lane is to be had.
+    /// Returns true if the bucket has no lane to offer.
     #[inline(always)]
     fn is_none(self) -> bool {
         self.0 >> 8 == 0
@@ -177,7 +179,7 @@ impl Room {
     }
 }
 
-/// Asks the bucket that a hash names.
+/// The offer of the bucket that a hash names.
 #[inline(always)]
 pub(crate) fn room<N: GlobalFns>(hash: u32, wanted: u32) -> Room {
     let table = if wanted & wanted::FRAGMENTS == 0 { N::flows() } else { N::fragments() };
@@ -201,8 +203,8 @@ const UNANSWERED: u32 = 1 << 30;
 /// Base of lanes that go before streams.
 const UNPROVEN: u32 = 1 << 29;
 
-/// How soon a lane's flow gives way: how long it has idled, from a base by its [`flow::Eviction`]; one
-/// that is over is [`FREE`]. 0: it is not to be evicted.
+/// How soon a lane's flow gives way: its idle time in ticks, above a base by its
+/// [`flow::Eviction`]. A flow that is over has [`FREE`]. 0: it must not be evicted.
 #[inline(always)]
 pub(crate) fn idle_rank(tag: u64, seen: u32, of_fragments: u32, family: u32) -> u32 {
     let family = if family == Family::V4 as u32 { Family::V4 } else { Family::V6 };
@@ -242,7 +244,7 @@ fn timeout_of(image: &Image, tag: Tag, which: Timeout) -> u32 {
     // The highest bit is a fragment's direction.
     let slot = tag.slot() as u32 & 0x7fff;
     if slot >= image.word(header::SLOTS) {
-        // An interface that is filtered no more.
+        // The interface is not filtered any more, so its flows are over.
         return 0;
     }
     let timeout = record::TIMEOUTS + which as u32;

@@ -1,4 +1,5 @@
-//! Lanes that each interface has of the tables. Layout and meaning are in [`sg_common::usage`].
+//! Counts of the lanes that each interface has in each table. Layout and meaning are in
+//! [`sg_common::usage`].
 
 use core::intrinsics::{self, AtomicOrdering::Relaxed};
 
@@ -31,7 +32,7 @@ fn count(owner: u16, table: u32) -> *mut u32 {
     unsafe { USAGE.start().add((at & constant(&USAGE_MASK)) as usize).cast() }
 }
 
-/// Whether the packet's interface has all the lanes that it may have of a table of `lanes` lanes.
+/// Returns true if the packet's interface has used up its allowance of a table of `lanes` lanes.
 #[inline(always)]
 pub(crate) fn is_used_up(context: &RuleContext<'_>, owner: u16, table: u32, lanes: u32) -> bool {
     let field = record::MAX_FLOWS + (table >= Table::Fragments4 as u32) as u32;
@@ -42,7 +43,7 @@ pub(crate) fn is_used_up(context: &RuleContext<'_>, owner: u16, table: u32, lane
     Allowance(word).is_used_up(count, lanes)
 }
 
-/// Counts that a lane of a table has become `now`'s, which was `before`'s.
+/// Counts a lane of a table that went from the owner of `before` to the owner of `now`.
 #[inline(always)]
 pub(crate) fn move_lane(table: u32, before: Tag, now: Tag) {
     let was_free = before.state() == State::FREE;

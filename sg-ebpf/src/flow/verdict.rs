@@ -15,7 +15,8 @@ use crate::{
     context::RuleContext, global_fns::GlobalFns, headers::Packet, maps::Table, outcome::reason,
 };
 
-/// Whether a flow is over because a change of the rules ended it that it has not been seen since.
+/// Returns true if the rules do not allow the flow any more, and no packet of it has come since
+/// they changed.
 #[inline(always)]
 pub(crate) fn is_to_be_cut<N: GlobalFns>(
     context: &RuleContext<'_>,
@@ -27,14 +28,15 @@ pub(crate) fn is_to_be_cut<N: GlobalFns>(
         && !is_still_allowed::<N>(context, key, found.tag)
 }
 
-/// Whether the rules would allow the packet that opened a flow.
+/// Returns true if the rules would allow the packet that opened a flow.
 #[inline(always)]
 fn is_still_allowed<N: GlobalFns>(context: &RuleContext<'_>, key: &Key<N>, tag: Tag) -> bool {
     let (opener, service) = opening(tag, N::FAMILY);
     context.rules.allow::<N>(opener, key.remote(), service)
 }
 
-/// The verdict of a packet's flow, or else of the rules; and which flow that is.
+/// A flow's number in the high half, and the reason of its verdict, or of the rules', in the low
+/// half.
 #[derive(Clone, Copy)]
 #[repr(transparent)]
 pub(crate) struct FlowVerdict(pub(crate) u64);
@@ -57,11 +59,11 @@ impl FlowVerdict {
     }
 }
 
-/// Looks a packet's flow up, and else asks the rules.
+/// Looks up a packet's flow. If there is none, asks the rules.
 ///
-/// `Flow`: it passes, counted; `FlowCut`: it is refused. `Rule`, `NoRule`: it has no flow,
-/// or is a SYN on a five-tuple whose flow is ending or was cut, and this is what the rules say. Writes
-/// the packet's key.
+/// Reasons: `Flow` passes and is counted, `FlowCut` is refused. `Rule` and `NoRule` are the rules'
+/// answer for a packet without a flow, and for a SYN on a five-tuple whose flow is closing or cut.
+/// Writes the packet's key.
 #[inline(always)]
 pub(crate) fn lookup_verdict<N: GlobalFns>(
     context: &RuleContext<'_>,
@@ -76,7 +78,7 @@ pub(crate) fn lookup_verdict<N: GlobalFns>(
         (NO_FLOW, Reason::Rule)
     };
     let reason = match reason {
-        // In place: the way of all that is denied has one call less.
+        // Inlined, so that denied packets cost one call less.
         Reason::Rule
             if !context.rules.allow_in_place::<N>(context.direction, packet, key.remote()) =>
         {
@@ -90,8 +92,9 @@ pub(crate) fn lookup_verdict<N: GlobalFns>(
     FlowVerdict::of(flow, reason)
 }
 
-/// Loads what opening a flow will look at, all lanes of both buckets, and waits for none of it: the
-/// memory of a large table is far away, and so it is waited for once, not line by line.
+/// Loads all lanes of both buckets, which opening a flow will read, without using the values.
+/// Memory of a large table is slow, and the cache misses then overlap instead of following each
+/// other.
 #[inline(always)]
 fn prefetch_for_insert<N: GlobalFns>(table: &Table<N::Addresses>, key: &Key<N>) {
     for hash in key.choices() {
@@ -102,8 +105,9 @@ fn prefetch_for_insert<N: GlobalFns>(table: &Table<N::Addresses>, key: &Key<N>) 
     }
 }
 
-/// Loads from both buckets beside their marks, as one of them most likely has the packet's flow: marks
-/// and lanes of a table much larger than the caches are waited for at once, not one after the other.
+/// Loads a lane of both buckets before their marks are known, since one of the buckets most likely
+/// has the packet's flow. In a table much larger than the caches, the misses of marks and lanes
+/// then overlap.
 #[inline(always)]
 fn prefetch_for_lookup<N: GlobalFns>(table: &Table<N::Addresses>, key: &Key<N>) {
     for hash in key.choices() {
@@ -111,7 +115,8 @@ fn prefetch_for_lookup<N: GlobalFns>(table: &Table<N::Addresses>, key: &Key<N>) 
     }
 }
 
-/// The number of the packet's flow and what it says; `Rule`: the rules have to say.
+/// The number of the packet's flow, and the reason of its verdict. `Rule`: the rules have to
+/// decide.
 #[inline(always)]
 fn lookup_flow<N: GlobalFns>(
     context: &RuleContext<'_>,

@@ -1,4 +1,5 @@
-//! Rules: authorized and revoked, all or nothing.
+//! AuthorizeSecurityGroupIngress, RevokeSecurityGroupIngress and their twins for egress: all rules
+//! of a request change, or none.
 
 use ipnet::IpNet;
 use sg_policy::{id::RuleId, model::Peer};
@@ -23,6 +24,16 @@ use crate::{
     },
 };
 
+/// Adds rules to a group, one for each peer of each permission.
+///
+/// Parameters are checked before the gate opens, so a dry run reports their faults and knows
+/// nothing of the store. The transaction holds only if nobody changes the group meanwhile, and if
+/// every group that a new rule names stays.
+///
+/// # Errors
+/// `InvalidPermission.Duplicate` if the group has such a rule, whatever its description.
+/// `InvalidParameterValue` if the request has a rule twice, in two spellings of a group, say.
+/// `RulesPerSecurityGroupLimitExceeded` beyond the quota of one direction and family.
 pub(super) fn authorize(change: &Change, gate: &Gate<'_>) -> Result<Outcome, Error> {
     let named = change.group()?;
     let asked = change.asked()?;
@@ -67,7 +78,7 @@ pub(super) fn authorize(change: &Change, gate: &Gate<'_>) -> Result<Outcome, Err
     Ok(Outcome::change(answer, txn, &changed.id))
 }
 
-/// The peer of a rule that is made: it must exist.
+/// Finds the peer of a new rule: it must exist, and a group must be of the same VPC.
 pub(super) fn peer_of(
     context: &Context<'_>,
     group: &SecurityGroup,
@@ -75,7 +86,7 @@ pub(super) fn peer_of(
 ) -> Result<Peer, Error> {
     match asked {
         AskedPeer::Cidr(net) => Ok(Peer::Cidr(*net)),
-        // No action makes a prefix list, so there is none.
+        // No action makes a prefix list, so none exists.
         AskedPeer::PrefixList(id) => Err(ids::PREFIX_LIST.absent(id)),
         AskedPeer::Group { id, name, account } => {
             let found = match (id, name) {
@@ -95,7 +106,8 @@ pub(super) fn peer_of(
     }
 }
 
-/// In each family: an address range counts in its own, a group in both.
+/// Refuses rules of one direction beyond `limit` in either family. An address range counts in its
+/// own family, a group in both.
 pub(super) fn check_quota(rules: &[GroupRule], limit: usize) -> Result<(), Error> {
     let counts = |is_ipv4: bool| {
         let counts = |rule: &&GroupRule| match rule.peer {
@@ -111,6 +123,11 @@ pub(super) fn check_quota(rules: &[GroupRule], limit: usize) -> Result<(), Error
     Err(Error::new("RulesPerSecurityGroupLimitExceeded", message))
 }
 
+/// Removes rules of a group, by their ids or by their permissions.
+///
+/// # Errors
+/// `InvalidPermission.NotFound` if a permission has no rule. In the default VPC it is none: the
+/// answer lists such permissions as unknown, and the others are revoked.
 pub(super) fn revoke(change: &Change, gate: &Gate<'_>) -> Result<Outcome, Error> {
     let named = change.group()?;
     let asked = change.asked()?;
@@ -164,7 +181,8 @@ pub(super) fn absent_permission() -> Error {
     Error::new("InvalidPermission.NotFound", message)
 }
 
-/// Whether a rule is the one that was asked for; descriptions do not count. The request may name a group that does not exist.
+/// Returns true if a rule is the one that was asked for; descriptions do not count. The request may
+/// name a group that does not exist: no rule has it.
 pub(super) fn is_asked(
     context: &Context<'_>,
     group: &SecurityGroup,
@@ -182,13 +200,13 @@ pub(super) fn is_asked(
     is_peer && rule.services == asked.services
 }
 
-/// Gives rules of a group other tags; `None` where it has no such rule.
+/// The rule with this id, to be changed; `None` where the group has none.
 pub(super) fn rule_mut(group: &mut SecurityGroup, id: RuleId) -> Option<&mut GroupRule> {
     let rules = group.ingress.iter_mut().chain(&mut group.egress);
     rules.into_iter().find(|rule| rule.id == id)
 }
 
-/// The own group that has a rule.
+/// The caller's group that has a rule, and the rule's tags.
 pub(super) fn group_of_rule<'a>(
     context: &Context<'a>,
     id: RuleId,

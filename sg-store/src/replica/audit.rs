@@ -13,17 +13,18 @@ pub struct Audit {
 }
 
 impl Audit {
-    /// Whether an event is missing here. Changes after either of the two revisions prove nothing.
+    /// Returns true if the snapshot lacks an event. A change after the audit's revision, or after
+    /// the snapshot's, proves nothing.
     pub(super) fn contradicts(&self, snapshot: &Snapshot) -> bool {
         let here = snapshot.revision();
         let known = |(key, revision): &(String, Revision)| Some((key.parse().ok()?, *revision));
         let there: BTreeMap<Key, Revision> = self.keys.iter().filter_map(known).collect();
         let is_missing = there.iter().any(|(key, revision)| match snapshot.newest_revision(key) {
             Some(ours) => ours < *revision && *revision <= here,
-            // It may have been deleted after the audit, or come after our state.
+            // The key may be newer than the snapshot, or deleted between audit and snapshot.
             None => here <= self.at && *revision <= here,
         });
-        // Ours exists at every revision from its own to `here`.
+        // An object of the snapshot exists at every revision from its own to `here`.
         let is_left_over = self.at <= here
             && snapshot
                 .iter()

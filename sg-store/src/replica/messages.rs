@@ -9,7 +9,7 @@ use crate::{
     store::{Batch, Page},
 };
 
-/// Something happened.
+/// An event that the driver reports.
 #[derive(Clone, Debug)]
 pub enum Input {
     /// There is a connection, or a wait is over: begin, or begin again.
@@ -26,17 +26,19 @@ pub enum Input {
     Compacted,
     /// The watch ended for another reason.
     WatchFailed,
-    /// Keys and revisions, read now and then. Where they contradict what is here, all is read anew.
+    /// Keys and revisions of the store, read now and then. Where they contradict the state,
+    /// everything is read anew.
     Audit(Audit),
-    /// Everything that the last [`Action::Publish`] was about is enforced.
+    /// The state of the last [`Action::Publish`] is enforced.
     Published,
-    /// It is not: the image does not fit, or the kernel refuses. The state before is enforced.
+    /// The state of the last [`Action::Publish`] was refused: the image does not fit, or the kernel
+    /// refuses it. The state before stays enforced.
     NotPublished,
-    /// An operator takes the store that the host holds against.
+    /// An operator accepts the foreign store with this epoch, although the host holds.
     Accepted(EpochId),
 }
 
-/// Something to do.
+/// A task for the driver.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Action {
     /// Read the epoch linearizably, with the store's revision.
@@ -45,16 +47,17 @@ pub enum Action {
     List { at: Option<Revision>, after: Option<String> },
     /// Watch the VPC's prefix.
     Watch { from: Revision },
-    /// Publish `Replica::snapshot`, as it is before the next step.
+    /// Have `Replica::snapshot` enforced, as it is before the next step. Answer with
+    /// [`Input::Published`] or [`Input::NotPublished`].
     Publish(Changes),
 }
 
-/// Why the last state stays, whatever the store says.
+/// Why the replica keeps its last state and takes no orders from the store.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Hold {
     /// The store has no epoch.
     NoEpoch,
-    /// The store follows nothing that this host knows.
+    /// The store's epoch neither is ours nor comes after it.
     ForeignStore { ours: EpochId, theirs: EpochId },
     /// The store is at a revision before ours.
     WentBack { ours: Revision, theirs: Revision },

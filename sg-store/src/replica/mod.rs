@@ -1,7 +1,7 @@
 //! Follows one VPC of a store, or all that a local feed shows of it: a complete list once, then events in
 //! the order of revisions.
 //!
-//! Pure: [`Replica::step`] takes in what happened and says what to do. Who drives it does the I/O, the
+//! Pure: [`Replica::step`] takes an [`Input`] and returns [`Action`]s. Its driver does the I/O, the
 //! waiting between attempts, and the publishing. The same code follows every backend.
 //!
 //! - A list is taken whole or not at all, compared with what is there, deletions included, and published
@@ -32,7 +32,7 @@ use crate::{
     store::{Batch, Event, Page},
 };
 
-/// The step that the replica is at.
+/// The replica's place in the order: epoch, list, events.
 #[derive(Debug)]
 enum Phase {
     /// Waits for [`Input::Begin`].
@@ -89,9 +89,9 @@ impl Scope {
 #[derive(Debug)]
 pub struct Replica {
     scope: Scope,
-    /// The store's whose state is here. `None`: there is no state.
+    /// The store that the state comes from. `None`: there is no state.
     epoch: Option<EpochId>,
-    /// The store that the present connection leads to; `epoch` once its list is whole.
+    /// The store that the present connection leads to. It becomes `epoch` once its list is whole.
     connected: Option<EpochId>,
     /// An epoch that an operator has accepted.
     accepted: Option<EpochId>,
@@ -104,7 +104,7 @@ pub struct Replica {
     /// The changes that the running publish is about, with the revision of its state.
     publishing: Option<(Changes, Revision)>,
     enforced: Revision,
-    /// The state was read by another version, which may have left out what this one knows.
+    /// The state was read by another version, which may have left out fields that this one knows.
     must_list: bool,
 }
 
@@ -155,7 +155,8 @@ impl Replica {
         self.epoch
     }
 
-    /// The revision that is known to be enforced. It never falls within an epoch.
+    /// The revision that is known to be enforced. It only rises, until a list of another epoch sets
+    /// it to 0.
     pub fn enforced(&self) -> Revision {
         self.enforced
     }
@@ -171,7 +172,8 @@ impl Replica {
         matches!(self.phase, Phase::Watching)
     }
 
-    /// Takes in what happened.
+    /// Takes an input and returns the driver's next actions. An input that does not fit the phase,
+    /// such as a page of an older list, changes nothing.
     pub fn step(&mut self, input: Input) -> Vec<Action> {
         match input {
             Input::Begin | Input::WatchFailed => self.ask(),
@@ -185,7 +187,7 @@ impl Replica {
             Input::Compacted if self.is_watching() => self.list(),
             Input::ListFailed | Input::Compacted => Vec::new(),
             Input::Batch(batch) if self.is_watching() => self.take_batch(batch),
-            // Left over from a watch that is no more.
+            // Events of a watch that has ended.
             Input::Batch(_) => Vec::new(),
             Input::Audit(audit) if self.is_watching() && audit.contradicts(&self.snapshot) => {
                 self.list()
@@ -198,7 +200,7 @@ impl Replica {
 
     fn ask(&mut self) -> Vec<Action> {
         self.incoming.clear();
-        // A hold goes on until there is an answer.
+        // A hold goes on until the store has answered.
         if !matches!(self.phase, Phase::Holding(_)) {
             self.phase = Phase::Asking;
         }
@@ -211,7 +213,7 @@ impl Replica {
         Vec::new()
     }
 
-    /// The store has said which one it is.
+    /// Decides by the store's epoch: hold, list, or follow its events.
     fn meet(&mut self, record: Option<EpochRecord>, revision: Revision) -> Vec<Action> {
         if !matches!(self.phase, Phase::Asking | Phase::Holding(_)) {
             return Vec::new();
@@ -259,7 +261,7 @@ impl Replica {
         }
     }
 
-    /// A list is whole.
+    /// Takes a whole list as the new state, unless it is a reason to hold.
     fn take_list(&mut self, mut next: Snapshot) -> Vec<Action> {
         let Some(store) = self.connected else { return self.ask() };
         let (ours, theirs) = (self.snapshot.revision(), next.revision());
@@ -272,7 +274,7 @@ impl Replica {
             Some(Object::Vpc(vpc)) if vpc.epoch != store => {
                 return self.hold_for(Hold::VpcOfOtherStore { store, vpc: vpc.epoch });
             }
-            // Another store took the place of this one, under the list.
+            // Another store has taken this one's place during the list.
             Some(Object::Epoch(record)) if record.epoch != store => return self.ask(),
             Some(_) => (),
             None => return self.hold_for(self.scope.without_record()),
@@ -319,11 +321,11 @@ impl Replica {
         self.publish()
     }
 
-    /// Applies the events of one revision; else what to do instead.
+    /// Applies the events of one revision. Returns actions instead, if an event ends the watch.
     fn take_revision(&mut self, events: &mut Vec<Event>, record: &str) -> Option<Vec<Action>> {
         let is_of_store = |event: &Event| match &event.put {
             None => Err(self.scope.without_record()),
-            // One that cannot be read leaves the record as it was.
+            // An unreadable record leaves the one before in force.
             Some(put) => match self.scope.epoch_of(&put.value) {
                 Some(epoch) => Ok(Some(epoch) == self.epoch),
                 None => Ok(true),
@@ -336,7 +338,7 @@ impl Replica {
                     actions.extend(self.hold_for(hold));
                     return Some(actions);
                 }
-                // Another store took the place of this one, under the watch.
+                // Another store has taken this one's place during the watch.
                 Ok(false) => {
                     let mut actions = self.publish();
                     actions.extend(self.ask());
@@ -352,7 +354,7 @@ impl Replica {
         None
     }
 
-    /// Begins a publish where there is something and none runs.
+    /// Begins a publish if there are changes and no publish runs.
     fn publish(&mut self) -> Vec<Action> {
         if self.publishing.is_some() {
             return Vec::new();
@@ -367,13 +369,15 @@ impl Replica {
         vec![Action::Publish(changes)]
     }
 
+    /// Ends the running publish. A refused state is not published again as it is. It joins newer
+    /// changes, at once if there are any, else with the next batch, which may be empty.
     fn published(&mut self, succeeded: bool) -> Vec<Action> {
         let Some((changes, revision)) = self.publishing.take() else { return Vec::new() };
         if succeeded {
             self.enforced = self.enforced.max(revision);
             return self.publish();
         }
-        // They are part of the next publish, which follows the next batch.
+        // The refused changes are part of the next publish.
         let has_newer = !self.changes.is_empty();
         self.changes.merge(changes);
         if has_newer { self.publish() } else { Vec::new() }
