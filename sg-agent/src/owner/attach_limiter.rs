@@ -1,15 +1,16 @@
-//! How many interfaces get their best hook at once, which takes time that nobody else has meanwhile.
+//! Limits how many interfaces get their preferred hook at once. A TCX link holds RTNL for 15 ms or
+//! more, and no other interface can come or go meanwhile.
 
 use std::time::{Duration, Instant};
 
 use crate::datapath::AttachMode;
 
-/// As many do not keep the last of them waiting for more than 100 ms.
+/// Tokens in a full bucket. So many attachments keep the last interface waiting for at most 100 ms.
 const AT_ONCE: u32 = 3;
-/// And one more after this: an eighth of the time.
+/// Time to refill one token. Attachments then take at most an eighth of the time.
 const EACH: Duration = Duration::from_millis(250);
 
-/// A bucket that newcomers empty, those that get nothing from it, too: in a crowd nobody gets anything.
+/// A token bucket. Rejected requests also take tokens, so a burst cannot refill it.
 #[derive(Debug)]
 pub(super) struct AttachLimiter {
     full_at: Instant,
@@ -20,7 +21,7 @@ impl AttachLimiter {
         Self { full_at: Instant::now() }
     }
 
-    /// For one more interface.
+    /// The mode for one more interface.
     pub(super) fn take(&mut self, now: Instant) -> AttachMode {
         let until_full = self.full_at.saturating_duration_since(now);
         let mode = if until_full + EACH <= AT_ONCE * EACH {
@@ -59,10 +60,10 @@ mod tests {
             given(&mut limiter, from, &[0, 0, 0, 0, 0]),
             [Preferred, Preferred, Preferred, Fast, Fast]
         );
-        // Still a crowd: 20 ms apart, however long.
+        // Interfaces 20 ms apart are a crowd, however long it goes on.
         let from = from + Duration::from_millis(20);
         assert_eq!(given(&mut limiter, from, &[20; 1000]), [Fast; 1000]);
-        // Four a second are none.
+        // Four interfaces a second are no crowd.
         let from = limiter.full_at;
         assert_eq!(given(&mut limiter, from, &[250; 1000]), [Preferred; 1000]);
     }

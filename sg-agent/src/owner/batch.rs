@@ -15,11 +15,12 @@ use super::{
 };
 use crate::{api::Applied, kernel::Kernel, store};
 
-/// As many take up one record of the journal. The ledger keeps more.
+/// Commands of one record of the journal. The ledger keeps more revisions than that.
 const MOST: usize = 50;
 
 impl Submission {
-    /// The state that it is to bring, where that depends on no other one, nor on a revision.
+    /// The state that the command brings, if it depends neither on the state before nor on a
+    /// revision.
     fn replacement(&self) -> Option<&Replacement> {
         match &self.command.change {
             Change::Replace(next) if self.command.expected_revision.is_none() => Some(next),
@@ -29,7 +30,7 @@ impl Submission {
 }
 
 impl<D: Kernel> Owner<D> {
-    /// In this order.
+    /// Executes commands in this order, and answers each.
     pub fn execute_all(&mut self, submissions: Vec<Submission>) {
         let mut batch = Vec::new();
         let mut submissions = submissions.into_iter().peekable();
@@ -51,7 +52,7 @@ impl<D: Kernel> Owner<D> {
                     .zip(applied)
                     .for_each(|(one, applied)| one.answer.send(Ok(applied)));
             }
-            // Each hears what is wrong with its own.
+            // One by one, each submission gets an error of its own.
             None => batch.into_iter().for_each(|Submission { command, since, answer }| {
                 answer.send(self.execute(command, since));
             }),
@@ -79,7 +80,7 @@ impl<D: Kernel> Owner<D> {
             && self.image(&revision, &self.live, self.kernel.now()).is_ok()
     }
 
-    /// Records all and puts the last in force; `None` where that is not to be done in one go.
+    /// Records all commands and puts the last in force; `None` if they cannot be one change.
     fn execute_together(&mut self, batch: &[Submission]) -> Option<Vec<Applied>> {
         let [.., before, last] = batch else { return None };
         let all: Vec<_> = batch.iter().map(Submission::replacement).collect::<Option<_>>()?;

@@ -19,7 +19,7 @@ use crate::{
 };
 
 impl<D: Kernel> Owner<D> {
-    /// Puts in force what is prepared, durably where there is a `change` to store. On error everything is
+    /// Puts a prepared target in force, and stores `change` if there is one. On error everything is
     /// as it was.
     pub(super) fn enforce(
         &mut self,
@@ -41,7 +41,8 @@ impl<D: Kernel> Owner<D> {
         let Prepared { target, cause, plan, live, live_fallback, images, began } = prepared;
         let publishes = images.is_some();
         let newcomers = self.newcomers(&target, &plan, cause);
-        // Somebody who asked hears that an interface cannot be had before anything has changed.
+        // With a strict cause, an interface that cannot be attached refuses the change before
+        // anything has changed.
         let attempt = if cause.is_strict() { Some(self.attach(&plan, cause)?) } else { None };
         if let Some(mut images) = images {
             let seeded = self.seed(&newcomers, &images.active);
@@ -66,19 +67,21 @@ impl<D: Kernel> Owner<D> {
             None => self.attach(&plan, cause)?,
         };
         if publishes {
-            // Connections that opened between the first look and the filter.
+            // Adopt connections that opened between the first look and the flip.
             self.seed(&newcomers, &self.image_in_force);
         }
         self.settled(&plan, attempt);
         Ok(())
     }
 
-    /// Writes the change to the journal, flips, and waits until the disk has it. The filter does not wait
-    /// for the disk, but the answer does. Where the disk fails, the rules before come back into force.
+    /// Writes the change to the journal, flips, and waits until the disk has it. The filter does
+    /// not wait for the disk, but the answer does. If the disk fails, the rules before come back
+    /// into force.
     ///
-    /// Compiling, attaching and writing take their time, and flows move on meanwhile by the rules
-    /// before: interfaces that cut do so from the flip on. From the tick after now, in which the flip may
-    /// come; to hold what was opened by these very rules against them once more changes nothing.
+    /// While the owner compiles, attaches and writes, flows go on by the rules before. Cutting
+    /// therefore counts from the flip. The new rules judge every flow that was last seen up to the
+    /// tick after now, since the flip may come within it. They judge flows that they opened
+    /// themselves in that tick once more, which changes nothing.
     fn commit(
         &mut self,
         change: Option<LedgerChange<'_>>,
@@ -99,7 +102,7 @@ impl<D: Kernel> Owner<D> {
         self.store.commit(appended).map_err(|error| self.flip_back(error))
     }
 
-    /// Puts in force again what was, after the disk did not take the change.
+    /// Puts the rules before in force again, after the disk failed to take the change.
     fn flip_back(&mut self, error: store::Error) -> Error {
         let images = self.compile(&self.target, &self.live, &self.live_fallback);
         let flipped = images.and_then(|mut images| {
@@ -114,7 +117,8 @@ impl<D: Kernel> Owner<D> {
         ))
     }
 
-    /// Takes in what the flip has made true, and clears away what is not used any more.
+    /// Records the attached interfaces after the flip, and detaches those that are not filtered any
+    /// more.
     fn settled(&mut self, plan: &InterfacePlan, mut attempt: Attempt) {
         let mut filtered = BTreeMap::new();
         for (&ifindex, planned) in &plan.interfaces {

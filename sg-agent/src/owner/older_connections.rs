@@ -49,9 +49,10 @@ impl Newcomers {
         found
     }
 
-    /// New interfaces in host role that a connection's packets may go through: the one that its socket is
-    /// bound to; else those that have its address; else all, since where no filtered interface has it (a
-    /// bridge above a filtered port, a service address on `lo`, what this host forwards), any may carry it.
+    /// New interfaces in host role that a connection's packets may go through. If its socket is
+    /// bound to an interface, it is that one. Else it is every interface that has the local
+    /// address. Any interface may carry an address that no filtered interface has: of a bridge
+    /// above a filtered port, of a service on `lo`, of a forwarded connection.
     fn carriers(&self, local: SocketAddr, remote: SocketAddr, bound: u32) -> Vec<u16> {
         if local.ip().is_loopback() || self.own.contains(&remote.ip()) {
             return Vec::new();

@@ -83,7 +83,8 @@ impl<D: Kernel> Owner<D> {
         Ok(Images { active, fallback })
     }
 
-    /// Where the rules cut, what was there at `since` is held against them.
+    /// Compiles a revision. If its rules cut, they judge every flow that was last seen up to
+    /// `since`.
     pub(super) fn image(
         &self,
         revision: &Revision,

@@ -1,4 +1,4 @@
-//! Slots whose interfaces are gone. Before others get them, their flows are forgotten.
+//! Slots whose interfaces are gone. Their flows are forgotten before other interfaces get them.
 
 use std::{
     collections::BTreeMap,
@@ -8,12 +8,12 @@ use std::{
 use super::state::{InterfaceState, Owner};
 use crate::kernel::Kernel;
 
-/// To forget flows is a pass over the whole table, 10 ms, for however many slots. So where interfaces come
-/// and go all the time, there are as many passes as this admits.
+/// Time between two passes over the flow table. A pass takes 10 ms, for however many slots, so
+/// interfaces that come and go all the time must not cause one each.
 const APART: Duration = Duration::from_millis(250);
 
 impl<D: Kernel> Owner<D> {
-    /// Takes in which slots no image in force names any more.
+    /// Records the slots that no image in force names any more.
     pub(super) fn give_up(&mut self, before: &BTreeMap<u32, InterfaceState>) {
         for (&ifindex, held) in before {
             let still = self.filtered.get(&ifindex).is_some_and(|now| now.slot == held.slot);
@@ -24,7 +24,7 @@ impl<D: Kernel> Owner<D> {
         self.release_in_time();
     }
 
-    /// When slots are to be released, if there are any.
+    /// Time until slots are to be released, if there are any.
     pub(super) fn until_release(&self) -> Option<Duration> {
         if self.used_slots.slots.is_empty() {
             return None;
@@ -33,8 +33,8 @@ impl<D: Kernel> Owner<D> {
         Some(if self.is_pressing() { Duration::ZERO } else { APART.saturating_sub(released) })
     }
 
-    /// The last slots are wanted; or an interface is there whose number one of them has, too, and an agent
-    /// after this one is not to find two.
+    /// Returns true if a release must not wait: no other slot is free, or an interface has come
+    /// whose ifindex a used slot still has. A later agent must not find two slots of one ifindex.
     fn is_pressing(&self) -> bool {
         let used = &self.used_slots.slots;
         used.len() + self.filtered.len() >= usize::from(self.options.max_interfaces)

@@ -13,7 +13,7 @@ const VERIFY: Duration = Duration::from_secs(10);
 const RETRY: Duration = Duration::from_secs(5);
 
 impl<D: Kernel> Owner<D> {
-    /// Makes a rollback that the data path has done by itself a fact.
+    /// Records a rollback that the data path has done by itself at the deadline.
     pub(super) fn expire(&mut self) {
         let ticks = self.ticks();
         let due = |pending: &PendingConfirmation| ticks.has_passed(pending.deadline);
@@ -23,12 +23,14 @@ impl<D: Kernel> Owner<D> {
         let revision = self.target.active.number;
         match self.take_back(None) {
             Ok(()) => warn!(revision, "not confirmed in time: rolled back"),
-            // The data path is back already, and after a restart the store is read as expired.
+            // The data path has the rules before already, and a restart takes the stored change as
+            // expired.
             Err(error) => error!(revision, %error, "the rollback cannot be recorded"),
         }
     }
 
-    /// Does what time has brought about, if it has. Questions that never end must not put it off.
+    /// Wakes if it is time. Called between messages, so that a stream of questions cannot put it
+    /// off.
     pub(super) fn wake_in_time(&mut self) {
         self.expire();
         if self.sleep().is_some_and(|left| left.is_zero()) {
@@ -36,7 +38,8 @@ impl<D: Kernel> Owner<D> {
         }
     }
 
-    /// Tries again what could not be done, or what time has brought about.
+    /// Does everything that is due: expiry, better hooks, released slots, verification, second
+    /// attempts.
     pub(super) fn wake(&mut self) {
         self.expire();
         self.upgrade_hook();
@@ -84,14 +87,14 @@ impl<D: Kernel> Owner<D> {
         Some(VERIFY.saturating_sub(self.verification.at.elapsed()))
     }
 
-    /// Asks if it is time, and attaches anew what is not filtered.
+    /// Verifies if it is time, and attaches interfaces anew that are not filtered.
     fn verify_in_time(&mut self) {
         if self.next_verification_in().is_some_and(|left| left.is_zero()) && self.verify() {
             self.settle();
         }
     }
 
-    /// Takes in how the interfaces are now.
+    /// Takes a new view of the interfaces, and changes the filter accordingly.
     pub fn follow(&mut self, view: View) {
         let mut is_doubtful = false;
         for (&ifindex, held) in &mut self.filtered {
@@ -100,7 +103,7 @@ impl<D: Kernel> Owner<D> {
                 continue;
             }
             is_doubtful = true;
-            // It is the interface of before if something of ours is on it.
+            // A device with our programs on it is the interface that we attached to.
             if self.kernel.is_here(ifindex) {
                 held.generation = interface.generation;
             }

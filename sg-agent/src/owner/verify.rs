@@ -39,7 +39,7 @@ impl<D: Kernel> Owner<D> {
         let mut is_new = false;
         for (ifindex, fault) in faults {
             let Some(held) = self.filtered.get_mut(&ifindex) else { continue };
-            // Of one that is gone, rtnetlink is about to tell.
+            // rtnetlink is about to tell of an interface that is gone.
             if held.attachment.is_err() || !self.kernel.exists(ifindex) {
                 continue;
             }

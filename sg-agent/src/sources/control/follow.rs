@@ -1,8 +1,13 @@
-//! Follows the feed: connects, feeds the replica, has its states enforced, and confirms them.
+//! Follows the feed of a control plane: connects, gives its messages to the replica, has the
+//! replica's states enforced, and confirms them to the server.
 //!
-//! One task does one thing after the other. While a state is being enforced, messages wait; all that are
-//! there afterwards are one state. A revision is confirmed once the data path enforces it and both the
-//! owner's journal and the copy of the store are on the disk.
+//! One task does one thing after the other. Messages wait while a state is being enforced; all
+//! messages that are there afterwards make one state. A revision is confirmed under three
+//! conditions: the data path enforces it, and both the owner's journal and the copy of the store
+//! are on the disk.
+//!
+//! The copy of the store is a base, written from a whole list, and a log of the events since. A
+//! start enforces the copy before it asks any server.
 
 use std::{
     hash::{BuildHasher as _, RandomState},
@@ -45,7 +50,8 @@ const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::fro
 /// A state that was refused is tried again after this, because the host may have changed.
 const RETRY: Duration = Duration::from_secs(2);
 
-/// An operator takes the store that the host holds against.
+/// An operator's request to accept the foreign store that makes the host hold. The answer is that
+/// store's epoch, or an error.
 pub type Accept = oneshot::Sender<Result<String, String>>;
 
 #[derive(Debug)]
@@ -67,24 +73,25 @@ pub struct Follower {
     faults: Faults,
 }
 
-/// A connection, and where it stands.
+/// A connection to the server, and how far its conversation is.
 #[derive(Debug)]
 struct Connection {
     link: Link,
-    /// The server lists everything although the replica would go on by events.
+    /// The server sends a whole list, although the replica asked for the events since its revision.
     is_listed_anyway: bool,
+    /// The server has accepted us and named its epoch.
     is_welcome: bool,
-    /// The last status that was said.
+    /// The last status that was sent.
     said: Option<Status>,
 }
 
 #[derive(Debug, Default)]
 struct Faults {
-    /// Of the start, until a list is there.
+    /// Faults of the copy on the disk, found at the start; a whole list ends them.
     disk: Vec<String>,
     /// Why the newest state is not enforced.
     refused: Option<String>,
-    /// Why the server does not serve us.
+    /// Why the server refused us.
     server: Option<String>,
 }
 
@@ -155,7 +162,7 @@ impl Follower {
     /// Runs until the agent ends.
     ///
     /// # Errors
-    /// Without its eyes the agent is no good.
+    /// Changes of devices cannot be followed any more; the agent ends then.
     pub async fn run(mut self, agent: Mailbox) {
         match self.follow(&agent).await {
             Ok(Ending) => {}
@@ -204,7 +211,10 @@ impl Follower {
         }
     }
 
-    /// Enforces what the disk has, before any server is asked.
+    /// Enforces the copy on the disk, before any server is asked.
+    ///
+    /// Two kinds of rules in force are kept in the [`Past`] first: rules of a file, and rules
+    /// beside a damaged copy without a past. Their interfaces then stay filtered as they are.
     async fn begin(&mut self, agent: &Mailbox) -> Result<(), Stop> {
         let present = agent.ask(Request::Present).await?;
         let comes_from_file = present.file.is_some() && present.number > 0;
@@ -239,7 +249,8 @@ impl Follower {
         self.confirm().await
     }
 
-    /// Has the present state enforced. Says whether it is.
+    /// Has the replica's present state enforced. Returns true if it is; a refusal is kept for
+    /// `status` and tried again after [`RETRY`].
     async fn enforce(&mut self) -> Result<bool, Stop> {
         let done = self.host.enforce(self.replica.snapshot(), self.devices.all(), &self.disk).await;
         match done {
@@ -264,7 +275,8 @@ impl Follower {
         self.retry_at = Some(Instant::now() + RETRY);
     }
 
-    /// A refused state is part of the next publish: an empty batch begins one.
+    /// Tries a refused state again. The replica makes a refused state part of the next publish, and
+    /// an empty batch begins one.
     async fn enforce_again(&mut self) -> Result<(), Stop> {
         self.retry_at = None;
         let through = self.replica.snapshot().revision();
@@ -275,7 +287,8 @@ impl Follower {
         self.act(actions).await
     }
 
-    /// Takes what the connection brings, or connects.
+    /// Takes a message of the server. Without a connection, `message` is no message: the wait is
+    /// over, so it connects.
     async fn take(&mut self, message: io::Result<ToHost>) -> Result<(), Stop> {
         if self.link.is_none() {
             return self.connect().await;
@@ -330,7 +343,9 @@ impl Follower {
         self.failures = self.failures.saturating_add(1);
     }
 
-    /// Takes events, with all that are there already: they are one state.
+    /// Appends events to the copy and gives them to the replica, with all further events that have
+    /// arrived: they make one state. Returns the replica's actions, and the message behind the
+    /// events, if there is one.
     fn take_events(
         &mut self,
         events: Vec<sg_api::feed::Event>,
@@ -339,12 +354,14 @@ impl Follower {
         let (mut events, mut through) = (events, through);
         let mut actions = Vec::new();
         loop {
-            // A holding host takes no orders, and its copy is not of this store.
+            // A host that holds, or waits for a list, ignores events: its copy is not of this
+            // store.
             if self.replica.is_watching() {
                 if !events.is_empty()
                     && let Err(error) = self.disk.append(&events, Revision(through))
                 {
-                    // It is not confirmed before a later write: the next base has it.
+                    // The revision is not confirmed before a later write has it: the next base
+                    // does.
                     self.refuse(format!("cannot write the copy of the store: {error}"));
                     return Err(io::Error::other("the disk does not take the revision").into());
                 }
@@ -419,7 +436,8 @@ impl Follower {
         Ok(Vec::new())
     }
 
-    /// A list is whole: the copy on the disk is replaced by it.
+    /// Replaces the copy on the disk by the replica's state: after a whole list, and when the log
+    /// is long.
     fn write_base(&mut self) -> Result<(), Stop> {
         let Some(epoch) = self.replica.epoch() else { return Ok(()) };
         let written = block_in_place(|| self.disk.write_base(epoch, self.replica.snapshot()));
@@ -435,7 +453,11 @@ impl Follower {
         Ok(())
     }
 
-    /// Does what the replica says, publishes until there is nothing new, and confirms.
+    /// Publishes until the replica has nothing new, and confirms. The log of the copy goes to the
+    /// disk beside the enforcement; a publish succeeds only if both do.
+    ///
+    /// # Errors
+    /// The replica wants to begin anew, which takes a new connection.
     async fn act(&mut self, actions: Vec<Action>) -> Result<(), Stop> {
         let mut publishes = actions.iter().any(|action| matches!(action, Action::Publish(_)));
         while publishes {
@@ -466,7 +488,7 @@ impl Follower {
         Ok(())
     }
 
-    /// Says to the server how far the host is, where that is new.
+    /// Sends the host's status to the server, if it has changed.
     async fn confirm(&mut self) -> Result<(), Stop> {
         let status = self.status();
         let has_state = self.replica.is_watching() || self.replica.hold().is_some();
@@ -481,7 +503,8 @@ impl Follower {
         Ok(())
     }
 
-    /// A holding host confirms nothing, and has bound nothing of that store.
+    /// The status for the server. A host that holds confirms nothing, and has bound nothing of that
+    /// store.
     fn status(&self) -> Status {
         let faults = self.all_faults();
         match self.replica.hold() {
@@ -539,12 +562,13 @@ fn not_connected() -> io::Error {
     io::ErrorKind::NotConnected.into()
 }
 
-/// Whether the replica wants to begin anew.
+/// Returns true if the replica wants to read everything anew.
 fn begins_anew(action: &Action) -> bool {
     matches!(action, Action::ReadEpoch | Action::List { at: None, after: None })
 }
 
-/// Half of the wait is drawn, so that hosts that lost a server together do not come back together.
+/// The wait before the next attempt. Half of it is random, so that hosts that lost a server
+/// together do not come back together.
 fn backoff(failures: u32) -> Duration {
     let (first, longest) = BACKOFF;
     let wait = first.saturating_mul(1 << failures.min(10)).min(longest);
