@@ -171,7 +171,7 @@ impl Recorder {
         let now = match self.reader.not_logged(&slots) {
             Ok(now) => now,
             Err(error) => {
-                tracing::warn!(%error, "it could not be read what the flow log has no record of");
+                tracing::warn!(%error, "the number of packets without a record cannot be read");
                 return;
             }
         };

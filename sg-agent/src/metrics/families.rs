@@ -158,19 +158,19 @@ impl Families {
         registry.register("flows_capacity", "Flows that the table has room for", self.capacity);
         registry.register(
             "interface_filtered",
-            "1: filtered, as the kernel confirms; 0: should be",
+            "1: the kernel confirms that the interface is filtered; 0: it should be, and is not",
             self.filtered,
         );
         registry.register(
             "interface_faults",
-            "How often an interface that was attached was found not to be filtered",
+            "Times that the kernel did not confirm an attached interface as filtered",
             verification.faults.clone(),
         );
         let took = Gauge::<f64, AtomicU64>::default();
         took.set(verification.took.as_secs_f64());
         registry.register(
             "verification_duration_seconds",
-            "How long the last look at the kernel took, which confirms each interface",
+            "Time of the last verification, which asks the kernel about each interface",
             took,
         );
         registry.register(
@@ -187,10 +187,14 @@ impl Families {
         registry.register("rules", "Rules in force", self.rules);
         registry.register("classes", "Sets of peers that addresses belong to", self.classes);
         registry.register("image_bytes", "Size of the compiled rules in force", self.image_bytes);
-        registry.register("image_pages", "The same in pages of 4 KiB", self.image_pages);
+        registry.register(
+            "image_pages",
+            "Size of the compiled rules in force, in pages of 4 KiB",
+            self.image_pages,
+        );
         registry.register(
             "publish_duration_seconds",
-            "From a change to the flip: compiling, attaching, storing, writing the image",
+            "Time from a change to the flip: compiling, attaching, storing, writing the image",
             publishing.seconds.clone(),
         );
         registry.register(

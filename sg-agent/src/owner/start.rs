@@ -108,6 +108,6 @@ fn resume(store: &mut Store, stored: Stored, ticks: Ticks, options: &Options) ->
 /// same.
 fn note(recorded: Result<(), store::Error>) {
     if let Err(error) = recorded {
-        tracing::error!(%error, "what became of the unconfirmed change is not recorded");
+        tracing::error!(%error, "the end of the unconfirmed change is not recorded");
     }
 }

@@ -34,7 +34,7 @@ impl<D: Kernel> Owner<D> {
             }
         };
         if self.verification.distrust.take().is_some() {
-            info!("what is pinned can be trusted again");
+            info!("the pins can be trusted again");
         }
         let mut is_new = false;
         for (ifindex, fault) in faults {

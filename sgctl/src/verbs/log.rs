@@ -10,7 +10,7 @@ use crate::{
     output::{Output, json_line, print},
 };
 
-/// Of what there is already, so much is printed before what comes.
+/// Records of the past that are printed before new ones.
 const BEFORE: usize = 10;
 
 #[derive(Debug, clap::Args)]
@@ -21,7 +21,7 @@ pub(crate) struct Args {
     /// Only records of this interface
     #[arg(long, value_name = "IF")]
     interface: Option<String>,
-    /// Go on and print what comes
+    /// Keep running and print new records
     #[arg(long, short)]
     follow: bool,
     /// Fields to print, as of VPC flow logs: '${srcaddr} ${action} ${reason}' [default: version 2]

@@ -39,17 +39,17 @@ pub(crate) enum Verb {
     Rollback(rollback::Args),
     /// List the revisions that are kept
     History(history::Args),
-    /// Show the agent, the interfaces and what they let through and drop
+    /// Show the agent, the interfaces, and the packets that they pass and drop
     Status(status::Args),
     /// Show the desired state, with rule ids
     Show(show::Args),
-    /// Ask what a packet gets, and why
+    /// Tell what a packet would get, and why
     Explain(explain::Args),
     /// List, follow or forget tracked flows
     Flows(flows::Args),
-    /// Print or follow the flow log: what was accepted and rejected
+    /// Print or follow the flow log: accepted and rejected packets
     Log(log::Args),
-    /// Watch interfaces, reasons, the busiest flows and what is dropped
+    /// Watch interfaces, reasons, the busiest flows and the newest drops
     Top(top::Args),
     /// Print the desired state as rules.toml
     Export(export::Args),

@@ -12,7 +12,7 @@ use crate::{
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Show what was allowed by reason, too
+    /// Also show allowed packets by reason
     #[arg(long, short)]
     verbose: bool,
     #[command(flatten)]
