@@ -24,6 +24,10 @@ use crate::{
 /// can write there after the verdict. The kernel copies headers into the linear part as well, but later.
 const HEADERS: u32 = 512;
 
+/// `gso_size` of packets whose segments are a list of their own: SCTP's (include/linux/skbuff.h). The kernel takes it
+/// from no sender (`virtio_net_hdr_to_skb`).
+const GSO_BY_FRAGS: u32 = 0xffff;
+
 pub(crate) struct SkbFrame(TcContext, Marks);
 
 impl SkbFrame {
@@ -127,6 +131,10 @@ impl Frame for SkbFrame {
 
     #[inline(always)]
     fn settle(&self) {
+        // Their headers are the kernel's already. Bytes copied to the front would be missing in the first segments.
+        if self.gso_size() == GSO_BY_FRAGS {
+            return;
+        }
         let linear = self.end().wrapping_sub(self.start()) as u32;
         if linear < HEADERS && linear < self.len() {
             let length = if self.len() < HEADERS { self.len() } else { HEADERS };
