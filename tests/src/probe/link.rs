@@ -77,6 +77,10 @@ impl Link {
         or_dropped(self.0.send_to(&[&header.bytes(), frame].concat(), &to))
     }
 
+    pub(super) fn into_socket(self) -> Socket {
+        self.0
+    }
+
     #[track_caller]
     pub fn send(&self, frame: &[u8]) {
         match self.0.send(frame) {

@@ -10,6 +10,7 @@ pub mod craft;
 pub mod icmp;
 pub mod link;
 pub mod raw;
+pub mod ring;
 pub mod tcp;
 pub mod udp;
 pub mod vnet;

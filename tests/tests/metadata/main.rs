@@ -13,5 +13,6 @@ mod protocol;
 mod random;
 mod rows;
 mod served;
+mod shared;
 mod site;
 mod tunnel;
