@@ -21,7 +21,7 @@ use nix::{
     unistd::Pid,
 };
 
-use crate::{Ctl, NetNs, Ran, probe::PATIENCE, sandbox};
+use crate::{Ctl, NetNs, Ran, differential::fewer, probe::PATIENCE, sandbox};
 
 /// An agent with directories of its own. It dies with the test; what it pinned goes with the
 /// sandbox.
@@ -135,7 +135,7 @@ impl Agent {
         let log = OpenOptions::new().create(true).append(true).open(self.log_path());
         command.args(&self.flags).stdout(Stdio::null()).stderr(log.expect("a log file"));
         self.child = Some(command.spawn().expect("sg-agent starts"));
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + start_patience();
         while UnixStream::connect(self.socket()).is_err() {
             let child = self.child.as_mut().expect("just started");
             if let Some(status) = child.try_wait().expect("our child") {
@@ -230,6 +230,12 @@ pub fn ran_within(command: &mut Command, limit: Duration) -> Ran {
     let (stdout, stderr) = (read(out), read(err));
     let Some(status) = status else { panic!("{command:?} did not end\n{stdout}{stderr}") };
     Ran { status: status.code(), stdout, stderr }
+}
+
+/// How long an agent may take to answer. Its programs are most of its start: where software emulates the CPU, the
+/// kernel checks them for many seconds.
+fn start_patience() -> Duration {
+    if fewer() { 3 * PATIENCE } else { PATIENCE }
 }
 
 /// `None`: it did not end in time and was killed.

@@ -56,6 +56,18 @@ pub(crate) const MODULES: &[&str] = &[
     "virtio_net",
     "virtio_console",
     "vmxnet3",
+    // Senders that choose metadata, and what carries others' packets.
+    "tun",
+    "vxlan",
+    "geneve",
+    "ip_gre",
+    "ipip",
+    "sctp",
+    // IPsec with ciphers that keep nothing secret.
+    "esp4",
+    "xfrm_user",
+    "authenc",
+    "crypto_null",
 ];
 
 impl Kernel {

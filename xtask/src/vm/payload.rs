@@ -24,7 +24,7 @@ pub(crate) const CARGO_METADATA: &str = "/nextest/cargo.json";
 /// The package whose tests run in guests.
 const PACKAGE: &str = "sg-tests";
 /// Programs of this machine that tests and harness call.
-const TOOLS: &[&str] = &["cargo-nextest", "ip", "cat"];
+const TOOLS: &[&str] = &["cargo-nextest", "ip", "cat", "ethtool"];
 
 /// A program of [`PACKAGE`], built beside its tests.
 pub(crate) fn helper(name: &str) -> PathBuf {
