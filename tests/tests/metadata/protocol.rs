@@ -90,7 +90,8 @@ fn no_frame_is_cut_as_another_protocol() {
         let frame = framed(mac("nic0"), BROADCAST, packet);
         let counts = counted(protocol, *header, &frame);
         assert_eq!(counts.get(&format!("egress {gets}")), 1, "{protocol:#x} {gets}: {counts}");
-        assert_eq!(counts.total(), 1, "{counts}");
+        // The machine's own neighbour discovery may come between.
+        assert_eq!(counts.total() - counts.get("egress exempt"), 1, "{counts}");
     }
     // Nothing is cut: the word is of no consequence.
     let [(_, packet), _] = segments(4100);
