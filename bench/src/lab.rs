@@ -217,7 +217,7 @@ impl Lab<'_> {
             return Ok(());
         };
         let counted = counted(&moved, reason);
-        // Of a million flows in twice as many lanes, a few find none.
+        // A few of a million flows find no lane among twice as many.
         let missing = if path.at > 1000 { packets / 1000 } else { 0 };
         ensure!(
             counted <= packets && counted + missing >= packets,
@@ -228,7 +228,7 @@ impl Lab<'_> {
     }
 }
 
-/// So many interfaces in the calling thread's namespace.
+/// Makes `count` interfaces in the calling thread's namespace.
 fn links(count: u32) -> Result<Vec<u32>> {
     if count > 1 {
         let pair = |i| format!("link add nic{i} type veth peer name nic{}\n", i + 1);

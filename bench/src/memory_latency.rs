@@ -20,7 +20,7 @@ pub struct MemoryLatency {
 }
 
 impl MemoryLatency {
-    /// So many `lines` anywhere in so many `bytes`.
+    /// `lines` cache lines anywhere in `bytes` of memory.
     pub fn new(bytes: usize, lines: usize) -> Result<Self> {
         let bytes = NonZeroUsize::new(bytes).context("no memory at all")?;
         let (access, flags) = (ProtFlags::PROT_READ | ProtFlags::PROT_WRITE, MapFlags::MAP_PRIVATE);

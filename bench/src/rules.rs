@@ -21,7 +21,7 @@ pub const OPEN: u16 = 7;
 /// Services that are allowed in. Everything is allowed out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rules {
-    /// So many rules, each for TCP, with a network and a port of its own.
+    /// A number of rules, each for TCP, with a network and a port of its own.
     Scattered(u32),
     /// One rule for TCP to 443, with so many networks.
     List(u32),

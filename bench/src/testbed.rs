@@ -5,8 +5,8 @@
 //! generator             filter, and behind it a sink
 //! ```
 //!
-//! Generator, filter and sink run on one CPU, one after the other: what a veth receives is handled
-//! where it was sent. So the time of a burst holds all three, for every contender.
+//! Generator, filter and sink run on one CPU, one after the other: a packet that a veth receives is
+//! handled where it was sent. The time of a burst therefore holds all three, for every contender.
 
 use std::fs;
 
@@ -41,8 +41,8 @@ pub enum Sink {
 }
 
 /// A chain behind those of the filters, and behind conntrack's last hook, which puts a new flow
-/// into its table. Of two chains with one priority, the kernel calls the later one first
-/// (nf_hook_entries_grow). So this one is made before all of them, and empty.
+/// into its table. If two chains have one priority, the kernel calls the later one first
+/// (nf_hook_entries_grow). This chain is therefore made before all of them, and empty.
 const IP_SINK: &str = "table inet sink {
     counter sunk { }
     chain input { type filter hook input priority 2147483647; policy accept; }
@@ -131,7 +131,7 @@ pub struct Received {
 }
 
 pub fn received(namespace: &NetNs) -> Result<Received> {
-    // Of the thread's namespace: sysfs shows that of the thread which mounted it.
+    // Read the thread's own /proc: sysfs would show the namespace of the thread that mounted it.
     let text = namespace.run(|| fs::read_to_string("/proc/thread-self/net/dev"))?;
     let line = text.lines().find_map(|line| line.trim().strip_prefix(NEAR)?.strip_prefix(':'));
     let mut numbers = line.unwrap_or_default().split_whitespace().map(str::parse);

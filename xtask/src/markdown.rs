@@ -129,7 +129,8 @@ impl<'a> Repository<'a> {
                 (!is_there).then(|| format!("no file of the repository is called {name}"))
             }
             Reference::Path(path) => {
-                // Of this repository, and not of the kernel's sources or a running system.
+                // Only files of this repository count, not those of the kernel's sources or a
+                // running system.
                 let top = Path::new(path.split('/').next().unwrap_or_default());
                 (self.folders.contains(top) && !self.has(path))
                     .then(|| format!("the repository has no {path}"))

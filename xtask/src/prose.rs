@@ -85,7 +85,7 @@ fn count(files: &[String]) -> Result<Count> {
 
 #[derive(Debug, PartialEq, Eq)]
 struct Paragraph {
-    /// Of its first line, from 1.
+    /// The number of its first line, from 1.
     line: usize,
     text: String,
 }

@@ -24,7 +24,7 @@ use crate::{
 #[derive(Debug)]
 pub struct FlowLog;
 
-/// Of a window, so that some close while it is measured.
+/// Seconds of a window: short enough that some windows close while it is measured.
 const INTERVAL: &str = "10";
 /// Packets between two looks at the clock.
 const BURST: u32 = 50_000;
@@ -79,7 +79,7 @@ fn measure(
         );
     };
     add(format!("{what}: dropped"), "M/s", rate / 1e6, None);
-    // Of what it does all the time, too.
+    // The agent's part of a CPU, its other work included.
     add(format!("{what}: agent's part of a CPU"), "%", 100.0 * used / took, Some(5.0));
     Ok(())
 }

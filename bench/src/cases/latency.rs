@@ -28,7 +28,7 @@ pub struct Latency;
 
 const PORT: u16 = 7;
 const QUANTILES: [(&str, f64); 3] = [("p50", 0.5), ("p99", 0.99), ("p99.9", 0.999)];
-/// Of the stream beside, in bits a second: half of what the machine could do.
+/// Bits a second of the stream beside: half of the machine's maximum.
 const HEAVY: &str = "4G";
 /// Bytes that must have come beside the exchanges of a round, or the load was none.
 const LEAST: u64 = 10 << 20;

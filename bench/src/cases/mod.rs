@@ -61,7 +61,7 @@ impl Effort {
     pub const FULL: Self = Self { rounds: 25, packets: 50_000, quick: false };
     pub const QUICK: Self = Self { rounds: 9, packets: 20_000, quick: true };
 
-    /// Of these sizes, in quick mode the first and the one that decides.
+    /// The sizes to measure: all, or in quick mode the first and the one that decides.
     pub fn sizes<'a, T>(&self, full: &'a [T], quick: &'a [T]) -> &'a [T] {
         if self.quick { quick } else { full }
     }

@@ -27,7 +27,7 @@ const OTHERS: [Contender; 2] = [Contender::Nft(Form::Set), Contender::Ipset];
 /// More than are opened in all rounds.
 const ROOM: u32 = 4 << 20;
 const QUICK_ROOM: u32 = 1 << 19;
-/// Of a table that gets full.
+/// Lanes of a table that gets full.
 const FULL: u32 = 262_144;
 /// Flows that are there before the flood comes.
 const ESTABLISHED: u32 = 50_000;

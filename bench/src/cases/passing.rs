@@ -27,7 +27,7 @@ pub struct Passing<'a> {
     pub at: u64,
     pub task: Task,
     pub traffic: Traffic<'a>,
-    /// Of a bare pass.
+    /// The target against a bare pass.
     pub of_nothing: f64,
     /// Others that filter before the TC sink, beside ours.
     pub early: &'a [Contender],

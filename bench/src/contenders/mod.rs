@@ -67,8 +67,8 @@ impl Did {
     }
 
     /// An error unless the counts are these, give or take a part in 250. Some packets are lost on
-    /// the way. Of a million flows in a table for two million, one in 500 finds both of its buckets
-    /// full and takes another's lane.
+    /// the way. With a million flows in a table for two million, one flow in 500 finds both of its
+    /// buckets full and takes another's lane.
     pub fn is(self, expected: Self) -> Result<()> {
         let fields = |did: Self| [did.dropped, did.established, did.allowed, did.untracked];
         let all: u64 = fields(expected).iter().sum();

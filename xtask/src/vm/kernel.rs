@@ -20,10 +20,10 @@ pub(crate) struct Kernel {
     pub(crate) version: &'static str,
     /// Drivers that have native XDP, of those that a guest has NICs for.
     pub(crate) xdp_drivers: &'static [&'static str],
-    /// Of the tests for guests, those that run on it; an expression of nextest without spaces. Of the
-    /// four that `matrix!` makes of a test, one is enough for a kernel.
+    /// The tests for guests that run on this kernel, as an expression of nextest without spaces.
+    /// `matrix!` makes four ways of a test; one is enough for a kernel.
     pub(crate) filter: &'static str,
-    /// Of these, what `--quick` leaves out: ways that another kernel's guest goes.
+    /// Tests that `--quick` leaves out: ways that another kernel's guest goes.
     pub(crate) left_out: &'static str,
 }
 

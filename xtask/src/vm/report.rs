@@ -28,7 +28,7 @@ struct Program {
 }
 
 impl Report {
-    /// Of what a guest said until its end.
+    /// Reads the lines that a guest printed until its end.
     pub(crate) fn read(kernel: &str, said: &Result<Vec<String>>, took: Duration) -> Self {
         let lines = said.as_deref().unwrap_or_default();
         let programs = lines.iter().filter_map(|line| Program::read(line)).collect();
