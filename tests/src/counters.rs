@@ -42,7 +42,8 @@ impl Counts {
         self
     }
 
-    /// Of one direction, where the machines' answers to odd packets are not the matter.
+    /// The counts of one direction, for tests where the machines' answers to odd packets do not
+    /// matter.
     pub fn of_direction(mut self, direction: &str) -> Self {
         self.0.retain(|key, _| key.starts_with(direction));
         self

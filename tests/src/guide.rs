@@ -52,7 +52,7 @@ enum Step {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Run {
-    /// Of the document, from 1.
+    /// The line in the document, from 1.
     line: usize,
     namespace: Option<String>,
     command: String,

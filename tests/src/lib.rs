@@ -3,8 +3,8 @@
 //! to both.
 //!
 //! Nothing has to be cleaned up by anyone. Each test has its own mount namespace ([`sandbox`]),
-//! which holds its network namespaces, bpffs and files. Its agents die with it. So the kernel takes
-//! everything back even after a SIGKILL.
+//! which holds its network namespaces, bpffs and files. Its agents die with it. The kernel
+//! therefore takes everything back even after a SIGKILL.
 
 use std::{
     thread,

@@ -153,7 +153,7 @@ fn no_packet_falls_between_two_states() {
 #[test]
 fn cut_ends_connections_that_never_rest() {
     let world = World::new(Role::Port, Datapath::Tc);
-    // So many networks that compiling and storing them takes several of the data path's ticks.
+    // Enough networks that compiling and storing them takes several of the data path's ticks.
     let entries: Vec<_> = (0..60_000_u32)
         .map(|number| format!("\"{}/32\"", std::net::Ipv4Addr::from(0x2000_0000 + 3 * number)))
         .collect();

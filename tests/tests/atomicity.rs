@@ -51,8 +51,8 @@ impl Half {
 }
 
 /// A version's rules. One half opens ports on the left interfaces; the other half opens them on the
-/// right ones. The peers change, too. So a packet that got the peers of one half and the ports of
-/// the other would be seen. Ports 10 and 11 are not tracked; 3 and 4 are always open.
+/// right ones. The peers change, too, so the test would see a packet that got the peers of one half
+/// and the ports of the other. Ports 10 and 11 are not tracked; 3 and 4 are always open.
 fn rules(version: u64, datapath: Datapath) -> String {
     let half = Half::of(version);
     let (peers, [left, right]) = match half {

@@ -66,7 +66,7 @@ fn sequences() {
     let Some(tally) = campaign.run() else { return };
     tally.has(50, &ALONE, &FEATURES);
     tally.has(50, &HISTORY, &["a flow starts over"]);
-    // Of the flows that are there in the end.
+    // States of the flows that are there in the end.
     tally.has(50, &[], &["new", "replied", "established", "stream", "closing", "cut"]);
     // Where it leaves an entry, which takes a handshake before it.
     tally.has(10, &[], &["reset"]);

@@ -153,7 +153,7 @@ fn the_readme_s_rules_are_valid() {
     assert_eq!((rules.groups.len(), rules.interfaces.len()), (1, 1));
 }
 
-/// So are its settings of the flow log.
+/// The README's settings of the flow log are valid.
 #[test]
 fn the_readme_s_flow_log_is_valid() {
     let folder = sg_tests::sandbox::directory("readme");

@@ -183,8 +183,8 @@ fn xdp_that_cannot_be_had() {
     assert!(status.datapath_reason.to_lowercase().contains("xdp"), "{status:?}");
 }
 
-/// Of many that come at once most get clsact filters first, and TCX when it is over. Packets get what the
-/// rules say meanwhile, qdiscs that were made for it go, and what others have there stays.
+/// Most interfaces of a crowd get clsact filters first, and TCX when the crowd is over. The rules
+/// hold meanwhile. Qdiscs that were made for it go, and those of others stay.
 #[test]
 fn a_crowd() {
     const CROWD: u16 = 12;

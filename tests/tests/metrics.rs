@@ -88,7 +88,7 @@ fn promtool_passes_the_exposition() {
     assert!(ran.status.success() && said.trim().is_empty(), "{said}\n{text}");
 }
 
-/// Whoever can reach the port can do no more than read the metrics.
+/// A client that can reach the port can do no more than read the metrics.
 #[test]
 fn the_server_gives_nothing_else_and_cannot_be_leaned_on() {
     let world = world();

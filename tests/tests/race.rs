@@ -7,7 +7,7 @@
 //! - A CPU that finds a lane in another one's hands takes it for no flow, or gives up its claim.
 //!   The packet is dropped (`not_syn`, `no_rule`, `conntrack_allowance_exceeded`), and its sender
 //!   repeats it.
-//! - Of the packets that a flow counts for itself, one may get lost.
+//! - One of the packets that a flow counts for itself may get lost.
 //!
 //! Never:
 //! - A packet passes though no flow and no rule allows it.
@@ -69,7 +69,7 @@ fn none() -> String {
 }
 
 const ROUNDS: u32 = 4000;
-/// Of the smallest table: a page.
+/// Lanes of the smallest table: a page.
 const LANES: u32 = 64;
 
 /// The data path with two CPUs to send packets on.
@@ -227,7 +227,7 @@ fn path(at: Addresses, direction: Direction) -> Path {
     }
 }
 
-/// Of the connection with this number.
+/// A segment of the connection with this number.
 fn segment(at: Addresses, direction: Direction, number: u32, flags: u8) -> Vec<u8> {
     let (port, path) = (1024 + number as u16, path(at, direction));
     let segment = match direction {

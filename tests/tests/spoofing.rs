@@ -24,7 +24,7 @@ const ANY: &str = "[[security_group]]\nname = \"any\"\n";
 /// Nothing at all.
 const NOTHING: &str = "[[security_group]]\nname = \"any\"\negress = []\n";
 
-/// Of the instance's network, but not the instance's.
+/// An address of the instance's network, but not the instance's.
 const SPOOFED4: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 1, 0, 66));
 const SPOOFED6: IpAddr = IpAddr::V6(Ipv6Addr::new(0xfd01, 0, 0, 0, 0, 0, 0, 0x66));
 const NONE4: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);

@@ -495,8 +495,8 @@ fn pins_of_a_namespace_that_is_gone() {
     assert_eq!(status.interfaces[0].state, FilterState::Filtered);
 }
 
-/// Whoever owns the folders owns the pins. The agent's own bpffs is closed to others; where somebody else was first,
-/// it does not start.
+/// The owner of a folder owns the pins in it. The agent's own bpffs is closed to others. If another
+/// user was first, the agent does not start.
 #[test]
 fn folders_of_other_users() {
     // The kernel makes the root of a bpffs sticky, whatever is asked.

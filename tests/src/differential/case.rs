@@ -29,7 +29,7 @@ pub enum Step {
         frame: Vec<u8>,
         via: Via,
     },
-    /// So many ticks pass.
+    /// Ticks pass.
     Advance(Tick),
     Apply(Box<(DesiredState, Vec<LiveInterface>)>),
     /// The same, taken back by itself after so many ticks unless another apply comes first.

@@ -26,7 +26,7 @@ pub struct Path {
 /// Sequence number of crafted segments with SYN.
 pub const ISN: u32 = 1000;
 
-/// Of a TCP segment.
+/// The numbers of a TCP segment.
 #[derive(Clone, Copy, Debug)]
 pub struct Numbers {
     pub sequence: u32,
@@ -34,7 +34,7 @@ pub struct Numbers {
 }
 
 impl Numbers {
-    /// Of a segment in a handshake, or after it.
+    /// The numbers of a segment in a handshake, or after it.
     pub fn of(flags: u8) -> Self {
         Self {
             sequence: if flags & tcp::SYN != 0 { ISN } else { ISN + 1 },

@@ -147,7 +147,7 @@ fn later_fragments_of_others() {
         row(I, away("2001:db9::1", "fd00::5").fragment6(77, 2, false), FragmentUnknown),
         // IGMP is known by its number alone.
         row(I, ip("198.51.100.1", "224.0.0.1", 2, &[0; 8]).fragment(77, 2, false), Exempt),
-        // So are cloud services by their address.
+        // Cloud services are exempt by their address, too.
         row(I, away("169.254.169.254", "10.0.0.5").fragment(77, 2, false), Exempt),
         row(I, away("fd00:ec2::254", "fd00::5").fragment6(77, 2, false), Exempt),
     ];

@@ -289,8 +289,8 @@ fn on_hook(rig: &mut Rig, ifindex: u32, frame: &[u8], gso: bool, hook: Hook) -> 
         }
     };
     let flows = timeless(rig.flows());
-    // Clearing the tables takes time, so do it only after packets that leave something. Of drops,
-    // only a first fragment's leaves its refusal.
+    // Clearing the tables takes time, so do it only after packets that leave something. The only
+    // drop that leaves something is a first fragment's refusal.
     if verdict != Verdict::Drop || moved.iter().any(|moved| moved.index % REASONS == REFUSAL) {
         rig.forget();
     }

@@ -115,7 +115,8 @@ fn what_has_not_acknowledged_the_answer_gives_way() {
     });
 }
 
-/// Of any that has been answered once, each new one finds room, and nothing established goes.
+/// Each new exchange finds room among exchanges that were answered once, and no established flow
+/// goes.
 #[test]
 fn small_exchanges_give_way_to_each_other_and_to_connections() {
     for small in [Small::Udp, Small::Echo] {

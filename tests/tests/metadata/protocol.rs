@@ -42,7 +42,8 @@ fn segments_of_another_protocol() {
 const IPV4: u16 = 0x0800;
 const IPV6: u16 = 0x86dd;
 const MPLS: u16 = 0x8847;
-/// Of frames with a length in the place of the type (IEEE 802.3), include/uapi/linux/if_ether.h.
+/// Protocol of frames with a length in the place of the type (IEEE 802.3),
+/// include/uapi/linux/if_ether.h.
 const ETH_P_802_2: u16 = 0x0004;
 
 /// Segments of TCP, and the packet that is cut into them.

@@ -148,7 +148,7 @@ fn whatever_a_guest_says_beside_a_frame() {
     eprintln!(
         "{cases} frames: refused, in segments, malformed beside the bytes, in order: {seen:?}"
     );
-    // Of each kind of frame enough to find a mistake.
+    // Each kind of frame came often enough to find a mistake.
     assert!(seen[1..].iter().all(|count| *count * 60 > cases), "{seen:?}");
 }
 

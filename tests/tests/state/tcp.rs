@@ -14,7 +14,7 @@ pub const fn segment(remote: u16, local: u16, flags: u8) -> Message {
     Message::Tcp { remote, local, flags }
 }
 
-/// Of the connection from port 4000 to 80.
+/// A segment of the connection from port 4000 to 80.
 pub const fn of(flags: u8) -> Message {
     segment(4000, 80, flags)
 }
