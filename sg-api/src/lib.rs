@@ -212,7 +212,7 @@ pub enum FilterState {
 pub struct Counters {
     pub allowed: BTreeMap<String, Count>,
     pub dropped: BTreeMap<String, Count>,
-    /// Of these, what the flow log has no record of, because there was too much.
+    /// Packets that the flow log has no record of, because there were too many.
     #[serde(default, skip_serializing_if = "Count::is_none")]
     pub not_logged: Count,
 }
@@ -377,7 +377,7 @@ pub struct FlowRecord {
     /// `ACCEPT` or `REJECT`.
     pub action: Option<String>,
     pub reason: Option<String>,
-    /// Of the packet, or of the one that opened the flow.
+    /// The direction of the packet, or of the packet that opened the flow.
     pub direction: Option<String>,
     /// IANA number.
     pub protocol: Option<u8>,
@@ -385,7 +385,7 @@ pub struct FlowRecord {
     pub sport: Option<u16>,
     pub dst: Option<IpAddr>,
     pub dport: Option<u16>,
-    /// Of a tracked flow: both ways together.
+    /// A tracked flow's packets, both ways together.
     pub packets: Option<u64>,
     pub bytes: Option<u64>,
     /// FIN 1, SYN 2, RST 4, SYN with ACK 18.

@@ -563,7 +563,7 @@ impl State {
         Self(Self::opened(direction).0 | code << Self::CODE)
     }
 
-    /// Of the query that opened the flow.
+    /// The code of the query that opened the flow.
     #[inline(always)]
     const fn query_code(self) -> u8 {
         self.0 >> Self::CODE

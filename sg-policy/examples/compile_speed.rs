@@ -172,7 +172,7 @@ fn live(entry: usize) -> LiveInterface {
     }
 }
 
-/// So that the peak is not that of parsing; see proc(5), `/proc/PID/clear_refs`.
+/// Resets the peak, so that it is not that of parsing; see proc(5), `/proc/PID/clear_refs`.
 fn reset_peak() {
     std::fs::write("/proc/self/clear_refs", "5").expect("proc is mounted");
 }

@@ -22,7 +22,7 @@ use crate::{
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Edit {
     AddGroup(SecurityGroup),
-    /// Of a group that nothing refers to.
+    /// Removes a group that nothing refers to.
     RemoveGroup(GroupId),
     AddRule {
         group: GroupId,

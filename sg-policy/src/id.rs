@@ -176,7 +176,7 @@ pub struct Scope {
 }
 
 impl Scope {
-    /// Of what rules.toml defines: it knows neither accounts nor VPCs.
+    /// The place of everything that rules.toml defines: it knows neither accounts nor VPCs.
     pub const FILE: Self = Self { account: AccountId(0), vpc: VpcId(0) };
 }
 
@@ -187,14 +187,14 @@ impl Default for Scope {
 }
 
 impl GroupId {
-    /// Of a file's group, whose name is spelt as its definition spells it.
+    /// The id of a file's group, whose name is spelt as its definition spells it.
     pub fn of_name(name: &str) -> Self {
         Self(of_name(b"sg group 1\0", name))
     }
 }
 
 impl PrefixListId {
-    /// Of a file's prefix list, whose name is spelt as its definition spells it.
+    /// The id of a file's prefix list, whose name is spelt as its definition spells it.
     pub fn of_name(name: &str) -> Self {
         Self(of_name(b"sg prefix list 1\0", name))
     }

@@ -431,7 +431,8 @@ fn set_difference<T: Ord + Display>(what: &str, old: &[T], new: &[T]) -> Option<
     (!parts.is_empty()).then(|| format!("{what} {}", parts.join(" ")))
 }
 
-/// Of several globs that match an interface the first wins, so their order is policy.
+/// Adds a change of the globs' order. If several globs match an interface the first wins, so their
+/// order is policy.
 fn glob_order(old: &DesiredState, new: &DesiredState, changes: &mut Vec<Change>) {
     let globs = |state: &DesiredState, other: &DesiredState| -> Vec<String> {
         let theirs: HashSet<&str> =

@@ -191,7 +191,7 @@ fn apart<'a, T>(chunks: &'a [Chunk<T>], others: &[Chunk<T>]) -> Vec<&'a T> {
     own.flat_map(|chunk| chunk.items.iter()).collect()
 }
 
-/// Of a [`SharedVec`].
+/// Iterates over a [`SharedVec`].
 #[derive(Debug)]
 pub struct Iter<'a, T> {
     chunks: std::slice::Iter<'a, Chunk<T>>,

@@ -42,7 +42,7 @@ pub(super) fn request(
     text
 }
 
-/// The path as sent, escaped once more. So `%20` becomes `%2520`, as all services but S3 want it.
+/// The path as sent, escaped once more: `%20` becomes `%2520`, as all services but S3 want it.
 fn path(path: &str, rule: PathRule, into: &mut String) {
     let normalized = match rule {
         PathRule::Normalize => normalize(path),

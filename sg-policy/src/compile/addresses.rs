@@ -133,7 +133,7 @@ fn boundaries(
     }
 }
 
-/// Of the high halves, which lead to maps of the low halves where those differ.
+/// Boundaries of the high halves, which lead to maps of the low halves where those differ.
 fn of_halves(layout: &mut Layout, before: u32, changes: &[(u128, u32)]) -> Vec<Boundary> {
     let mut high_boundaries = Vec::new();
     let mut value = before;

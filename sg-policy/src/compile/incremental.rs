@@ -39,7 +39,7 @@ pub(super) struct IncrementalState {
     first: Size,
 }
 
-/// Of what gathers.
+/// The size of parts that pile up from state to state.
 #[derive(Clone, Copy, Debug, Default)]
 struct Size {
     numbers: usize,

@@ -36,7 +36,7 @@ impl Width {
     }
 }
 
-/// Of a run: most have three keys.
+/// The words of a run: most have three keys.
 type Block = SmallVec<[u32; 16]>;
 
 /// From this key on, this value.
@@ -46,7 +46,8 @@ pub(super) type Boundary = (u64, Ref);
 #[derive(Debug, Default)]
 pub(super) struct Layout {
     pub(super) words: Vec<u32>,
-    /// Word offsets by hash. Of blocks with one hash the last is found again, which only costs room.
+    /// Word offsets by hash. If blocks share a hash, only the last is found again, which costs no
+    /// more than room.
     blocks: HashMap<u64, usize>,
 }
 

@@ -57,7 +57,7 @@ struct Known {
 #[derive(Debug)]
 pub(super) struct KnownGroup {
     pub(super) group: Shared<SecurityGroup>,
-    /// Of its rules in their order, by [`Direction`].
+    /// The peers of its rules in their order, by [`Direction`].
     peers: [Vec<PeerId>; 2],
     /// The last state that had it, and the last in which it was another one.
     seen: u32,
@@ -65,7 +65,7 @@ pub(super) struct KnownGroup {
 }
 
 impl KnownGroup {
-    /// Of the rules of one direction, in their order.
+    /// The peers of the rules of one direction, in their order.
     pub(super) fn peers(&self, direction: Direction) -> &[PeerId] {
         &self.peers[direction as usize]
     }

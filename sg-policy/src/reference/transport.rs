@@ -35,7 +35,7 @@ pub(super) enum Transport<'a> {
 pub(super) struct Icmp<'a> {
     pub(super) kind: u8,
     pub(super) code: u8,
-    /// Of a query; without meaning in other messages.
+    /// The identifier of a query; without meaning in other messages.
     pub(super) identifier: u16,
     /// From the type to the packet's end.
     pub(super) message: &'a [u8],
@@ -72,7 +72,7 @@ impl Transport<'_> {
         }
     }
 
-    /// Of TCP.
+    /// The segment, if it is TCP.
     pub(super) fn segment(&self) -> Option<Segment> {
         match *self {
             Transport::Tcp { segment, .. } => Some(segment),

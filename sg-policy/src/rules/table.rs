@@ -55,7 +55,7 @@ impl<'t, 'i> Section<'t, 'i> {
         Some(Self::new(table, value.span(), what, known, findings))
     }
 
-    /// Of a value whose keys are reported elsewhere.
+    /// The name of a value whose keys are reported elsewhere.
     pub(super) fn name_only(
         value: &'t Value<'i>,
         what: &'static str,

@@ -211,7 +211,7 @@ impl AwsPeer {
     }
 }
 
-/// Of a group as a peer: says how the way to it is, not whom it lets in.
+/// Keys of a group as a peer that tell the way to it, not whom it lets in.
 const PAIR: [&str; 2] = ["PeeringStatus", "VpcPeeringConnectionId"];
 
 /// -1 and an absent number are the same: describe-security-groups prints none for "all traffic", and

@@ -4,8 +4,8 @@ use std::convert::Infallible;
 
 use rand::rand_core::TryRng;
 
-/// Makes every choice by the next two bytes, the first choice when there are none left. So that a
-/// change to a byte changes one choice, and an input stays short.
+/// Makes every choice by the next two bytes, the first choice when there are none left. A change to
+/// a byte then changes one choice, and an input stays short.
 #[derive(Clone, Debug)]
 pub struct Bytes<'a>(pub &'a [u8]);
 

@@ -26,7 +26,7 @@ pub enum Step {
         direction: Direction,
         frame: Vec<u8>,
     },
-    /// So many seconds pass.
+    /// Seconds pass.
     Advance(u32),
     /// The rules change; the interfaces stay, or some of them go or come back.
     Apply(Box<(DesiredState, Vec<LiveInterface>)>),

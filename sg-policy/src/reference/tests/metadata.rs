@@ -53,7 +53,7 @@ fn a_checksum_lands_on_its_own_place_or_behind_all_headers() {
     check_checksum(&options, NoRule, |at, last| {
         at == tcp6 + 16 + 6 || (tcp6 + 24..=last).contains(&at)
     });
-    // Of SCTP, GRE and others no byte is looked at.
+    // The verdict reads no byte of SCTP, GRE and others.
     check_checksum(&ip("192.0.2.1", "10.0.0.5", 132, &[0; 12]).frame(), NoRule, |at, last| {
         (udp4..=last).contains(&at)
     });

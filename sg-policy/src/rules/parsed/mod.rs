@@ -1,9 +1,9 @@
 //! A rules file that is applied again and again with small changes.
 //!
-//! Reading 10,000 rules takes 25 ms, nearly all of it for rules that were there before. So a file
-//! remembers where the elements of its long arrays stand ([`Outline`]). When the next file begins
-//! and ends with the same text, [`reduce()`] leaves out the elements within the common parts.
-//! [`restore()`] joins the state of the short rest with the known elements.
+//! Reading 10,000 rules takes 25 ms, nearly all of it for rules that were there before. A file
+//! therefore remembers where the elements of its long arrays stand ([`Outline`]). When the next
+//! file begins and ends with the same text, [`reduce()`] leaves out the elements within the common
+//! parts. [`restore()`] joins the state of the short rest with the known elements.
 //!
 //! This is only a short cut. The whole file is read as soon as anything is uncertain: a fault of
 //! any kind, or a changed name, quota or family. Only a whole read reports faults.

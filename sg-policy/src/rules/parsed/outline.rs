@@ -25,7 +25,7 @@ pub(super) struct Element {
     pub(super) makes: usize,
 }
 
-/// Of a file without faults: its arrays in no order, each with its elements as they stand.
+/// The arrays of a file without faults, in no order, each with its elements as they stand.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Outline(pub(super) Vec<(Owner, Vec<Element>)>);
 

@@ -93,14 +93,14 @@ fn has_max_entries(root: &DeTable<'_>, number: usize) -> bool {
 struct Array<'o> {
     known: &'o [Element],
     read: &'o [Element],
-    /// Of the new file.
+    /// Elements of the new file.
     elements: Vec<Element>,
 }
 
 /// Items of an array that is put together.
 #[derive(Debug, PartialEq, Eq)]
 enum Piece {
-    /// So many of those that were read.
+    /// A number of those that were read.
     Read(usize),
     /// These of the earlier array.
     Kept(Range<usize>),

@@ -151,7 +151,8 @@ fn explain(client: Client, answers: Sender<News>, record: FlowRecord) {
     });
 }
 
-/// The question about a packet like this one. Of ICMP, records keep no type: an echo request.
+/// The question about a packet like this one. Records keep no type of ICMP, so it asks about an
+/// echo request.
 fn question(record: &FlowRecord) -> Option<ExplainRequest> {
     let number = record.protocol?;
     let ported = matches!(number, 6 | 17);

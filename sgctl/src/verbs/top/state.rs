@@ -34,9 +34,9 @@ pub(super) struct Explained {
 #[derive(Debug)]
 pub(super) enum News {
     Status(Status),
-    /// Of the time before: drops are worth a look, flows are over.
+    /// Records of the time before: drops are worth a look, flows are over.
     Past(Vec<FlowRecord>),
-    /// Of the last second.
+    /// Records of the last second.
     Records(Vec<FlowRecord>),
     Explained(Box<Explained>),
     /// It does not answer; what there was stays on the screen.
@@ -55,7 +55,7 @@ pub(super) enum Wish {
 pub(super) struct State {
     pub(super) status: Option<(Instant, Status)>,
     pub(super) interfaces: Vec<Interface>,
-    /// Of the last second, and when that was.
+    /// The flows of the last second.
     pub(super) busiest: Vec<FlowRecord>,
     heard: Option<Instant>,
     /// The newest first.
