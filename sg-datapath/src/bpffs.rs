@@ -1,4 +1,5 @@
-//! The bpffs that pins lie in. Whoever owns a folder there owns the pins, so all of it has to be the agent's own.
+//! The bpffs that pins lie in. The owner of a folder owns the pins in it, so all folders have to be
+//! the agent's own.
 
 use std::{
     ffi::CString,
@@ -79,7 +80,7 @@ fn is_bpffs(path: &Path) -> io::Result<bool> {
 pub fn claim(folder: &Path, trees: &[PathBuf]) -> Result<(), Error> {
     let parents = folder.ancestors().skip(1).filter(|path| is_bpffs(path).unwrap_or(false));
     for parent in parents {
-        // Of a sticky folder nobody can take away what is another's.
+        // A sticky folder lets nobody remove another user's files.
         let metadata = metadata(parent)?;
         if metadata.uid() != 0 {
             owned(parent)?;

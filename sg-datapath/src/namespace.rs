@@ -35,7 +35,7 @@ fn ask() -> io::Result<u64> {
     if result == 0 { Ok(cookie) } else { Err(io::Error::last_os_error()) }
 }
 
-/// Of the folders of all ABIs, those whose namespace is gone with all its devices.
+/// Folders, of all ABIs, whose namespace is gone with all its devices.
 ///
 /// # Errors
 /// Interfaces of another namespace are filtered by what is pinned in one of them.

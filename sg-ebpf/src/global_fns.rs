@@ -222,7 +222,7 @@ pub(crate) extern "C" fn sg_rank64(start: u32, keys: u32, order: u32, key: u64) 
     interval::rank(&Arena::open().image_at(start), keys, order, key)
 }
 
-/// See [`rules::allow`]. Of numbers, so that nothing has to be in memory for a call.
+/// See [`rules::allow`]. Takes numbers, so that a call needs nothing in memory.
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn sg_allow4(start: u32, row: u32, service: u32, peer: u32) -> u32 {

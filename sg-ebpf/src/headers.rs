@@ -66,7 +66,8 @@ pub(crate) struct Transport {
 }
 
 impl Transport {
-    /// Of another protocol than TCP, or of one whose rest of the header is not there.
+    /// Ports without the rest: another protocol than TCP, or a TCP header that is cut off behind
+    /// them.
     #[inline(always)]
     pub(crate) fn of(source: u16, destination: u16) -> Self {
         Self { source, destination, number: 0, tcp_flags: 0 }

@@ -352,7 +352,7 @@ impl BpfLinks {
 pub struct Survey {
     /// On a device, in whichever network namespace.
     pub alive: usize,
-    /// Of these, on a device of this network namespace.
+    /// Live links on a device of this network namespace.
     pub here: usize,
 }
 

@@ -115,7 +115,7 @@ struct Types<'b> {
 }
 
 impl<'b> Types<'b> {
-    /// Of `btf`, which has the kernel's byte order. `None` where it is not understood.
+    /// Reads `btf`, which has the kernel's byte order. `None` where it is not understood.
     fn read(btf: &'b [u8]) -> Option<Self> {
         if word(btf, 0)? & 0xffff != MAGIC {
             return None;

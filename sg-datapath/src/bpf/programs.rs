@@ -218,7 +218,7 @@ impl Programs {
         [xdp, tc_in, tc_out, probe].into_iter().try_for_each(|program| program.get().map(drop))
     }
 
-    /// Of all programs; waits for them.
+    /// The costs of all programs; waits until they are loaded.
     pub fn costs(&self) -> io::Result<[LoadCost; 5]> {
         let LazyPrograms { xdp, tc_in, tc_meta, tc_out, probe, .. } = &*self.0;
         let cost = |program: &LazyProgram| program.get().map(|loaded| loaded.cost);

@@ -1,10 +1,11 @@
 //! The census: frees the lanes of flows that have idled out, and holds the counts of lanes against the
 //! tables.
 //!
-//! An allowance is of live flows, and programs count lanes. So the agent frees what has idled out.
-//! Counts go wrong where an agent died between a lane and its count, and where programs of an older agent,
-//! which count nothing, have used the same tables. Without an agent the counts go on: a flow that has idled
-//! out then counts until its interface or another one takes the lane.
+//! An allowance is of live flows, and programs count lanes. The agent therefore frees the lanes of
+//! flows that have idled out. Counts go wrong where an agent died between a lane and its count, and
+//! where programs of an older agent, which count nothing, have used the same tables. Without an
+//! agent the counts go on: a flow that has idled out then counts until its interface or another one
+//! takes the lane.
 
 use std::{
     io,

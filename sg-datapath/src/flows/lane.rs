@@ -25,7 +25,7 @@ pub(crate) struct Contents<A> {
 }
 
 impl<A> Contents<A> {
-    /// Of a flow without packets.
+    /// A lane of a flow without packets.
     pub(crate) fn new(addresses: A, now: Tick) -> Self {
         Self { addresses, seen: now, packets: 0, volume: 0 }
     }

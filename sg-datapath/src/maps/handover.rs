@@ -1,7 +1,7 @@
 //! The [handover](sg_common::handover): which slot is whose, for the next agent, of this ABI or another.
 //!
-//! A slot's row is there before an image names the slot, and goes when its flows are forgotten. So
-//! whenever an agent dies, the next one knows of all slots that have flows.
+//! A slot's row is there before an image names the slot, and goes when its flows are forgotten.
+//! Whenever an agent dies, the next one therefore knows all slots that have flows.
 
 use std::{
     fs,
@@ -195,8 +195,8 @@ pub fn namespace_of(maps: &Path) -> Result<u64, Error> {
     Ok(if header.magic == MAGIC { low | high << 32 } else { 0 })
 }
 
-/// Of the folders of other ABIs, the newest whose tables are laid out like those numbered `tables`: its
-/// folder of maps.
+/// The folder of maps to take tables from. It is the newest folder of another ABI whose tables have
+/// the layout number `tables`.
 pub fn predecessor(others: &[PathBuf], tables: u32) -> Option<PathBuf> {
     let fits = |maps: &PathBuf| {
         let Ok(Some(region)) = Region::pinned(maps, NAME) else { return false };

@@ -1,9 +1,9 @@
 //! The time of a program, by test runs (BPF_PROG_TEST_RUN) that give it another packet each time.
 //! For the tests and the bench.
 //!
-//! The kernel repeats a test run with one and the same frame, whose rules and flows would soon be in
-//! the innermost cache. So a small program of ours goes first ([`super::varying`]): it writes another
-//! source into the frame and tail-calls the program that is measured.
+//! The kernel repeats a test run with one and the same frame, whose rules and flows would soon be
+//! in the innermost cache. A small program of ours therefore goes first ([`super::varying`]). It
+//! writes another source into the frame and tail-calls the program that is measured.
 
 use std::{
     io,

@@ -81,11 +81,11 @@ pub(super) fn program_type(program: Program) -> u32 {
 struct Layout {
     ipv4: bool,
     transport: i16,
-    /// Of the transport header's checksum.
+    /// Offset of the transport header's checksum.
     checksum: i16,
-    /// Of the IPv4 header without its source.
+    /// Sum of the IPv4 header without its source.
     ip_sum: i32,
-    /// Of pseudo header and transport without addresses' and ports' sources.
+    /// Sum of pseudo header and transport without the source address and port.
     transport_sum: i32,
 }
 

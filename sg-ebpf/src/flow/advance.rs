@@ -101,8 +101,8 @@ pub(crate) fn after(tag: u64, segment: u64, volume: u64) -> Next {
 /// and its caller has no stack to spare.
 ///
 /// The volume of a half-open connection changes by compare-exchange, and the number is removed
-/// before the state becomes established. So no packet of another CPU can write the number back into
-/// a word that counts bytes only.
+/// before the state becomes established. Another CPU's packet therefore cannot write the number
+/// back into a word that counts bytes only.
 #[inline(never)]
 pub(super) fn advance(
     tag_at: *mut u64,

@@ -3,7 +3,7 @@
 //!
 //! All CPUs share the lanes without locks. A CPU claims a lane by compare-exchange of its tag to
 //! `CLAIMED`, writes the new flow, and stores the new tag last. A reader loads the tag, the
-//! addresses and the tag again. So it never acts on half of one flow and half of another. x86 keeps
+//! addresses and the tag again, so it never acts on half of one flow and half of another. x86 keeps
 //! loads and stores in that order. Counts of one flow on two CPUs at once may lose a packet.
 
 pub(crate) mod advance;

@@ -118,7 +118,8 @@ impl<N: GlobalFns + Header> Packet<N> {
         let mut place = MaybeUninit::uninit();
         let key = Key::empty(&mut place);
         if is_exempt::<N>(context.interface, context.direction, &self.ip, &self.transport) {
-            // Of a first fragment nothing is kept: what follows it is not what was let through.
+            // An exempt first fragment leaves no verdict: later fragments are judged as if it had
+            // not come.
             return Ok(Reason::Exempt);
         }
         let part = self.ip.chain.part;

@@ -8,7 +8,7 @@ use redb::{AccessGuard, Database, ReadableDatabase as _, ReadableTable, TableDef
 
 use crate::id::Revision;
 
-/// Of the file. Another layout of tables has another number.
+/// The file's format. Another layout of tables has another number.
 pub(super) const FORMAT: u64 = 1;
 
 /// (key, revision) to what was written then.

@@ -9,7 +9,8 @@ use sg_policy::id::{AccountId, GroupId, PrefixListId, VpcId};
 use crate::id::RegionName;
 
 /// A key under `x/`. An index names the holder of a thing that exists once. A guard is written by
-/// every transaction that adds to a set. So a transaction that relies on the set compares one key.
+/// every transaction that adds to a set. A transaction that relies on the set therefore compares
+/// one key.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Index {
     /// The group that has a name in a VPC. Build it with [`Index::group_name`].

@@ -26,12 +26,12 @@ pub struct EpochRecord {
 }
 
 impl EpochRecord {
-    /// Of a store that follows nothing.
+    /// The record of a store that follows no other.
     pub fn new(epoch: EpochId) -> Self {
         Self { epoch, follows: None, earlier: Vec::new() }
     }
 
-    /// Of a store that takes the place of one.
+    /// The record of a store that takes the place of another.
     pub fn following(epoch: EpochId, other: &Self) -> Self {
         let earlier = other.follows.iter().chain(&other.earlier).copied().collect();
         Self { epoch, follows: Some(other.epoch), earlier }
