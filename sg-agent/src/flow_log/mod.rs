@@ -7,8 +7,8 @@
 //! ```
 //!
 //! It has a thread of its own, and takes only the interfaces' names from the owner. The owner
-//! leaves them in a place that both can read. So a long compilation loses no event, and a flood
-//! holds up no change.
+//! leaves them in a place that both can read. A long compilation therefore loses no event, and a
+//! flood holds up no change.
 
 pub mod names;
 mod packet;

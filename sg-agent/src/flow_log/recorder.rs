@@ -32,7 +32,7 @@ pub(super) struct Recorder {
     sinks: Sinks,
     interval: u64,
     window: Window,
-    /// Of this second, where somebody follows.
+    /// The window of this second, if somebody follows.
     second: Option<Window>,
     tracked: Tracked,
     looked: Instant,

@@ -68,7 +68,7 @@ pub async fn serve(listener: TcpListener, agent: Mailbox) {
         };
         let scraper = Arc::clone(&scraper);
         tokio::spawn(async move {
-            // Whoever breaks off or is too slow gets no answer, and that is all.
+            // A client that breaks off or is too slow gets no answer; that harms nobody else.
             let _ = timeout(PATIENCE, answer(stream, scraper)).await;
             drop(permit);
         });

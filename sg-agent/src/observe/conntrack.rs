@@ -48,8 +48,8 @@ pub struct Tracked {
     /// The same of the answers before any NAT: source is who answers.
     pub reply: (SocketAddr, SocketAddr),
     pub phase: Phase,
-    /// Whether conntrack saw it open. Of a TCP connection that was there before, it takes the first packet that
-    /// it sees for the opener's.
+    /// Whether conntrack saw the connection open. If TCP was there before, conntrack takes the
+    /// sender of the first packet that it sees for the opener.
     pub is_whole: bool,
 }
 

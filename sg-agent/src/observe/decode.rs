@@ -37,7 +37,7 @@ const ARPHRD_LOOPBACK: u16 = 772;
 /// A message that does not have what it must have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Undecodable {
-    /// Of the interface that it is about, where that much can be read.
+    /// The interface that the message is about, if that much can be read.
     pub ifindex: Option<u32>,
     /// Whether it tells of an interface, which must not be missed for that.
     pub is_link: bool,

@@ -57,7 +57,7 @@ pub struct Watch {
 
 /// The result of an attempt to receive.
 enum Received {
-    /// So many bytes are in the buffer.
+    /// Bytes that are in the buffer.
     Bytes(usize),
     /// The kernel dropped events.
     Lost,

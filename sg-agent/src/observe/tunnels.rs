@@ -150,7 +150,7 @@ fn medium(kind: &[u8], data: &[u8]) -> Medium {
 
 /// Which attributes say where a tunnel leads. 0: there is none.
 struct Layout {
-    /// Of IPv4 and IPv6.
+    /// The attribute with the local address, for IPv4 and IPv6.
     local: [u16; 2],
     remote: [u16; 2],
     /// A flag: somebody else says so for each packet.

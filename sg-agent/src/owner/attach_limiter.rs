@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use crate::datapath::AttachMode;
 
-/// Tokens in a full bucket. So many attachments keep the last interface waiting for at most 100 ms.
+/// Tokens in a full bucket. As many attachments keep the last interface waiting for at most 100 ms.
 const AT_ONCE: u32 = 3;
 /// Time to refill one token. Attachments then take at most an eighth of the time.
 const EACH: Duration = Duration::from_millis(250);

@@ -10,9 +10,10 @@
 //! 4. [`enforce`] attaches new interfaces, writes to the journal, publishes, and waits for the disk.
 //! 5. It detaches interfaces that are not filtered any more.
 //!
-//! An interface without a record in the image in force passes everything. So attaching and detaching change
-//! nothing for any packet, and the flip alone does, for all interfaces at one instant. New interfaces are
-//! attached before anything is stored, because one that cannot be attached refuses the change.
+//! An interface without a record in the image in force passes everything. Attaching and detaching
+//! therefore change nothing for any packet. The flip alone does, for all interfaces at one instant.
+//! New interfaces are attached before anything is stored, because one that cannot be attached
+//! refuses the change.
 
 mod attach;
 mod attach_limiter;

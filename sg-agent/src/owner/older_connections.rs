@@ -85,7 +85,7 @@ impl Newcomers {
                 let opener = connection.opener(direction, local, remote);
                 Seen { protocol, local, remote, opener, phase }
             };
-            // Sockets of either end, if they are this host's. Whoever listens is known for certain.
+            // Sockets of either end, if they are this host's. A listening end is known for certain.
             let ends = [(protocol, original.0, original.1), (protocol, reply.0, reply.1)];
             let is_told =
                 connection.is_translated() || !ends.iter().any(|it| accepted.contains(it));

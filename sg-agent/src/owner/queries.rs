@@ -43,7 +43,7 @@ impl<D: Kernel> Owner<D> {
         let capacity = self.kernel.capacity();
         let is_only = self.filtered.len() == 1;
         let flow_use = |used: u64, entry: &Interface| {
-            // Of each family's half.
+            // `capacity` counts both families.
             let lanes = u32::try_from(capacity / 2).unwrap_or(u32::MAX);
             let max = allowance(entry.tracking.max_flows, is_only).of(lanes).min(lanes);
             FlowUse { used, capacity, max: 2 * u64::from(max) }

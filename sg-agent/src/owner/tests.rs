@@ -1332,7 +1332,7 @@ fn a_change_is_compiled_once() {
     assert!(!said(host.owner.flush(&denied, &[session(22)])).is_empty());
     host.owner.flush(&denied, &[]).unwrap();
     assert_eq!(fake::compiled(), 0);
-    // Of three together, each once.
+    // Three commands that wait together are compiled once each.
     let files = [1, 2, 3].map(with_port);
     host.apply_all(&files.each_ref().map(|text| (text.as_str(), None)));
     assert_eq!(fake::compiled(), 3);

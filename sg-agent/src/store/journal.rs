@@ -314,7 +314,7 @@ struct Scan {
     path: PathBuf,
     number: u64,
     bytes: Vec<u8>,
-    /// Of the next record.
+    /// The sequence number of the next record.
     sequence: u64,
     offset: usize,
 }

@@ -14,8 +14,8 @@
 //!
 //! Numbers are little-endian. Digests are the first 16 bytes of a SHA-256. A disk writes a sector
 //! as a whole or not at all, in any order. A segment holds zeros before it is written. Each sector
-//! of a record has a byte that is not 0. So a record with a sector of zeros was cut short. A wrong
-//! digest without such a sector is damage.
+//! of a record has a byte that is not 0. A record with a sector of zeros was therefore cut short. A
+//! wrong digest without such a sector is damage.
 
 use std::io;
 

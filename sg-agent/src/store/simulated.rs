@@ -79,7 +79,7 @@ struct State {
     operations: u64,
     plan: Option<Plan>,
     is_off: bool,
-    /// Of a generator for what is lost.
+    /// The state of the generator that chooses which writes are lost.
     random: u64,
 }
 

@@ -30,7 +30,7 @@ const VERSION: &str = env!("CARGO_PKG_VERSION");
 /// First line of a base.
 #[derive(Debug, Serialize, Deserialize)]
 struct Head {
-    /// Of the agent that wrote it.
+    /// The version of the agent that wrote it.
     version: String,
     epoch: EpochId,
     revision: u64,

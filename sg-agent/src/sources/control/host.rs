@@ -33,7 +33,7 @@ pub struct Host {
     floor: Floor,
     agent: Mailbox,
     pub past: Past,
-    /// Of the last state that was built.
+    /// The devices' states in the last state that was built.
     pub states: BTreeMap<String, DeviceState>,
     pub bound: Vec<Bound>,
     pub faults: Vec<String>,

@@ -28,7 +28,7 @@ pub(super) fn routes(log: Log) -> Router {
 #[derive(Debug, Deserialize)]
 struct Which {
     interface: Option<String>,
-    /// Of each second only so many flows, those with the most bytes, and as many refusals.
+    /// The most flows of each second to send: those with the most bytes, and as many refusals.
     largest: Option<usize>,
 }
 
