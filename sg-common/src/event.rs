@@ -1,4 +1,4 @@
-//! Single packets for the flow log: what is refused, and what passes without leaving a flow behind.
+//! Single packets for the flow log: refusals, and packets that pass without a flow.
 //!
 //! The region is written by the programs and read by the agent. It begins with the [`Head`]s of all
 //! rings, then come their [`Event`]s. Each CPU has two rings, of refused and of allowed packets, so
@@ -77,8 +77,8 @@ pub const COPIED: usize = CAPTURE.next_power_of_two();
 
 const _: () = assert!(COPIED - CAPTURE <= size_of::<Event>());
 
-/// Reasons whose packets are always worth an event, as bits: all refusals, and what passes without a
-/// flow. Not what is never filtered, as in EC2.
+/// Reasons whose packets are always worth an event, as bits: all refusals, and passes without a
+/// flow. Exempt packets are not among them, as in EC2.
 const LOGGED: u32 = REFUSED
     | 1 << Reason::Untracked as u32
     | 1 << Reason::Related as u32

@@ -19,8 +19,9 @@ pub type Tick = u32;
 /// Ticks by which a stamp may lie ahead: another CPU's packet a moment ago.
 const AHEAD: u32 = 16;
 
-/// Whether `now` is later than `since` by more than `timeout`. Right for as long as ticks do not come
-/// round: what has idled for half of that time must not count as yet to come.
+/// Whether `now` is later than `since` by more than `timeout`. The answer is right until ticks come
+/// all the way round. Only a stamp up to `AHEAD` ticks ahead counts as future, so a lane that has
+/// idled for half of that time is over.
 ///
 /// ```
 /// use sg_common::flow::is_over;
@@ -224,7 +225,8 @@ pub const fn opening(tag: Tag, family: Family) -> (Direction, u32) {
     (opener, service(tag.protocol(), detail))
 }
 
-/// State of a lane: what it is in the low two bits, then flags whose meaning depends on the protocol.
+/// State of a lane: free, claimed, live or cut in the low two bits, then flags whose meaning
+/// depends on the protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(transparent)]
 pub struct State(pub u8);

@@ -90,10 +90,11 @@ pub mod flags {
     pub const EXEMPT_SERVICES: u32 = 32;
     /// Hold tracked flows against the rules once after [`super::record::CUT_SINCE`].
     pub const RECHECK: u32 = 64;
-    /// The kernel delivers to the instance what it receives on the interface (macvtap), in port role, too.
+    /// The kernel delivers packets that it receives on the interface to the instance (macvtap), in
+    /// port role, too.
     pub const DELIVERS: u32 = 128;
 
-    /// Whether the kernel receives on the interface what the instance sends.
+    /// Whether packets that the kernel receives on the interface come from the instance.
     #[inline(always)]
     pub const fn instance_sends(flags: u32) -> bool {
         flags & (PORT | DELIVERS) == PORT

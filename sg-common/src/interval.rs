@@ -1,4 +1,4 @@
-//! Interval maps: the one structure in which all compiled rules are kept.
+//! Interval maps: all compiled rules are kept in this one structure.
 //!
 //! A map gives each key of an ordered space (addresses, or protocol and port) a value. Only the
 //! boundaries at which the value changes are stored, so prefixes of any length and port ranges of

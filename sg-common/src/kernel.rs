@@ -21,8 +21,8 @@ pub const fn cast(number: u32) -> [u8; 8] {
 /// The instruction for kernels without that function: `r0 = 0`.
 pub const NO_CAST: [u8; 8] = [0xb7, 0, 0, 0, 0, 0, 0, 0];
 
-/// Where a TC program finds what it reads of a `struct sk_buff`: indices into its constant `SKB`. Offsets
-/// are in bytes; the agent takes them from the kernel's types (BTF).
+/// Where a TC program finds the members of a `struct sk_buff` that it reads: indices into its
+/// constant `SKB`. Offsets are in bytes; the agent takes them from the kernel's types (BTF).
 pub mod skb {
     /// How it reads, see [`super::access`].
     pub const ACCESS: usize = 0;

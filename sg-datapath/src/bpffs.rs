@@ -120,7 +120,7 @@ fn claim_tree(path: &Path) -> Result<(), Error> {
 /// Whether a folder is still the agent's own and closed to others.
 ///
 /// # Errors
-/// Says what is not so.
+/// Says which condition does not hold.
 pub fn check(folder: &Path) -> Result<(), Error> {
     owned(folder)?;
     let mode = metadata(folder)?.mode();

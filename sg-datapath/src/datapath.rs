@@ -73,7 +73,7 @@ pub struct Datapath {
 }
 
 impl Datapath {
-    /// Loads the programs; creates maps and pins, or takes over those of an earlier agent.
+    /// Loads the programs. Creates maps and pins, or takes over an earlier agent's.
     pub fn open(options: &Options, loader: Loader) -> Result<Self, Error> {
         let base = options.bpffs.join(version_dir(options.abi.number));
         Self::mount(&options.bpffs)?;
@@ -122,7 +122,7 @@ impl Datapath {
         FlowLogReader::open(&self.maps)
     }
 
-    /// For whoever takes the census of the flow tables now and then.
+    /// For the thread that takes the census of the flow tables.
     ///
     /// # Errors
     /// No more descriptors to be had.
@@ -251,8 +251,8 @@ impl Datapath {
         ImageView::new(image).map_or(Opens::Denied, |image| judge::judge(image, opening))
     }
 
-    /// Puts those of the connections into the flow table that the rules in `image` would have let open,
-    /// and cuts TCP that they would not; see [`adopt::adopt`].
+    /// Puts connections into the flow table that the rules in `image` would have let open, and cuts
+    /// TCP that they would not; see [`adopt::adopt`].
     pub fn adopt(
         &self,
         image: &[u32],

@@ -11,7 +11,7 @@ pub enum Error {
     /// The operation, and the kernel's answer.
     #[error("{what}: {source}{}", advice::on(source))]
     Kernel { what: String, source: io::Error },
-    /// Does not fit into what was allocated; the old state stays in force.
+    /// Does not fit into the allocated memory; the old state stays in force.
     #[error("{0}")]
     TooLarge(String),
     #[error(transparent)]

@@ -59,8 +59,8 @@ impl FlowLogReader {
         Ok(reader)
     }
 
-    /// Hands on what the rings hold and makes room; whether one of them was full, so that packets
-    /// may have found none.
+    /// Hands on the events of the rings and makes room. Returns true if a ring was full, so that
+    /// packets may have found no room.
     pub fn drain(&self, each: &mut dyn FnMut(&Event)) -> bool {
         let mut full = false;
         for ring in 0..self.cpus * RINGS {

@@ -38,7 +38,7 @@ fn ask() -> io::Result<u64> {
 /// Folders, of all ABIs, whose namespace is gone with all its devices.
 ///
 /// # Errors
-/// Interfaces of another namespace are filtered by what is pinned in one of them.
+/// The pins in one of the folders filter interfaces of another namespace.
 pub fn abandoned(dirs: &[PathBuf], ours: u64) -> Result<Vec<PathBuf>, Error> {
     let mut abandoned = Vec::new();
     for dir in dirs {

@@ -1,4 +1,4 @@
-//! Netlink dumps in a bounded time, and their attributes: for what is here, and for whoever asks the
+//! Netlink dumps in a bounded time, and their attributes. The agent uses them, too, to ask the
 //! kernel about connections.
 
 use std::{
@@ -127,7 +127,7 @@ pub struct Message<'a> {
     pub body: &'a [u8],
 }
 
-/// The messages in what was received at once, up to the first one that is cut off.
+/// The messages of one receive call, up to the first one that is cut off.
 pub fn messages(mut bytes: &[u8]) -> impl Iterator<Item = Message<'_>> {
     std::iter::from_fn(move || {
         let length = word(bytes.get(..HEADER)?, 0) as usize;

@@ -77,7 +77,7 @@ impl Datapath {
     }
 
     /// Moves to an arena of `size` bytes. Packets see the same rules throughout: the new arena
-    /// starts with what is in force, then each link changes to programs that use it.
+    /// starts with the image in force, then each link changes to programs that use it.
     pub(crate) fn grow(&mut self, size: usize) -> Result<(), Error> {
         let size = size.max(self.maps.arena.size * 2);
         if size > MAX_ARENA {
@@ -87,7 +87,7 @@ impl Datapath {
         }
         let larger = Region::create(&self.maps_dir, NEW_ARENA, size)?;
         self.arena.copy_to(&self.maps.arena, &larger)?;
-        // Before any program moves: from then on, what is published must go where they look.
+        // Open it before any program moves: later images must go where the moved programs look.
         let arena = Arena::open(&larger, &self.maps.handover)?;
         let smaller = std::mem::replace(&mut self.maps.arena, larger);
         if let Err(error) = self.move_programs() {

@@ -1,4 +1,4 @@
-//! Context of a packet: its interface, the rules, and what is learnt on the way.
+//! Context of a packet: its interface, the rules, and facts learnt on the way.
 
 use core::ops::Deref;
 

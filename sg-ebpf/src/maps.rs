@@ -33,7 +33,7 @@ impl Memory {
 
     #[inline(always)]
     pub(crate) fn start(&'static self) -> *mut u8 {
-        // LLVM must not know what is there, nor how much.
+        // LLVM must know neither the content nor its size.
         opaque(self.0.get() as usize) as *mut u8
     }
 }
@@ -169,8 +169,8 @@ impl Image {
 const RECORD: u32 = record::LEN * 4;
 
 impl Image {
-    /// A word of a block of `size` bytes, in which the image keeps blocks of that size. The field is
-    /// a constant, so that all fields of a block are loaded off one address.
+    /// A word of a block of `size` bytes; the image aligns such blocks to that size. The field is a
+    /// constant, so that all fields of a block are loaded off one address.
     #[inline(always)]
     fn field_of(&self, block: u32, size: u32, field: u32) -> u32 {
         let at = block & self.arena.mask & !(size - 1);

@@ -78,8 +78,8 @@ pub(crate) fn reason(number: u32) -> Reason {
     }
 }
 
-/// The number of a [`Reason`], which the verifier does not know: what is done with it is one way, not
-/// one for each reason.
+/// The number of a [`Reason`], unknown to the verifier. It therefore walks the code behind it once,
+/// not once for each reason.
 #[derive(Clone, Copy)]
 pub(crate) struct Outcome(pub(crate) u32);
 

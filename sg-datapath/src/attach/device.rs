@@ -15,7 +15,7 @@ struct DriverInfo {
     rest: [u8; 160],
 }
 
-/// struct ifreq with what is used of its union.
+/// struct ifreq, with only the used member of its union.
 #[repr(C)]
 struct Request {
     name: [u8; libc::IFNAMSIZ],

@@ -1,7 +1,8 @@
 //! XDP and TC users besides us, to be named in `status`. They are left alone.
 //!
-//! Our TCX programs attach before all others and say "unspec" to what they allow, so that programs and
-//! filters behind them see it, and nothing that is denied. Another one may still put itself before.
+//! Our TCX programs attach before all others. They answer "unspec" for allowed packets, so programs
+//! and filters behind them see these, and no denied ones. Another program may still put itself
+//! before ours.
 
 use std::collections::BTreeMap;
 

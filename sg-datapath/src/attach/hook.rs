@@ -9,7 +9,7 @@ pub enum HookChoice {
     Tc,
 }
 
-/// Which program sees what an interface receives.
+/// The program that sees packets which an interface receives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Receiver {
     Xdp,

@@ -1,4 +1,5 @@
-//! Programs and filters that the kernel shows on interfaces of this network namespace, whoever put them there.
+//! Programs and filters that the kernel shows on interfaces of this network namespace, ours and
+//! others'.
 
 use std::{collections::BTreeSet, fmt, io, time::Duration};
 

@@ -59,7 +59,7 @@ pub(super) struct Held {
     pub(super) tc: &'static [TcxHook],
 }
 
-/// A program that leaves the verdict to whoever comes next: TCX_NEXT, include/uapi/linux/bpf.h.
+/// A program that leaves the verdict to the next one: TCX_NEXT, include/uapi/linux/bpf.h.
 const PASS_ON: [u64; 2] = [0xb7 | 0xffff_ffff << 32, 0x95];
 
 #[derive(Debug)]
@@ -173,7 +173,8 @@ impl BpfLinks {
         })
     }
 
-    /// TC beside XDP, which only sees what is received: the pins, and whether that is provisional.
+    /// TC beside XDP, which only sees received packets. Returns the pins, and whether they are
+    /// provisional.
     fn attach_beside_xdp(
         &mut self,
         programs: &Programs,

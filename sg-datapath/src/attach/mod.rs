@@ -1,4 +1,5 @@
-//! Hooks of interfaces: which one it is to be, ours on it, whether the kernel confirms them, and those of others.
+//! Hooks of interfaces: the choice of a hook, our programs on it, the kernel's confirmation, and
+//! programs of others.
 
 pub mod clsact;
 pub mod device;

@@ -1,4 +1,4 @@
-//! Whether the kernel confirms that our programs see what an interface receives and sends.
+//! Asks the kernel whether our programs see the packets that an interface receives and sends.
 
 use std::{collections::BTreeMap, io, os::fd::AsFd as _};
 

@@ -165,7 +165,7 @@ impl<'b> Types<'b> {
         (self.bytes("xdp_buff", "flags")? == XDP_BUFF_FLAGS).then_some(number as u32)
     }
 
-    /// Where programs find what they read of a packet's `struct sk_buff`.
+    /// Where programs find the members of a packet's `struct sk_buff` that they read.
     fn skb(&self) -> Option<[u32; skb::LEN]> {
         let place = |member| self.bytes("sk_buff", member);
         let mut skb = [0; skb::LEN];
@@ -270,8 +270,8 @@ mod tests {
         words.chain(strings.bytes()).collect()
     }
 
-    /// 1: a word; 2: what has `flags` at `at` bytes; 3: `xdp_buff`, with 2 at byte 48; 4: a function type;
-    /// 5: the function.
+    /// Types of a kernel. 1: a word; 2: a struct with `flags` at `at` bytes; 3: `xdp_buff`, with 2
+    /// at byte 48; 4: a function type; 5: the function.
     fn kernel(at: u32) -> Vec<u8> {
         let strings = "\0xdp_buff\0flags\0bpf_cast_to_kern_ctx\0";
         let types = [
@@ -311,7 +311,7 @@ mod tests {
         assert_eq!(kernel.skb[skb::ACCESS], way, "{kernel:?}");
     }
 
-    /// `next` and `prev` are first, and what is looked for lies behind the 48 bytes of `cb`.
+    /// `next` and `prev` are first, and the members that we read lie behind the 48 bytes of `cb`.
     #[test]
     fn this_kernel_has_the_members() {
         let btf = std::fs::read("/sys/kernel/btf/vmlinux").expect("types");

@@ -83,7 +83,7 @@ impl Loader {
 }
 
 /// The programs. Verifying one keeps a CPU busy for about 100 ms, so they are loaded side by side
-/// from the start on, and whoever wants one waits for that one only.
+/// from the start on. A caller waits only for the program that it asks for.
 #[derive(Clone, Debug)]
 pub struct Programs(Arc<LazyPrograms>);
 
@@ -109,8 +109,9 @@ struct LazyProgram {
 }
 
 impl Programs {
-    /// Begins to load the programs over `maps`, with the maps' sizes as constants. Done when the one
-    /// that every interface needs is loaded; of the two for what is received, `first` comes first.
+    /// Begins to load the programs over `maps`, with the maps' sizes as constants. Returns when the
+    /// program that every interface needs is loaded. Of the two programs for received packets,
+    /// `first` is loaded first.
     ///
     /// # Errors
     /// A program cannot be loaded.
@@ -166,7 +167,7 @@ impl Programs {
     fn load_aside(&self, these: [ProgramGetter; 3], loaded: fn()) {
         let programs = self.clone();
         let thread = std::thread::Builder::new().name("load".into());
-        // An error is kept for whoever wants the program.
+        // An error is kept for the caller that asks for the program.
         let load = move || {
             these.iter().for_each(|get| drop(get(&programs)));
             loaded();

@@ -1,5 +1,6 @@
-//! bpf(2), for what aya does not do: maps of one large element with mmap, links by ifindex with
-//! pins of our own, link updates, test runs. Layouts are those of include/uapi/linux/bpf.h.
+//! bpf(2), for operations that aya does not have: maps of one large element with mmap, links by
+//! ifindex with pins of our own, link updates, test runs. Layouts are those of
+//! include/uapi/linux/bpf.h.
 
 use std::{
     ffi::CString,
@@ -152,7 +153,8 @@ pub struct TcxProgram {
     pub link: u32,
 }
 
-/// The programs on a TCX hook of an interface of this network namespace, in the order in which they run.
+/// The programs on a TCX hook of an interface of this network namespace, in the order that they
+/// run.
 pub fn tcx_programs(ifindex: u32, attach: AttachType) -> io::Result<Vec<TcxProgram>> {
     /// As many as the kernel runs there (BPF_MPROG_MAX).
     const MOST: usize = 64;

@@ -44,8 +44,9 @@ pub struct Adopted {
     pub cut: u64,
 }
 
-/// Puts those that `image` lets open and tracks into the tables. Leaves out a connection for which there is
-/// no free lane, because nothing gives way to it, or whose interface has used up its allowance.
+/// Puts connections into the tables that `image` lets open and tracks. Leaves out a connection for
+/// which there is no free lane, because nothing gives way to it, or whose interface has used up its
+/// allowance.
 ///
 /// Cuts TCP that `image` does not let open, if there is evidence of its opener and pickup would take the next
 /// segment of the other side for the opening one. Evidence from ports does not cut a flow that the

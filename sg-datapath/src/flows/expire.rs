@@ -22,7 +22,7 @@ use crate::{
     maps::{arena, layout::Maps},
 };
 
-/// Forgets what is over by the image in force, if the one that is to follow has a longer timeout.
+/// Forgets flows that are over by the image in force, if the next image has a longer timeout.
 pub fn before_longer_timeouts(
     maps: &Maps,
     root: Root,

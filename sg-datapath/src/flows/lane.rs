@@ -190,7 +190,7 @@ pub(crate) fn buckets<A>(region: &Region) -> (usize, usize) {
     (marks_size(count), table_size::<A>(count))
 }
 
-/// Calls `each` with every lane of a table, whatever is in it.
+/// Calls `each` with every lane of a table, free ones included.
 pub(crate) fn each_lane<A>(region: &Region, mut each: impl FnMut(&Lane<A>)) -> Result<(), Error> {
     let (first, end) = buckets::<A>(region);
     for offset in (first..end).step_by(WINDOW) {

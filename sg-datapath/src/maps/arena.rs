@@ -1,7 +1,8 @@
 //! The arena: where images lie, and the root word that says which is in force.
 //!
-//! An image is written beside those that programs may be reading and comes into force by one 64-bit
-//! store. The room of the one before is used again when all programs that could have seen it are done.
+//! An image is written beside the images that programs may be reading. It comes into force by one
+//! 64-bit store. The room of the image before is used again when all programs that could have seen
+//! it are done.
 
 use std::{
     ops::Range,

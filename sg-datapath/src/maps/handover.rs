@@ -44,7 +44,7 @@ pub struct Handover {
 }
 
 impl Handover {
-    /// The one pinned in `dir`, or a new one, which says what the predecessor's does.
+    /// The handover pinned in `dir`, or a new one with the predecessor's content.
     pub fn open(
         dir: &Path,
         from: PredecessorDir<'_>,
@@ -81,7 +81,7 @@ impl Handover {
             // SAFETY: within the mapping, aligned, ours alone.
             unsafe { mapping.at::<Header>(0).write_volatile(header) };
         }
-        // Only now, so that what is pinned is whole.
+        // Pin only now, so that a pinned handover is whole.
         region.pin()?;
         Ok(region)
     }
@@ -106,7 +106,7 @@ impl Handover {
         Ok(())
     }
 
-    /// Takes in which network namespace this agent works in.
+    /// Records the network namespace that this agent works in.
     pub fn set_namespace(&self, cookie: u64) -> Result<(), Error> {
         let (_mapping, header) = self.header()?;
         let halves = [cookie as u32, (cookie >> 32) as u32];

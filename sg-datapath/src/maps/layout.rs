@@ -48,8 +48,8 @@ pub struct Maps {
     pub event_slots: usize,
 }
 
-/// Events of each kind for all CPUs together, and the least that each gets: what a burst may bring
-/// between two looks of the agent.
+/// Events of each kind for all CPUs together, and the least for each CPU: a burst between two looks
+/// of the agent.
 const EVENTS: usize = 2048;
 const MIN_EVENTS: usize = 64;
 
@@ -71,7 +71,7 @@ impl Maps {
         let slots = usize::from(options.max_interfaces.max(1)).next_power_of_two();
         let cpus = possible_cpus()?;
         let row = size_of::<CounterRow>();
-        // First: without it, nobody knows what is in the tables.
+        // First: without the handover, the content of the tables has no meaning.
         let handover = Handover::open(dir, from, options.abi.tables, slots)?;
         let open = |name: &str, size: usize| Region::take_over(dir, from, name, size.max(PAGE));
         let (size4, size6) = (table_size::<Addresses4>(flows), table_size::<Addresses6>(flows));

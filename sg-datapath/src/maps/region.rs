@@ -73,8 +73,8 @@ impl Region {
         Ok(Some(Self { fd, size: size as usize, pin }))
     }
 
-    /// The same for what is of no use to the next agent if its size differs. Programs of the one
-    /// before go on with theirs until they are replaced.
+    /// The same for a map that is of no use to the next agent if its size differs. Programs of the
+    /// agent before go on with its map until they are replaced.
     pub fn anew(dir: &Path, name: &str, size: usize) -> Result<Self, Error> {
         let region = Self::open(dir, name, size)?;
         if region.size == size {

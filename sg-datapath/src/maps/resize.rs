@@ -115,7 +115,7 @@ impl OldTables {
             self.v4.as_ref().map_or(Ok(()), |v4| copy::<Addresses4>(v4, flows4, hash_key))?;
             self.v6.as_ref().map_or(Ok(()), |v6| copy::<Addresses6>(v6, flows6, hash_key))
         };
-        // At once, and when those that were running are done.
+        // Copy at once, and again when programs that were running are done.
         bring_after()?;
         syscall::wait_for_programs();
         bring_after()?;

@@ -9,7 +9,7 @@ use crate::{
     maps::constant,
 };
 
-/// Where the kernel has what is read here; see [`skb`].
+/// Where the kernel has the members that are read here; see [`skb`].
 #[unsafe(no_mangle)]
 static SKB: [u32; skb::LEN] = [0; skb::LEN];
 
@@ -21,7 +21,7 @@ pub(crate) fn place(of: usize) -> u32 {
 /// Reads kernel memory; `None` where there is none.
 #[inline(always)]
 pub(crate) fn probe<T>(at: usize) -> Option<T> {
-    // SAFETY: the helper reads what is there, or says that nothing is.
+    // SAFETY: the helper reads valid memory only, and returns an error for other addresses.
     unsafe { bpf_probe_read_kernel(at as *const T) }.ok()
 }
 
@@ -144,7 +144,8 @@ fn from_start(csum: u32, head: u64, data: u64) -> u32 {
     (csum & 0xffff).wrapping_add(csum >> 16).wrapping_sub(data.wrapping_sub(head) as u32)
 }
 
-/// Whether a packet was decrypted on the way in after a program of ours had judged what it came in; 1 if so.
+/// Returns 1 if a packet was decrypted on its way in, after a program of ours had judged its outer
+/// packet.
 ///
 /// `olen` is 0 once the kernel has unpacked it (`xfrm_input`). A packet that a device or GRO
 /// decrypts before TC sees it is marked in the first `ovec`.

@@ -18,7 +18,7 @@ use crate::{
     outcome::Refusal,
 };
 
-/// Bytes of a frame in which headers lie, but for long chains of extension headers.
+/// Bytes of a frame that hold its headers, but for long chains of extension headers.
 ///
 /// Pages behind the linear part may be its sender's memory, too (PACKET_TX_RING, vhost-net's zero copy), who
 /// can write there after the verdict. The kernel copies headers into the linear part as well, but later.
@@ -48,7 +48,7 @@ impl SkbFrame {
         !self.1.is_unfinished() && !self.is_gso()
     }
 
-    /// The kernel's own word for what the frame carries.
+    /// The protocol of the frame's payload, as the kernel has it.
     #[inline(always)]
     pub(crate) fn protocol(&self) -> u16 {
         // SAFETY: the context is the program's own.
@@ -62,9 +62,9 @@ impl SkbFrame {
         unsafe { (*self.0.skb.skb).gso_size }
     }
 
-    /// A copy of what this machine sends to many, itself among them, made for itself. It never was
-    /// on a wire, has no Ethernet header (`dev_loopback_xmit`), and was judged on its way out; what is
-    /// received has another type (`eth_type_trans`).
+    /// Whether this is the machine's own copy of its broadcast or multicast. It never was on a
+    /// wire, has no Ethernet header (`dev_loopback_xmit`), and was judged on its way out. A
+    /// received packet has another type (`eth_type_trans`).
     #[inline(always)]
     pub(crate) fn is_own_copy(&self) -> bool {
         // SAFETY: the context is the program's own.

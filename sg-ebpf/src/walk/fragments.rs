@@ -1,4 +1,4 @@
-//! Verdicts on first fragments, kept for those that follow.
+//! Verdicts on first fragments, kept for later fragments.
 
 use sg_common::flow::{State, Timeout};
 

@@ -54,7 +54,7 @@ pub(crate) fn enforce<F: Frame>(frame: &F, hook: Hook) -> Verdict {
     if outcome.passes() { Verdict::Pass } else { Verdict::Drop }
 }
 
-/// Holds what XDP could not see of a packet, and let pass, against its headers. Counts what it drops.
+/// Judges metadata that XDP could not see, of a packet that XDP let pass. Counts only its drops.
 #[inline(always)]
 pub(crate) fn enforce_behind_xdp<F: Frame>(frame: &F) -> Verdict {
     let direction = |interface: u32| match flags::instance_sends(interface) {

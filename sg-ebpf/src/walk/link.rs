@@ -1,4 +1,4 @@
-//! The link layer: where a frame has its IP header, and what a frame without one gets.
+//! The link layer: where a frame has its IP header, and the reason of a frame without one.
 
 use sg_common::{Reason, image::flags};
 
@@ -74,8 +74,8 @@ impl LinkHeader {
     }
 }
 
-/// Where a frame's IP header is, with its family; or what a frame without one gets. One number, since a
-/// BPF function returns no more.
+/// Where a frame's IP header is, with its family; or the reason of a frame without one. One number,
+/// since a BPF function returns no more.
 #[derive(Clone, Copy)]
 #[repr(transparent)]
 pub(crate) struct Payload(u32);
@@ -100,7 +100,7 @@ impl Payload {
         Self(reason as u32)
     }
 
-    /// Finds what a frame carries.
+    /// Finds a frame's payload.
     #[inline(always)]
     pub(crate) fn of<F: Frame>(context: &PacketContext, frame: &F) -> Self {
         LinkHeader::plain(frame, context.interface).unwrap_or_else(|| payload(context, frame))
@@ -129,7 +129,7 @@ impl Payload {
     }
 }
 
-/// Finds what a frame carries that is not [`LinkHeader::plain`].
+/// Finds the payload of a frame that is not [`LinkHeader::plain`].
 #[inline(never)]
 fn payload<F: Frame>(context: &PacketContext, frame: &F) -> Payload {
     frame.settle();

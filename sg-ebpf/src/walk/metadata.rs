@@ -58,7 +58,7 @@ const FRAGMENT: u32 = 1 << 8;
 const IPV6: u32 = 1 << 9;
 const ETHERNET: u32 = 1 << 10;
 
-/// Holds what the kernel will do to a packet against its headers.
+/// Compares the kernel's later changes to a packet with its headers.
 #[inline(always)]
 pub(crate) fn check<N: AddressFamily, F: Frame>(
     frame: &F,
@@ -90,7 +90,7 @@ pub(crate) fn check<N: AddressFamily, F: Frame>(
     frame.segments(kind, chain.transport)
 }
 
-/// Whether segmentation fits the headers: `kind` is the protocol behind `transport` and what is known of
+/// Whether segmentation fits the headers: `kind` is the protocol behind `transport` and facts about
 /// the packet.
 #[inline(always)]
 pub(crate) fn segments(ctx: *mut __sk_buff, kind: u32, transport: u32) -> Refusal {
@@ -102,7 +102,8 @@ pub(crate) fn segments(ctx: *mut __sk_buff, kind: u32, transport: u32) -> Refusa
 fn fits(ctx: *mut __sk_buff, kind: u32, transport: u32) -> bool {
     let frame = SkbFrame::bare(&TcContext::new(ctx));
     let protocol = kind as u8;
-    // Without an Ethernet header nothing else says what the kernel takes it for.
+    // Without an Ethernet header only the kernel's own field says which protocol it takes the frame
+    // for.
     let is_mistaken = match kind & ETHERNET {
         0 => frame.protocol() != if kind & IPV6 != 0 { 0x86dd } else { 0x0800 },
         _ => frame.is_mistaken(),

@@ -52,7 +52,7 @@ pub(crate) fn packet<N: SourceCheck + GlobalFns, F: Frame>(
     }
 }
 
-/// Reads headers and holds what the kernel will do against them.
+/// Reads headers, and compares the kernel's later changes with them.
 #[inline(always)]
 pub(crate) fn headers<N: SourceCheck + GlobalFns, F: Frame>(
     frame: &F,
@@ -205,7 +205,7 @@ impl<N: GlobalFns + Header> Packet<N> {
         }
     }
 
-    /// Whether this is an ICMP error, which may belong to the flow of what it quotes.
+    /// Whether this is an ICMP error, which may belong to the flow of the packet that it quotes.
     #[inline(always)]
     fn may_be_related(&self, context: &PacketContext) -> bool {
         context.interface & flags::RELATED_ICMP != 0
