@@ -37,7 +37,7 @@ const DRAIN: Duration = Duration::from_secs(2);
 /// settings again, for SIGHUP.
 ///
 /// # Errors
-/// Something that the agent cannot do without; what is pinned goes on enforcing.
+/// A part failed that the agent cannot do without. The pinned programs go on enforcing.
 pub fn run(
     config: &Config,
     read: impl Fn() -> anyhow::Result<Config> + Send + Sync + 'static,
@@ -141,7 +141,7 @@ fn load(store: &mut Store) -> anyhow::Result<Stored> {
     Ok(stored)
 }
 
-/// `sg-agent mount`: for a service whose own mounts would end with it, and what is pinned there, too.
+/// `sg-agent mount`: for a service whose own mounts, and the pins in them, would end with it.
 pub fn mount(config: &Config) -> anyhow::Result<()> {
     Ok(Datapath::mount(&config.bpffs)?)
 }
@@ -167,7 +167,8 @@ fn first_receiver(rules: &DesiredState, view: &View) -> Receiver {
     })
 }
 
-/// One worker is enough for what is not the owner's; it keeps the process small.
+/// One worker is enough for all tasks but the owner, which has its own thread; it keeps the process
+/// small.
 fn runtime() -> anyhow::Result<Runtime> {
     tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)

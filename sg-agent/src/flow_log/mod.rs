@@ -33,8 +33,7 @@ use self::{
 };
 use crate::{api::FlowRecord, datapath::FlowLogReader};
 
-/// The rings are emptied this often. With what they hold it says how many records a second there can
-/// be at most.
+/// The rings are emptied this often. Their size and this time limit the records a second.
 const DRAIN: Duration = Duration::from_millis(250);
 /// Followers get records this often; the largest flows of a second, if they asked for these.
 const FOLLOWED: Duration = Duration::from_secs(1);

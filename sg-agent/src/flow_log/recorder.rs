@@ -37,7 +37,7 @@ pub(super) struct Recorder {
     tracked: Tracked,
     looked: Instant,
     recent: VecDeque<FlowRecord>,
-    /// By slot, what was known at the last look.
+    /// By slot, the numbers at the last look.
     not_logged: BTreeMap<u16, NotLogged>,
     /// A ring was full since then.
     full: bool,
@@ -71,7 +71,7 @@ impl Recorder {
         recorder
     }
 
-    /// Empties the rings, and does what is due.
+    /// Empties the rings, and writes windows that are due.
     pub(super) fn drain(&mut self) {
         let now = unix_now();
         let Self { reader, window, second, .. } = self;

@@ -74,7 +74,7 @@ impl Tracked {
         Some((key(flow), volume))
     }
 
-    /// Forgets what was not seen in this look.
+    /// Forgets lanes that this look has not seen.
     pub(super) fn end(&mut self, now: u64) {
         let look = self.look;
         self.known.retain(|_, known| known.look == look);

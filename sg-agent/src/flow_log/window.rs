@@ -75,7 +75,7 @@ impl Window {
         sum.bytes += missing.bytes;
     }
 
-    /// The records of what there was, in the order in which it began.
+    /// The window's records, in the order of their first packets.
     pub(super) fn records(&self, end: u64, names: &BySlot) -> Vec<FlowRecord> {
         let mut records: Vec<FlowRecord> =
             self.flows.iter().map(|(key, volume)| record(key, volume, names)).collect();

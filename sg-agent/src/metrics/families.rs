@@ -118,7 +118,7 @@ impl Families {
         let attached =
             Attached { interface: name.clone(), role: role.clone(), datapath: datapath.clone() };
         self.attached.get_or_create(&attached).set(1);
-        // There from the start: the increase to the first one is what an alert waits for.
+        // The counter is there from the start, because an alert waits for its first increase.
         let exceeded = self.exceeded.get_or_create_owned(&label);
         for (direction, counters) in [("ingress", &status.ingress), ("egress", &status.egress)] {
             let refused = counters.dropped.get(Reason::AllowanceExceeded.name());

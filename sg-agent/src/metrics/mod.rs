@@ -1,4 +1,4 @@
-//! Prometheus over HTTP: what the data path counts, read when it is asked for.
+//! Prometheus over HTTP: the data path's counters, read for each scrape.
 
 mod families;
 mod http;

@@ -120,8 +120,8 @@ fn tcp_phase(list: &[u8]) -> Option<Phase> {
     }
 }
 
-/// IP_CT_TCP_FLAG_BE_LIBERAL: conntrack sets it on what it takes up in mid-stream (tcp_new,
-/// net/netfilter/nf_conntrack_proto_tcp.c), because it has not seen the window scale.
+/// IP_CT_TCP_FLAG_BE_LIBERAL: conntrack sets it on a connection that it takes up in mid-stream
+/// (tcp_new, net/netfilter/nf_conntrack_proto_tcp.c), because it has not seen the window scale.
 fn saw_syn(list: &[u8]) -> bool {
     const BE_LIBERAL: u8 = 8;
     let tcp = attribute(list, cta::PROTOINFO).and_then(|info| attribute(info, cta::PROTOINFO_TCP));

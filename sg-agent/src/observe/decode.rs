@@ -34,7 +34,7 @@ const IFA_LOCAL: u16 = 2;
 const ARPHRD_ETHER: u16 = 1;
 const ARPHRD_LOOPBACK: u16 = 772;
 
-/// A message that does not have what it must have.
+/// A message without a part that it must have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Undecodable {
     /// The interface that the message is about, if that much can be read.

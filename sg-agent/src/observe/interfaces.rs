@@ -14,11 +14,11 @@ pub struct Device {
     /// Whether frames have an Ethernet header.
     pub ethernet: bool,
     pub kind: DeviceKind,
-    /// Other names, by which entries of the rules do not find it.
+    /// Other names. Entries of the rules do not match them.
     pub altnames: Vec<Name>,
 }
 
-/// Kinds of devices whose hooks see something else than those of a NIC.
+/// Kinds of devices whose hooks see other packets than a NIC's.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum DeviceKind {
     #[default]
@@ -27,7 +27,8 @@ pub enum DeviceKind {
     Vrf,
     /// Received packets pass the hooks of its lower device only.
     IpvlanL3s,
-    /// A macvtap or ipvtap: what the kernel receives there goes to whoever holds the tap.
+    /// A macvtap or ipvtap: packets that the kernel receives there go to the process that holds the
+    /// tap.
     TapOfLower,
 }
 

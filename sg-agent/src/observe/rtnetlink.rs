@@ -96,7 +96,7 @@ impl Watch {
         }
     }
 
-    /// Takes in what was received, and all that is there besides; says whether the view has changed.
+    /// Takes the received message, and all others that wait. Returns true if the view has changed.
     async fn take_all(&mut self, first: io::Result<Received>) -> anyhow::Result<bool> {
         let (mut received, mut changed) = (first, false);
         for _ in 0..AT_ONCE {
@@ -126,7 +126,8 @@ impl Watch {
         changed
     }
 
-    /// Replaces the view by what is there now. Events that were queued before are older, and are thrown away.
+    /// Replaces the view by a new dump. Events that were queued before are older, and are thrown
+    /// away.
     async fn read_all(&mut self) -> anyhow::Result<()> {
         let mut events = Vec::new();
         for attempt in 1..=DUMPS {

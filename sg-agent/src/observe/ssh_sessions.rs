@@ -31,7 +31,7 @@ const MAX: usize = 16;
 const READING: Duration = Duration::from_secs(2);
 /// Tunnels in tunnels that are followed.
 const DEPTH: usize = 4;
-/// Stands for whatever port the far end sends from: rules do not ask for it.
+/// Stands for any port of the far end: rules do not ask for it.
 const ANY_PORT: u16 = 49_152;
 
 /// A session that is there.
@@ -61,13 +61,13 @@ pub struct Carrier {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unknown {
     pub why: String,
-    /// The interface that the session comes through; what is known of it stays so.
+    /// The interface that the session comes through, if it is known.
     pub interface: Option<Name>,
 }
 
-/// Finds the sessions among this host's connections, those that it forwards included. One that ended (a
-/// terminal multiplexer keeps the environment it was started in) stands for those that its client has to
-/// the same server now.
+/// Finds the sessions among this host's connections, forwarded ones included. A session may have
+/// ended: a terminal multiplexer keeps the environment that it was started in. Such a session
+/// stands for its client's present sessions to the same server.
 pub async fn locate(mut sessions: Vec<Session>) -> Vec<Located> {
     sessions.truncate(MAX);
     if sessions.is_empty() {
@@ -222,8 +222,8 @@ fn specified(address: IpAddr) -> Option<IpAddr> {
     (!address.is_unspecified()).then_some(address)
 }
 
-/// Packets that have to come for the tunnel to work, and those that have to go where answers are a
-/// flow of their own.
+/// Packets that have to come in for the tunnel to work, and packets that have to go out if answers
+/// are a flow of their own.
 fn outer(tunnel: &Tunnel, name: &Name, inner: IpAddr, interfaces: &[u32]) -> Vec<Carrier> {
     let (protocol, port) = tunnel.service(inner);
     let from = if port == 0 { 0 } else { ANY_PORT };
@@ -251,8 +251,9 @@ async fn ways_to(peer: IpAddr, local: Option<IpAddr>) -> Vec<u32> {
     })
 }
 
-/// Sessions with the interface that their sockets are bound to, as those of link-local addresses are.
-/// Whether anybody listens does not matter: who names the session says that the server has it.
+/// Sessions with the interface that their sockets are bound to, as sockets of link-local addresses
+/// are. A listening socket is not needed: the caller that names the session says that the server
+/// has it.
 fn present(session: &Session, open: &[Socket]) -> Vec<(Session, u32)> {
     let open = || open.iter().filter(|socket| socket.protocol == TCP);
     let is = |socket: &&Socket| (socket.remote, socket.local) == (session.client, session.server);

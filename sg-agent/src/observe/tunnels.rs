@@ -1,4 +1,4 @@
-//! Interfaces that are no wire: what they send leaves the host inside other packets, or not at all.
+//! Interfaces that are no wire: their packets leave the host inside other packets, or not at all.
 
 use std::{collections::BTreeMap, io, net::IpAddr};
 
@@ -29,7 +29,7 @@ mod ifla {
 /// How packets of an interface get to their next host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Medium {
-    /// As they are, whatever the wire is.
+    /// Packets leave as they are.
     Wire,
     /// They stay on this host.
     Loopback,
@@ -49,7 +49,7 @@ pub struct Tunnel {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Encapsulation {
-    /// To this UDP port in both directions, from whatever port: each direction is a flow of its own.
+    /// To this UDP port in both directions, from any port: each direction is a flow of its own.
     Udp {
         port: u16,
     },
@@ -109,7 +109,7 @@ pub fn is_tunnel(kind: &[u8]) -> bool {
     !matches!(medium(kind, &[]), Medium::Wire)
 }
 
-/// By the kind of an interface, and what is particular to it.
+/// The medium of an interface, by its kind and the kind's attributes.
 fn medium(kind: &[u8], data: &[u8]) -> Medium {
     let number = |kind| attribute(data, kind).map_or(0, |value| netlink::port(value, 0));
     let layout = match kind {

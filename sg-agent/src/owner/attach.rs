@@ -28,8 +28,8 @@ pub(super) struct Attempt {
 }
 
 impl<D: Kernel> Owner<D> {
-    /// Attaches what is not attached yet as it should be. Where the image in force has no record of
-    /// an interface, that changes nothing for its packets.
+    /// Attaches interfaces that are not attached as they should be. If the image in force has no
+    /// record of an interface, that changes nothing for its packets.
     ///
     /// # Errors
     /// With a strict cause, the interface that cannot be attached; nothing is attached then.

@@ -1,4 +1,4 @@
-//! Commands: everything that gives the host other rules is one, whatever it comes from.
+//! Commands: every change of the host's rules is one, from any source.
 
 use std::{sync::Arc, time::Instant};
 
@@ -27,7 +27,7 @@ const MAX_CONFIRM: u32 = 86_400;
 /// The one who gives a command.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Actor {
-    /// A file's name, `rollback to N`, or what a source calls itself. The log and the history show it.
+    /// A file's name, `rollback to N`, or a source's own name. The log and the history show it.
     pub name: String,
     /// Harm that the change must not do.
     pub guard: Guard,
@@ -94,7 +94,7 @@ impl<D: Kernel> Owner<D> {
     /// Executes a command as a whole, or changes nothing. `since` is when it was given.
     ///
     /// # Errors
-    /// Also where that would do what the actor's guard does not let it.
+    /// Also if the command would do harm that the actor's guard forbids.
     pub fn execute(&mut self, command: Command, since: Instant) -> Result<Applied, Error> {
         let Command { actor, change, confirm, expected_revision } = command;
         if confirm.is_some_and(|seconds| !(1..=MAX_CONFIRM).contains(&seconds)) {
@@ -169,8 +169,8 @@ impl<D: Kernel> Owner<D> {
     /// confirmation is taken back as if it had run out; anything else makes a new revision.
     ///
     /// # Errors
-    /// Also where that would do what `guard` does not let it. A change that waits goes back by itself,
-    /// whatever that filters, so only its sessions count then.
+    /// Also if that would do harm that `guard` forbids. A change that waits goes back by itself at
+    /// its deadline, whatever that filters, so only the guard's sessions count then.
     pub fn roll_back(
         &mut self,
         revision: Option<u64>,

@@ -1,4 +1,4 @@
-//! The one way in which anything comes into force. See [`super`] for the order and why.
+//! Puts prepared targets in force; nothing else does. See [`super`] for the order and why.
 
 use std::{collections::BTreeMap, time::Instant};
 
@@ -177,7 +177,7 @@ impl<D: Kernel> Owner<D> {
         self.left_out = all.collect();
     }
 
-    /// `status` shows what has come meanwhile, with the reason.
+    /// `status` shows interfaces that have come meanwhile, with the reason.
     pub(super) fn note_unfiltered(&mut self, reason: &str) {
         for &ifindex in
             self.plan_interfaces(&self.target, Cause::InterfacesChanged).interfaces.keys()

@@ -1,4 +1,4 @@
-//! A data path that keeps a diary of what is done to it, and an owner over it. For tests and fuzzing.
+//! A data path that keeps a diary of its calls, and an owner over it. For tests and fuzzing.
 
 use std::{
     cell::{Cell, RefCell, RefMut},
@@ -445,7 +445,7 @@ impl Fixture {
         fixture
     }
 
-    /// A new agent on what the death of the old one left.
+    /// A new agent on the state that the old one's death left.
     pub fn restart(&mut self, view: View) {
         self.owner.store.die();
         self.owner = start((self.open)(), &self.kernel, &self.boot_id, self.wall_clock, view);
@@ -478,7 +478,7 @@ impl Fixture {
         self.owner.execute(command(text, Some(seconds)), Instant::now())
     }
 
-    /// All at once, each with the seconds in which it is to be confirmed.
+    /// Applies all files at once, each with its seconds to confirm.
     pub fn apply_all(&mut self, files: &[(&str, Option<u32>)]) -> Vec<Result<Applied, Error>> {
         let submit = |&(text, confirm): &(&str, _)| {
             let (answer, answered) = oneshot::channel();

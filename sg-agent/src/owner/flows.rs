@@ -25,9 +25,9 @@ use crate::{
 };
 
 impl<D: Kernel> Owner<D> {
-    /// Some of the tracked flows, of one interface or of all, that have not idled out: those of a part of
-    /// the table, and where the next part begins. The owner has other things to do in between, and
-    /// nobody has to keep all.
+    /// Tracked flows of one part of the table, of one interface or of all, that have not idled out;
+    /// and where the next part begins. The owner does other work between parts, and nobody has to
+    /// keep all flows.
     pub fn flows(&self, interface: Option<&str>, from: FlowCursor) -> Result<FlowsPart, Error> {
         let only = match interface {
             Some(name) => Some(self.filtered_by_name(name)?.1.slot),
@@ -88,9 +88,9 @@ impl<D: Kernel> Owner<D> {
         found
     }
 
-    /// Forgets flows, or with `denied` ends those that the rules would not allow to be opened.
+    /// Forgets flows, or with `denied` cuts flows that the rules would not let open.
     ///
-    /// Forgetting all opens the pickup time anew, so that what the rules allow goes on.
+    /// Forgetting all opens the pickup time anew, so that connections which the rules allow go on.
     ///
     /// # Errors
     /// Also where that would cut one of the sessions.

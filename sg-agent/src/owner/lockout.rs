@@ -187,7 +187,7 @@ impl<D: Kernel> Owner<D> {
     }
 
     /// # Errors
-    /// A session whose flow is among those that a flush would end; nothing is changed.
+    /// The flush would end the flow of a session; nothing is changed.
     pub(super) fn refuse_flush(
         &self,
         filter: &FlowFilter,
@@ -222,7 +222,7 @@ impl<D: Kernel> Owner<D> {
         Ok(())
     }
 
-    /// Whether what a flush forgets and the rules allow goes on in mid-stream.
+    /// Whether a forgotten flow that the rules allow goes on in mid-stream.
     fn picks_up(&self, held: &InterfaceState, filter: &FlowFilter) -> bool {
         let until = held.pickup_until;
         let is_anew = filter.is_everything()

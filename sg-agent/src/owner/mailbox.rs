@@ -75,7 +75,7 @@ pub(super) enum Message {
     Stop(anyhow::Result<()>),
 }
 
-/// Where other tasks leave what they want of the owner.
+/// The sending end, by which other tasks give the owner commands and requests.
 #[derive(Clone, Debug)]
 pub struct Mailbox(Sender<Message>);
 

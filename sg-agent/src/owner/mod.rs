@@ -6,8 +6,9 @@
 //!
 //! 1. [`interface_plan`] says which interfaces are to be filtered.
 //! 2. [`prepare`] compiles the image for them. Nothing has changed yet.
-//! 3. [`lockout`] asks that image about the SSH sessions of whoever wants the change.
-//! 4. [`enforce`] attaches new interfaces, writes to the journal, publishes, and waits for the disk.
+//! 3. [`lockout`] asks that image about the SSH sessions of the change's author.
+//! 4. [`enforce`] attaches new interfaces, writes to the journal, publishes, and waits for the
+//!    disk.
 //! 5. It detaches interfaces that are not filtered any more.
 //!
 //! An interface without a record in the image in force passes everything. Attaching and detaching

@@ -91,7 +91,7 @@ impl Newcomers {
                 connection.is_translated() || !ends.iter().any(|it| accepted.contains(it));
             if is_told {
                 told.extend(ends);
-                // Beyond an interface in host role is the opener, or whoever answers.
+                // The machine beyond an interface in host role is the opener or the answering side.
                 for seen in [
                     seen((original.1, original.0), Direction::Ingress),
                     seen((reply.1, reply.0), Direction::Egress),

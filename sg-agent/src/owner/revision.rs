@@ -56,7 +56,7 @@ pub struct Stored {
 
 impl Stored {
     /// # Errors
-    /// A file cannot be read, is not what was written, or is not taken by this version.
+    /// A file cannot be read, was damaged, or is refused by this version.
     pub fn load(store: &Store) -> anyhow::Result<Self> {
         let ledger = store.ledger();
         let previous = ledger.pending.as_ref().map(|pending| load(store, pending.previous));

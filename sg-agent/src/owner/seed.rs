@@ -31,7 +31,7 @@ pub(super) struct Newcomers {
     pub(super) ports: BTreeMap<IpAddr, Vec<u16>>,
     /// Interfaces in host role that are filtered, these or others, by the address they have.
     pub(super) homes: BTreeMap<IpAddr, Vec<u32>>,
-    /// Addresses of this host, on whatever interface.
+    /// Addresses of this host, on any interface.
     pub(super) own: BTreeSet<IpAddr>,
 }
 

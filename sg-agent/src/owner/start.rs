@@ -1,4 +1,5 @@
-//! Start and end: what the state directory and an earlier agent left comes into force.
+//! Start and end of the owner. The start puts the stored rules in force over an earlier agent's
+//! pins.
 
 use std::{cell::RefCell, collections::BTreeMap, time::Instant};
 
@@ -22,11 +23,11 @@ use crate::{
 };
 
 impl<D: Kernel> Owner<D> {
-    /// Puts what is stored in force, taking over what an earlier agent left: same slots, so same
-    /// flows and counters, and no moment without rules.
+    /// Puts the stored rules in force. It takes over the slots of an earlier agent, so flows and
+    /// counters stay, and there is no moment without rules.
     ///
     /// # Errors
-    /// The rules cannot be compiled or published; what was in force before stays so.
+    /// The rules cannot be compiled or published; the rules in force before stay so.
     pub fn start(
         kernel: D,
         mut store: Store,

@@ -65,8 +65,9 @@ pub struct Owner<D> {
     pub(super) filtered: BTreeMap<u32, InterfaceState>,
     /// Interfaces that match an entry and got no slot, with the reason.
     pub(super) left_out: BTreeMap<u32, String>,
-    /// The interfaces that the image in force was compiled for, and those of the image to fall back to.
+    /// The interfaces that the image in force was compiled for.
     pub(super) live: Vec<LiveInterface>,
+    /// The interfaces that the image to fall back to was compiled for.
     pub(super) live_fallback: Vec<LiveInterface>,
     /// Something is not as it should be and is tried again.
     pub(super) unsettled: bool,

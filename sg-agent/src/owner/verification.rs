@@ -14,7 +14,7 @@ pub struct Verification {
     pub took: Duration,
     /// Interfaces that were found not to be filtered though they had been, all together.
     pub faults: Counter,
-    /// Why what is pinned cannot be trusted, if so.
+    /// Why the pins cannot be trusted, if so.
     pub(super) distrust: Option<String>,
     /// Interfaces that the rules name by another name, and that name.
     pub(super) hinted: BTreeSet<(u32, String)>,

@@ -1,4 +1,4 @@
-//! Holds what the owner believes of interfaces against the kernel. A program that was attached need not
+//! Compares the owner's view of interfaces with the kernel's. A program that was attached need not
 //! judge any more: another tool may have taken it off, and the device may be another one by now.
 
 use std::time::{Duration, Instant};

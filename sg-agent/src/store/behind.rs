@@ -37,8 +37,8 @@ pub(super) struct Checkpoint {
 }
 
 impl Checkpoint {
-    /// Writes documents, then the ledger, then removes what is not needed any more. Cut short
-    /// anywhere, the state and the journal together say what they did.
+    /// Writes documents, then the ledger, then removes files that nobody needs. If it is cut short
+    /// anywhere, state and journal together still have everything.
     fn write(&self, disk: &dyn Disk, root: &Path, texts: &Texts) -> Result<(), Error> {
         let revisions = root.join(REVISIONS);
         for (&revision, (_, text)) in texts {

@@ -167,7 +167,7 @@ fn append(store: &mut Store, step: &Step) -> Result<Appended, Error> {
     store.append(change)
 }
 
-/// A store on a disk, and what is known of it.
+/// A store on a disk, and the model of it.
 struct Run {
     disk: Simulated,
     store: Option<Store>,

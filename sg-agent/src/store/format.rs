@@ -2,8 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-/// Number of the state directory's format. Raised when an agent that does not know a change would
-/// misread what is there; fields that it may leave out are added without. Format 1 had no journal.
+/// Number of the state directory's format. It rises when an agent that does not know a change would
+/// misread the directory. Fields that an older agent may leave out do not raise it. Format 1 had no
+/// journal.
 pub(super) const FORMAT: u32 = 2;
 
 /// The format before, of a directory whose journal says nothing that state.json does not.

@@ -114,7 +114,8 @@ impl Journal {
                 Ok(())
             }
             Err(source) => {
-                // Gives the room back. Best effort: an empty segment says what the next one will say.
+                // Give the room back. Best effort: an empty segment says the same as the next one
+                // will.
                 let _ = self.disk.remove(&path);
                 Err(write_error(path, source))
             }
@@ -172,7 +173,7 @@ impl Journal {
             Err(source) => {
                 let mut failed = self.open.take().expect("the record's segment");
                 self.in_doubt = true;
-                // The kernel may not write again what it failed to write once, but writes what is new.
+                // The kernel may not repeat a write that failed once, but it does write new bytes.
                 if self.begin_segment().is_err() && erase(&mut failed, written.extent).is_ok() {
                     self.in_doubt = false;
                 }
@@ -266,11 +267,11 @@ pub(super) fn segments(disk: &dyn Disk, directory: &Path) -> io::Result<Vec<u64>
     Ok(numbers)
 }
 
-/// Reads what was recorded after `from`; `None`: nothing in there counts. A record at the end that
-/// was not written in full never counted: nobody was told that it did.
+/// Reads the records after `from`; `None`: no record in there counts. A record at the end that was
+/// not written in full never counted: nobody was told that it did.
 ///
 /// # Errors
-/// The file and the place of what was damaged later.
+/// The file and the place of a record that was damaged later.
 pub(super) fn replay(
     disk: &dyn Disk,
     directory: &Path,

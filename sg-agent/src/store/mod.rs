@@ -11,9 +11,9 @@
 //! A change is one record in the journal and one fdatasync. Whole files are written behind it
 //! ([`behind`]). Until they are there, nothing in the journal that they need is removed.
 //!
-//! Each start writes out what the journal holds and begins a new segment, because a record may be in
+//! Each start writes the journal's content out and begins a new segment, because a record may be in
 //! the kernel's memory and not on the disk. state.json has format 2 from then on. An agent that was
-//! ended well leaves format 1 and nothing in the journal that counts, so an older agent can go on.
+//! ended well leaves format 1 and an empty journal, so an older agent can go on.
 
 mod behind;
 mod disk;
@@ -69,7 +69,7 @@ pub enum Error {
         path.display()
     )]
     Undecided { path: PathBuf, source: io::Error },
-    /// Not what was written; nothing is guessed from it.
+    /// The file was damaged; nothing is guessed from it.
     #[error(
         "{} is corrupted: {what}; what is pinned goes on filtering. Put the directory back from a \
          backup, or move it away and apply the rules anew",
@@ -202,7 +202,7 @@ impl Store {
         Ok(store)
     }
 
-    /// Takes in what the journal holds.
+    /// Adds the journal's records to the ledger.
     fn replay(&mut self, replay: Replay) -> Result<(), Error> {
         let first = replay.sequence + 1 - replay.records.len() as u64;
         let mut texts = Texts::new();
@@ -284,8 +284,8 @@ impl Store {
         }
     }
 
-    /// Writes out what the journal holds and begins a segment. Done once, by the first change at the
-    /// latest; a start does it so that the first change takes one fdatasync, too.
+    /// Writes the journal's content out and begins a segment. Done once, by the first change at the
+    /// latest. A start does it so that the first change takes one fdatasync, too.
     pub fn prepare(&mut self) -> Result<(), Error> {
         if self.is_prepared {
             return Ok(());

@@ -180,7 +180,7 @@ pub(super) fn decode(segment: u64, bytes: &[u8]) -> Found<'_> {
     if is_cut_short { Found::Unwritten } else { Found::Damaged }
 }
 
-/// Sequence number of the first record of this segment with a whole header, in whatever sector.
+/// Sequence number of the first record of this segment with a whole header, in any sector.
 pub(super) fn find_later(segment: u64, bytes: &[u8]) -> Option<u64> {
     let headers = bytes.chunks(SECTOR).filter_map(|sector| sector.get(..HEADER));
     headers.filter_map(|header| read_header(segment, header)).map(|(sequence, _)| sequence).next()

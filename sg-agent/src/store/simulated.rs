@@ -1,4 +1,4 @@
-//! A disk in memory that loses what was not synced, and fails when it is told to.
+//! A disk in memory that loses unsynced writes, and fails when it is told to.
 //!
 //! It is as bad as a disk may be. After a power cut each sector and each name that was not synced is
 //! there or not, one independent of the other. A failed sync writes some of it, and the next sync takes
@@ -84,7 +84,7 @@ struct State {
 }
 
 impl State {
-    /// Xorshift: a small generator is enough to vary what is lost.
+    /// Xorshift: a small generator is enough to vary the losses.
     fn chance(&mut self) -> bool {
         self.random ^= self.random << 13;
         self.random ^= self.random >> 7;
@@ -132,7 +132,7 @@ impl State {
         }
     }
 
-    /// Writes what is dirty: all of it, or some.
+    /// Writes dirty bytes: all of them, or some.
     fn sync(&mut self, inode: usize, is_whole: bool) {
         let dirty = std::mem::take(&mut self.inodes[inode].dirty);
         for sector in dirty {

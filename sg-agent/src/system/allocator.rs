@@ -12,7 +12,7 @@ pub fn one_heap() {
     // SAFETY: takes no pointers; called before other threads are there (mallopt(3)).
     unsafe {
         libc::mallopt(libc::M_ARENA_MAX, 1);
-        // [`give_back`] does it: an apply is not to fault in again what it has just freed.
+        // [`give_back`] does it: an apply must not fault in again memory that it has just freed.
         libc::mallopt(libc::M_TRIM_THRESHOLD, 64 << 20);
         libc::mallopt(libc::M_MMAP_THRESHOLD, 32 << 20);
     }

@@ -1,4 +1,4 @@
-//! Addresses of network interfaces: those that are asked for, and free ones of the subnet.
+//! Addresses of network interfaces: requested ones, and free ones of the subnet.
 
 use std::{
     collections::HashSet,

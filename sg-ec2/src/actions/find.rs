@@ -1,4 +1,4 @@
-//! Looks objects up as their account sees them: those of other accounts and regions do not exist.
+//! Looks objects up for an account: objects of other accounts and regions do not exist for it.
 
 use sg_policy::id::{AccountId, GroupId, MASK, VpcId};
 use sg_store::{

@@ -40,7 +40,8 @@ fn count_index(context: &Context<'_>, counted: Counted) -> Index {
     Index::Count(context.caller.account, context.region.clone(), counted)
 }
 
-/// The transaction refers to a group: the group must stay, and whoever deletes it must hear of it.
+/// The transaction refers to a group: the group must stay, and a transaction that deletes it must
+/// notice.
 pub(super) fn refer_to_group(txn: &mut Txn, vpc: VpcId, group: GroupId) {
     txn.expect(&Key::Group(vpc, group), Expected::Present);
     txn.put(&IndexEntry::guard(Index::GroupUsers(group)));

@@ -56,12 +56,12 @@ pub enum DeviceState {
     Closed,
 }
 
-/// The state, with what the host says of it.
+/// The state, and the host's status of it.
 #[derive(Clone, Debug)]
 pub struct Desired {
     pub state: DesiredState,
     pub devices: BTreeMap<String, DeviceState>,
-    /// Devices in host role whose own addresses count, with those that do.
+    /// Devices in host role whose own addresses are members, with these addresses.
     pub observed: BTreeMap<String, Vec<IpAddr>>,
     pub faults: Vec<String>,
 }

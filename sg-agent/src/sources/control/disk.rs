@@ -54,7 +54,7 @@ pub struct Saved {
     pub state: Option<(EpochId, Snapshot, bool)>,
     /// `None`: there is none, or it is damaged.
     pub past: Option<Past>,
-    /// A sentence each about a file that is not what was written.
+    /// A sentence for each damaged file.
     pub faults: Vec<String>,
 }
 
@@ -67,7 +67,7 @@ pub struct Disk {
 }
 
 impl Disk {
-    /// Makes the folder where there is none, and reads what is in it.
+    /// Makes the folder if there is none, and reads its files.
     ///
     /// # Errors
     /// The folder or a file cannot be read or made.

@@ -1,4 +1,5 @@
-//! This host's rules from what is known: objects, devices, earlier bindings. The result goes to the owner.
+//! Makes this host's rules from objects, devices and earlier bindings. The result goes to the
+//! owner.
 
 use std::{
     collections::{BTreeMap, BTreeSet},

@@ -95,7 +95,7 @@ fn router(agent: Mailbox, log: Log, control: Option<Control>) -> Router {
     router.layer(from_fn(peer::admit))
 }
 
-/// All requests, whoever makes them.
+/// All requests, of any caller.
 pub fn routes(agent: Mailbox) -> Router {
     Router::new()
         .route("/v1/status", get(queries::status))

@@ -16,7 +16,7 @@ use super::answer::Refusal;
 
 const GROUP: &str = "sg";
 
-/// Credentials of whoever connected, at the time of the connection.
+/// Credentials of the connecting process, at the time of the connection.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Peer(Option<(Uid, Gid)>);
 
