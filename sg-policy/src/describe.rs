@@ -23,8 +23,8 @@ pub fn plain(text: &str) -> Cow<'_, str> {
     Cow::Owned(text.chars().map(escaped).collect())
 }
 
-/// JSON whose strings hold no such character either: it means what it meant, and a terminal that shows it
-/// does nothing else. Ends of lines are those between its values.
+/// JSON whose strings hold no such character either. Its meaning is the same, and a terminal shows
+/// it safely. Lines end only between its values.
 pub fn plain_json(json: &str) -> Cow<'_, str> {
     let moves = |c: char| c != '\n' && moves_text(c);
     if !json.contains(moves) {

@@ -1,6 +1,6 @@
-//! Edits: changes of parts of a state, held to what a file is held to.
+//! Edits: changes of parts of a state. The same checks hold as for a file.
 //!
-//! A state is a value, so an edit makes another one. Both share what the edit leaves alone.
+//! A state is a value, so an edit makes another one. Both share the parts that did not change.
 
 use std::{collections::HashSet, net::IpAddr, sync::Arc};
 

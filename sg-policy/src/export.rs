@@ -132,7 +132,7 @@ fn together(rule: &Rule, next: &Rule) -> bool {
         && peer_key(&rule.peer) <= peer_key(&next.peer)
 }
 
-/// In the order in which a table's peers are spelt out.
+/// The order of a table's peers when they are spelt out.
 fn peer_key(peer: &Peer) -> (u8, &'static str) {
     match peer {
         Peer::Cidr(_) => (0, "cidrs"),

@@ -1,5 +1,5 @@
-//! Ids. Rules, groups and prefix lists of a file get theirs from names, the same on every host and in every
-//! run; those of a control plane come with their ids.
+//! Ids. A file's rules, groups and prefix lists get theirs from names, the same on every host and
+//! in every run. A control plane's objects bring their ids.
 
 use std::{fmt, marker::PhantomData, str::FromStr};
 

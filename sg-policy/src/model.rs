@@ -277,7 +277,7 @@ pub struct Interface {
     pub mac: Option<[u8; 6]>,
     pub source_check: bool,
     pub datapath: DatapathChoice,
-    /// In a rules.toml those of `[settings]`. A control plane has them for each VPC.
+    /// A rules.toml has them in `[settings]`, a control plane for each VPC.
     pub filter: FilterSettings,
     /// The settings' timeouts with the interface's own over them.
     pub tracking: Tracking,
@@ -324,7 +324,7 @@ impl DesiredState {
         Names { groups: groups.collect(), lists: lists.collect() }
     }
 
-    /// Changes the settings, and those of every interface in the same way.
+    /// Changes the settings of the state, and of every interface in the same way.
     #[cfg(any(test, feature = "generate"))]
     pub fn change_filters(&mut self, change: impl Fn(&mut FilterSettings)) {
         change(&mut self.settings.filter);
@@ -379,7 +379,7 @@ impl<'s> Names<'s> {
     }
 }
 
-/// A filtered interface as it is there now: what the rules are compiled for.
+/// A filtered interface that is there now. Rules are compiled for such interfaces.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LiveInterface {
     /// The interface's number in counters and flows; its own for as long as it exists.
@@ -391,8 +391,8 @@ pub struct LiveInterface {
     pub addresses: Vec<IpAddr>,
     /// Whether frames have an Ethernet header.
     pub ethernet: bool,
-    /// Whether the kernel delivers to the instance behind the interface what it receives there, as on a macvtap.
-    /// Elsewhere the instance is who sends that.
+    /// Whether packets that the kernel receives on the interface go to the instance behind it, as
+    /// on a macvtap. Elsewhere they come from the instance.
     pub delivers: bool,
     /// [Tick](sg_common::flow::Tick) until which mid-stream TCP is picked up; 0 = never.
     pub pickup_until: u32,

@@ -154,8 +154,8 @@ fn has_other<T, K: PartialEq>(old: &[T], new: &[T], key: impl Fn(&T) -> K) -> bo
             .is_some_and(|moved| old.iter().all(|old| key(old) != moved))
 }
 
-/// Calls `each` with what has the same key on both sides: first what the new side has, in its
-/// order, then what only the old side had.
+/// Calls `each` with the items of both sides that have the same key: first the new side's, in its
+/// order, then those that only the old side has.
 fn pair<'s, T: 's, K: Hash + Eq, I: Iterator<Item = &'s T> + Clone>(
     (old, new): (I, I),
     key: impl Fn(&'s T) -> K,
@@ -415,7 +415,7 @@ fn entry_differences(
     parts
 }
 
-/// An entry's differences; those that merely follow the settings are changes of the settings.
+/// An entry's differences, without those that merely follow a change of the settings.
 fn own_differences<T: PartialEq + Display, const N: usize>(
     entry: [(&str, T, T); N],
     settings: [(&str, T, T); N],

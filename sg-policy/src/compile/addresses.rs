@@ -55,7 +55,8 @@ impl AddressMap {
         for (start, end) in stretches {
             let (start, end) = (self.key(*start), self.key((*end)?));
             let (mut parts, mut range) = (whole, whole.range(start, end)?);
-            // As few as possible: where a part is a table itself, those of its parts that hold it all.
+            // Rewrite as few parts as possible: while one part that is a table itself holds the
+            // whole range, go down to its parts.
             while range.start() == range.end()
                 && let Some(inner) = layout.parts_within(&parts, *range.start())
                 && let Some(within) = inner.range(start, end)

@@ -66,7 +66,7 @@ type PeerSet = SmallVec<[PeerId; 4]>;
 #[derive(Debug, Default)]
 struct Interner {
     sets: IndexSet<PeerSet, foldhash::fast::RandomState>,
-    /// By peer: those of the sets that it is in.
+    /// By peer: the classes whose sets it is in.
     of_peers: Vec<SmallVec<[u32; 2]>>,
 }
 
@@ -189,7 +189,7 @@ impl Classes {
         self.replace(start, end, &changes);
     }
 
-    /// Puts changes, of several at one address the last, in the place of those of a stretch.
+    /// Replaces the changes of a stretch. Of several changes at one address, the last counts.
     fn replace(&mut self, start: u128, end: Option<u128>, changes: &[(u128, u32)]) {
         let bound = end.map_or(Bound::Unbounded, Bound::Excluded);
         let stale = self.changes.range((Bound::Included(start), bound));

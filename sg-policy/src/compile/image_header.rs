@@ -40,7 +40,8 @@ impl ImageHeader {
         self.hash.entries.len() == reserved.hash && self.slots <= reserved.slots
     }
 
-    /// Writes the hash, and what the header says of hash and records; clears all other reserved words.
+    /// Writes the hash, and the header's fields about hash and records; clears all other reserved
+    /// words.
     pub(super) fn write(&self, words: &mut [u32], reserved: &Reserved) {
         words[..reserved.records + reserved.slots * record::LEN as usize].fill(0);
         for (index, (ifindex, slot)) in self.hash.entries.iter().enumerate() {

@@ -72,12 +72,12 @@ impl IncrementalState {
     /// Takes in a first state.
     pub(super) fn learn_all(&mut self, state: &DesiredState, live: &[LiveInterface]) {
         let edits = self.peers.update(state, live);
-        // About what a prefix takes: a class in a run, services, an entry in a page.
+        // About the words of a prefix: a class in a run, services, an entry in a page.
         self.layout.make_room(self.peers.prefixes(), 10 * self.peers.prefixes());
         self.take_in(&edits);
     }
 
-    /// Takes in what has changed; `None` if the last state is of no use any more.
+    /// Learns the changes since the last state; `None` if the last state is of no use any more.
     pub(super) fn learn(&mut self, state: &DesiredState, live: &[LiveInterface]) -> Option<()> {
         let edits = self.peers.update(state, live);
         let count =

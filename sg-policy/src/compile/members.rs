@@ -49,7 +49,7 @@ impl MemberTable {
         Self { groups, entries: state.interfaces.clone(), observed }
     }
 
-    /// Takes in the interfaces of a state; work is for what has changed since the last one.
+    /// Learns the interfaces of a state. Its work grows with the changes since the last one.
     pub(super) fn update(
         &mut self,
         state: &DesiredState,
@@ -62,7 +62,8 @@ impl MemberTable {
         let removed: Vec<_> = removed.into_iter().flat_map(configured).chain(lost).collect();
         let added: Vec<_> = added.into_iter().flat_map(configured).chain(found).collect();
         let mut touched: HashMap<Carried, bool> = HashMap::default();
-        // First what comes: what an interface hands to another one is a member all the time.
+        // Add before removing: an address that one interface hands to another is a member all the
+        // time.
         for (group, address) in added {
             let addresses = self.groups.entry(group).or_default();
             let count = addresses.entry(address).or_insert(0);

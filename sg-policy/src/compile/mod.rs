@@ -42,7 +42,7 @@ use crate::model::{DesiredState, Interface, LiveInterface, MaxFlows, Role, Track
 pub struct Parameters {
     /// [Ticks](sg_common::flow::Tick) in 1000 seconds.
     pub ticks_per_1000s: u32,
-    /// Revision of the rules, for whoever takes the image over.
+    /// Revision of the rules, for an agent that takes the image over.
     pub revision: u64,
     /// On interfaces with `on_revoke = "cut"`, hold flows not seen since this
     /// [tick](sg_common::flow::Tick) against the rules once more.
@@ -59,7 +59,7 @@ impl Image {
     /// For questions to the image.
     ///
     /// # Panics
-    /// If [`Self::words`] are not those of a compiler.
+    /// If [`Self::words`] do not come from a compiler.
     pub fn view(&self) -> ImageView<'_> {
         ImageView::new(&self.words).expect("a compiler made it")
     }

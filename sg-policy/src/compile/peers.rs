@@ -37,7 +37,7 @@ pub(super) struct Peers {
     lists: BTreeSet<PeerId>,
     /// `None`: there was no state yet.
     members: Option<MemberTable>,
-    /// The last state in which something changed that any policy may depend on.
+    /// The last state with a change that any policy may depend on.
     unsettled: u32,
 }
 

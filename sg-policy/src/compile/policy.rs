@@ -1,4 +1,4 @@
-//! Policies: what a set of groups allows, as rows from class to services.
+//! Policies: the services that a set of groups allows, as rows from class to services.
 
 use foldhash::HashMap;
 use sg_common::{Direction, Family, interval::Ref};
@@ -184,7 +184,8 @@ impl Side {
         row.write(layout, classes, everyone, allowed)
     }
 
-    /// Brings the row to what is allowed, where that differs from before for the peers in `changed`.
+    /// Brings the row to the allowed services, where they differ from before for the peers in
+    /// `changed`.
     fn put(
         &mut self,
         layout: &mut Layout,

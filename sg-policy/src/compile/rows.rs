@@ -15,7 +15,7 @@ use super::{
 
 const PAGE: usize = PAGE_CLASSES as usize;
 
-/// Number of a distinct collection of what is allowed besides what everyone may; 0 is the one of none.
+/// Number of a distinct collection of services beyond those of everyone; 0 is the empty one.
 type Grant = u32;
 
 /// As it was written last.
@@ -23,7 +23,7 @@ type Grant = u32;
 pub(super) struct Row {
     /// `None`: it never was.
     root: Option<Ref>,
-    /// Classes that it knows of, and those that it has room for.
+    /// Classes that the row has, and classes that it has room for.
     classes: usize,
     room: usize,
 }
@@ -69,8 +69,8 @@ impl Row {
         Ok(())
     }
 
-    /// Writes what has changed: new classes, and those of the peers in `changed`. False, and nothing is
-    /// changed, if all has to be written.
+    /// Writes changed classes: new ones, and those of the peers in `changed`. Returns false and
+    /// changes nothing if the whole row has to be written.
     pub(super) fn patch(
         &mut self,
         layout: &mut Layout,
@@ -162,7 +162,7 @@ impl<'a> Grants<'a> {
         }
     }
 
-    /// Services by grant, those that classes are left with; [`Ref::NONE`] for the others.
+    /// Writes the services of each grant that a class still has; [`Ref::NONE`] for the others.
     fn write(
         &self,
         layout: &mut Layout,

@@ -172,7 +172,8 @@ impl Connection {
 }
 
 impl Segment {
-    /// Whether it ends a handshake in which the answer had this sequence number.
+    /// Whether the segment acknowledges an answer with this sequence number, which ends the
+    /// handshake.
     fn acknowledges_answer(&self, answer: u32) -> bool {
         let above = self.acknowledges.wrapping_sub(answer);
         self.ack && !self.syn && (1..=65_535).contains(&above)

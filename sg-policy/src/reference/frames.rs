@@ -64,7 +64,7 @@ impl Ip {
         Self { fragment: (identification, offset, more), ..self }
     }
 
-    /// IPv6: puts an extension header before what is there.
+    /// IPv6: puts an extension header before the present content.
     pub fn extension(mut self, kind: u8, mut header: Vec<u8>) -> Self {
         header[0] = self.protocol;
         header.extend(&self.payload);
@@ -73,7 +73,7 @@ impl Ip {
         self
     }
 
-    /// IPv6: puts a fragment header before what is there.
+    /// IPv6: puts a fragment header before the present content.
     pub fn fragment6(self, identification: u32, offset: u16, more: bool) -> Self {
         let mut header = vec![0, 0];
         header.extend((offset << 3 | u16::from(more)).to_be_bytes());

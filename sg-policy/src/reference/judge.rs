@@ -16,7 +16,7 @@ use super::{
 };
 use crate::model::{LiveInterface, Role};
 
-/// A reason, and what the packet leaves behind.
+/// A reason, and the packet's effects on flows.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Verdict {
     pub(super) reason: Reason,
@@ -75,7 +75,7 @@ impl Judge<'_> {
                 (None, _) => unreachable!("only later fragments have no transport"),
             }
         };
-        // Nothing is kept of one that passes whatever the rules say.
+        // An exempt first fragment leaves no verdict.
         if let Part::First(datagram) = ip.part
             && verdict.reason != Reason::Exempt
         {
@@ -102,7 +102,7 @@ impl Judge<'_> {
                 && is_exempt_service(self.peer(ip)))
     }
 
-    /// The instance as a DHCP client: what it asks and what it is answered.
+    /// Whether this is DHCP of the instance as a client: its requests, and answers to them.
     fn is_dhcp(&self, source: u16, destination: u16, far: IpAddr) -> bool {
         match (far, self.direction) {
             (IpAddr::V4(_), Direction::Ingress) => (source, destination) == (67, 68),

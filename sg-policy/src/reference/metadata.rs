@@ -60,7 +60,7 @@ pub(super) fn check(
     if harmless && fits { Ok(()) } else { Err(Reason::Malformed) }
 }
 
-/// Whether a checksum of two bytes at `at` leaves alone what a verdict looks at.
+/// Whether a checksum of two bytes at `at` changes no byte that a verdict reads.
 fn is_harmless(at: usize, offset: usize, length: usize, content: &Content<'_>) -> bool {
     let (own, looked_at) = match content {
         Content::Arp(_) => (None, 28),
@@ -86,7 +86,7 @@ fn is_harmless(at: usize, offset: usize, length: usize, content: &Content<'_>) -
     is_own || (is_beyond && at + 2 <= length)
 }
 
-/// Whether the packet can be cut into that. Nothing contradicts what is not told.
+/// Whether the packet can be cut like that. Unknown metadata contradict nothing.
 fn fits(ip: &IpPacket<'_>, segments: Option<Segments>) -> bool {
     if ip.part != Part::Whole {
         return false;

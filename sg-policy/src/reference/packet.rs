@@ -1,4 +1,4 @@
-//! Frames: bytes in, what the rules look at out. Link layer and IP; the transport is in
+//! Frames: bytes in, the fields that rules read out. Link layer and IP; the transport is in
 //! [`super::transport`].
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};

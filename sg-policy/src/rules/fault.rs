@@ -34,7 +34,7 @@ pub struct Fault {
     /// How to mend it.
     pub help: Option<String>,
     mark: Mark,
-    /// Another place that the fault is about, and what is there.
+    /// Another place that the fault is about, and a label for it.
     related: Option<(Mark, &'static str)>,
 }
 
@@ -195,7 +195,7 @@ impl Finding {
 pub(super) struct Findings {
     kept: Vec<Finding>,
     total: usize,
-    /// Takes what is beyond `KEPT`.
+    /// Every finding beyond `KEPT` is written here and not shown.
     overflow: Option<Finding>,
 }
 
@@ -215,13 +215,13 @@ impl Findings {
         self.total == 0
     }
 
-    /// Whether it is still worth looking for what the author may have meant.
+    /// Whether hints about the author's intention are still worth their time.
     pub(super) fn wants_hints(&self) -> bool {
         self.total < SHOWN
     }
 
-    /// Adds what was found in the readable part of a file that is not TOML: faults before the
-    /// first place where it breaks that do not depend on the rest.
+    /// Adds faults of the readable part of a file that is not TOML: those before the first break
+    /// that do not depend on the rest.
     pub(super) fn add_before_break(&mut self, other: Self) {
         let Some(first) = self.kept.iter().map(|finding| finding.span.start).min() else { return };
         let certain = |finding: &Finding| finding.local && finding.span.end <= first;

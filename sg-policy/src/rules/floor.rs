@@ -1,5 +1,5 @@
-//! `[[floor]]` of agent.toml: rules that hold on every interface in host role, whatever a control plane
-//! says. They are written as in a rules.toml, with a `direction` and without groups and lists.
+//! `[[floor]]` of agent.toml: rules that hold on every interface in host role, beside any control
+//! plane's. They are written as in a rules.toml, with a `direction` and without groups and lists.
 
 use sg_common::Direction;
 use toml::de::DeTable;

@@ -162,8 +162,8 @@ impl<'d, 't> RuleTable<'d, 't> {
         }
     }
 
-    /// Counts what a rule table weighs before it is spelt out, as a short one can make millions of
-    /// rules; false if there is no room for it.
+    /// Counts the weight of a rule table before it is spelt out, as a short one can make millions
+    /// of rules. Returns false if there is no room for it.
     fn weigh(&mut self, peers: &[Named<'_>], times: u64, span: &Range<usize>) -> bool {
         for family in Family::BOTH {
             let in_family =

@@ -42,8 +42,8 @@ use crate::{
 
 const KEYS: [&str; 4] = ["settings", "prefix_list", "security_group", "interface"];
 
-/// Reads the `text` of the rules file called `file`. Never panics, whatever the bytes; all faults
-/// of the file are in the error.
+/// Reads the `text` of the rules file called `file`. Never panics, for any bytes; all faults of the
+/// file are in the error.
 ///
 /// ```
 /// let rules = r#"

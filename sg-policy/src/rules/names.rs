@@ -1,4 +1,4 @@
-//! Names and descriptions: what they may consist of, and looking names up ignoring case.
+//! Names and descriptions: their allowed characters, and looking names up ignoring case.
 
 use std::{borrow::Cow, collections::HashMap, ops::Range};
 

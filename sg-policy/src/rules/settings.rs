@@ -37,7 +37,7 @@ pub(super) fn settings(value: Option<&Value<'_>>, findings: &mut Findings) -> Se
     settings
 }
 
-/// `defaults` with what is given over them.
+/// `defaults`, overridden by the values of the table.
 pub(super) fn tracking(
     value: Option<&Value<'_>>,
     defaults: Tracking,

@@ -1,4 +1,4 @@
-//! Typed access to TOML values that reports what is not as it should be and goes on.
+//! Typed access to TOML values. It reports faults and goes on.
 
 use std::{borrow::Cow, ops::Range};
 

@@ -31,7 +31,7 @@ fn random_prefixes(rng: &mut dyn Rng, family: Family, count: usize) -> Vec<IpNet
         .collect();
     prefixes.sort_unstable();
     prefixes.dedup();
-    // One that holds everything would hide what the others do.
+    // A prefix that holds everything would hide the effect of the others.
     prefixes.retain(|prefix| prefix.prefix_len() > 3);
     prefixes
 }

@@ -41,7 +41,7 @@ impl Shape {
                 (17, udp(rng, from, to))
             }
             10..=11 => (icmp_number, query(rng, v4)),
-            // ND, MLD, and whatever else there is; also in the wrong family.
+            // ND, MLD and all other types; also in the wrong family.
             12 => {
                 let kind = rng.random_range(129..=144);
                 let mut message = icmp(rng, kind);

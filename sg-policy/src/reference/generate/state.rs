@@ -56,7 +56,7 @@ pub(super) const PORTS: [u16; 10] = [0, 1, 22, 53, 67, 80, 443, 1024, 65534, 655
 pub(super) const PROTOCOLS: [u8; 8] = [0, 2, 41, 47, 50, 51, 132, 255];
 const ICMP_TYPES: [u8; 13] = [0, 1, 3, 8, 11, 13, 14, 42, 128, 129, 135, 160, 255];
 
-/// A valid state in which each of `interfaces` is live under an entry of its own.
+/// A valid state. Each of `interfaces` is live under an entry of its own in it.
 pub fn random_state(
     rng: &mut dyn Rng,
     interfaces: &[Identity],

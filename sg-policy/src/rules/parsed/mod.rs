@@ -20,7 +20,7 @@ use self::{outline::Outline, reduce::reduce, restore::restore};
 use super::{Faults, read};
 use crate::model::DesiredState;
 
-/// A valid rules file and what it says.
+/// A valid rules file and its state.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ParsedRules {
     text: Arc<str>,

@@ -13,10 +13,10 @@ use super::outline::{Outline, Owner, path};
 
 const PLACEHOLDER: &str = "false";
 
-/// A file may be so many times longer than what is left of it; for less it is not worth it.
+/// Reducing is worth it only if the file is at least so many times longer than the rest.
 const WORTH: usize = 2;
 
-/// A placeholder and what it stands for.
+/// A placeholder and the elements that it stands for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Run {
     pub(super) owner: Owner,
@@ -28,7 +28,7 @@ pub(super) struct Run {
     at: usize,
 }
 
-/// A file without what an earlier one had.
+/// A file without the elements of an earlier one.
 #[derive(Debug)]
 pub(super) struct Reduced {
     pub(super) text: String,
@@ -111,7 +111,7 @@ impl Reduced {
         self.text += text;
     }
 
-    /// Where in the file what is here in the rest stands.
+    /// The place in the file of a place in the rest.
     pub(super) fn place(&self, span: &Range<usize>) -> Range<usize> {
         let piece = self.pieces.partition_point(|(start, _)| *start <= span.start) - 1;
         let (start, at) = self.pieces[piece];

@@ -66,7 +66,7 @@ fn elements(outline: &Outline, owner: Owner) -> Option<&[Element]> {
     outline.0.iter().find(|(of, _)| *of == owner).map(|(_, elements)| &elements[..])
 }
 
-/// Whether what is not read anew means what it meant: names and settings are the same.
+/// Whether elements that are not read anew keep their meaning: names and settings are the same.
 fn is_alike(old: &DesiredState, rest: &DesiredState) -> bool {
     let names = |state: &DesiredState| -> Vec<String> {
         let lists = state.prefix_lists.iter().map(|list| &list.name);
@@ -138,7 +138,7 @@ impl Array<'_> {
     }
 }
 
-/// Puts pieces together, of earlier items and those that were read.
+/// Joins pieces of earlier and of newly read items.
 fn join<T: Clone>(pieces: &[Piece], was: &[T], read: Vec<T>) -> Option<Vec<T>> {
     let mut items = Vec::with_capacity(was.len() + read.len());
     let mut read = read.into_iter();
