@@ -56,6 +56,10 @@ pub struct Quotas {
     pub rules_per_group: usize,
     pub groups_per_interface: usize,
     pub network_interfaces: u64,
+    pub prefix_lists: u64,
+    /// The largest size of a list.
+    pub prefix_list_entries: u32,
+    pub vpcs: u64,
     pub tags: usize,
 }
 
@@ -66,6 +70,9 @@ impl Default for Quotas {
             rules_per_group: 60,
             groups_per_interface: 5,
             network_interfaces: 5000,
+            prefix_lists: 100,
+            prefix_list_entries: 1000,
+            vpcs: 5,
             tags: 50,
         }
     }

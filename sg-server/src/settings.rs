@@ -131,6 +131,9 @@ impl QuotaKeys {
             rules_per_group: size(self.rules_per_group, defaults.rules_per_group),
             groups_per_interface: size(self.groups_per_interface, defaults.groups_per_interface),
             network_interfaces: count(self.network_interfaces, defaults.network_interfaces),
+            prefix_lists: count(self.prefix_lists, defaults.prefix_lists),
+            prefix_list_entries: self.prefix_list_entries.unwrap_or(defaults.prefix_list_entries),
+            vpcs: count(self.vpcs, defaults.vpcs),
             tags: size(self.tags, defaults.tags),
         }
     }

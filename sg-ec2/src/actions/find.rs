@@ -1,9 +1,12 @@
 //! Looks objects up for an account: objects of other accounts and regions do not exist for it.
 
-use sg_policy::id::{AccountId, GroupId, MASK, VpcId};
+use sg_policy::id::{AccountId, GroupId, MASK, PrefixListId, VpcId};
 use sg_store::{
     Key, RegionName,
-    objects::{AccountRegion, NetworkInterface, SecurityGroup, Subnet, Vpc},
+    objects::{
+        AccountRegion, ListEntry, ListVersion, NetworkInterface, OwnedPrefixList, SecurityGroup,
+        Subnet, Vpc,
+    },
     snapshot::Versioned,
 };
 
@@ -25,7 +28,7 @@ macro_rules! owned {
     };
 }
 
-owned!(NetworkInterface, SecurityGroup, Subnet, Vpc);
+owned!(NetworkInterface, OwnedPrefixList, SecurityGroup, Subnet, Vpc);
 
 impl<'a> Context<'a> {
     pub(super) fn is_own(&self, object: &impl Owned) -> bool {
@@ -61,6 +64,28 @@ impl<'a> Context<'a> {
     pub(super) fn own_vpc(&self, id: &str) -> Result<Versioned<'a, Vpc>, Error> {
         let find = |id| self.snapshot.vpc(id).filter(|vpc| self.is_own(vpc.object));
         ids::VPC.find::<VpcId, _>(id, find)
+    }
+
+    /// A list of the caller's in the region.
+    pub(super) fn list(&self, id: PrefixListId) -> Option<Versioned<'a, OwnedPrefixList>> {
+        self.snapshot.get(&Key::OwnedList(self.caller.account, self.region.clone(), id))
+    }
+
+    pub(super) fn own_list(&self, id: &str) -> Result<Versioned<'a, OwnedPrefixList>, Error> {
+        ids::PREFIX_LIST.find(id, |id| self.list(id))
+    }
+
+    /// The entries of a version of a list.
+    pub(super) fn entries_of(
+        &self,
+        list: &OwnedPrefixList,
+        version: u32,
+    ) -> Result<&'a [ListEntry], Error> {
+        let key = Key::ListVersion(list.account, list.region.clone(), list.id, version);
+        let found = self.snapshot.get::<ListVersion>(&key);
+        let absent =
+            || Error::invalid(format!("The prefix list '{}' has no version {version}", list.id));
+        found.map(|found| &*found.object.entries).ok_or_else(absent)
     }
 
     pub(super) fn default_vpc(&self) -> Option<VpcId> {

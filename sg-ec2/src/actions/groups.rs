@@ -12,8 +12,8 @@ use sg_store::{
 };
 
 use super::{
-    Outcome, filter::Filters, find::no_default_vpc, ids, interface_tags, page::Page, permission,
-    tags, text, usage,
+    Outcome, filter::Filters, find::no_default_vpc, ids, interface_tags, list_copies, page::Page,
+    permission, tags, text, usage,
 };
 use crate::{
     call::{Context, Gate},
@@ -116,6 +116,7 @@ pub(super) fn delete(
     let mut txn = Txn::new();
     txn.remove(&Key::Group(group.vpc, group.id), group.mod_revision);
     txn.delete(&Key::Index(Index::group_name(group.vpc, &group.name)));
+    list_copies::follow(context, &mut txn, &group, None)?;
     usage::forget_group(context, &mut txn, group.id);
     usage::count_down(context, &mut txn, Counted::Groups);
     let id = group.id.to_string();

@@ -8,14 +8,15 @@ use sg_store::{
     key::Counted,
     objects::{IdleTimeouts, IndexEntry, InterfaceRole, MacAddress, NetworkInterface, Tags},
 };
-use sha2::{Digest as _, Sha256};
 
 use super::{
     Outcome,
     addresses::AskedAddresses,
     groups, ids,
     interface_tags::{self, Meaning},
-    interface_view, tags, text, usage,
+    interface_view, tags, text,
+    token::{Token, tokens_of},
+    usage,
 };
 use crate::{
     call::{Context, Gate},
@@ -25,8 +26,6 @@ use crate::{
         CreateNetworkInterfaceResult, DeleteNetworkInterfaceRequest, ResourceType,
     },
 };
-
-const MAX_TOKEN_CHARS: usize = 64;
 
 pub(super) fn create(
     request: &CreateNetworkInterfaceRequest,
@@ -41,11 +40,12 @@ pub(super) fn create(
     let quotas = gate.context.quotas;
     let tags = tags::of_new(&request.tag_specifications, ResourceType::NetworkInterface, quotas)?;
     Meaning::read(&tags)?;
-    let token = Token::read(request)?;
+    let token = Token::read(request.client_token.as_deref(), request)?;
 
     let context = gate.open()?;
-    if let Some(made) = token.as_ref().and_then(|token| token.made(context).transpose()) {
-        return answer(context, &made?, request.client_token.clone(), Txn::new());
+    let made = token.as_ref().map(|token| token.made(context)).transpose()?.flatten();
+    if let Some(made) = made.and_then(|id| context.snapshot.interface(id)) {
+        return answer(context, &made, request.client_token.clone(), Txn::new());
     }
     let subnet = context.own_subnet(&request.subnet_id)?;
     let groups = groups_of(context, &request.groups, subnet.vpc, &format!("subnet {}", subnet.id))?;
@@ -86,7 +86,7 @@ pub(super) fn create(
         txn.create(&IndexEntry::held(Index::Address(subnet.vpc, *address), &interface.id));
     }
     if let Some(token) = token {
-        txn.create(&token.entry(context, interface.id));
+        txn.create(&token.entry(context, &interface.id));
     }
     txn.create(&interface);
     answer(context, &interface, request.client_token.clone(), txn)
@@ -161,56 +161,6 @@ pub(super) fn timeouts(
     })
 }
 
-/// A client token: the request that it came with first, as a digest.
-struct Token {
-    token: String,
-    digest: String,
-}
-
-impl Token {
-    fn read(request: &CreateNetworkInterfaceRequest) -> Result<Option<Self>, Error> {
-        let Some(token) = request.client_token.clone().filter(|token| !token.is_empty()) else {
-            return Ok(None);
-        };
-        let is_plain = token.bytes().all(|byte| byte.is_ascii_graphic());
-        if token.len() > MAX_TOKEN_CHARS || !is_plain {
-            let message = format!("ClientToken has at most {MAX_TOKEN_CHARS} characters of ASCII");
-            return Err(Error::invalid(message));
-        }
-        let digest = Sha256::digest(format!("{request:?}"));
-        let digest = digest[..8].iter().map(|byte| format!("{byte:02x}")).collect();
-        Ok(Some(Self { token, digest }))
-    }
-
-    fn index(&self, context: &Context<'_>) -> Index {
-        Index::ClientToken(context.caller.account, context.region.clone(), self.token.clone())
-    }
-
-    fn entry(&self, context: &Context<'_>, made: InterfaceId) -> IndexEntry {
-        IndexEntry::held(self.index(context), &format!("{made} {}", self.digest))
-    }
-
-    /// The interface that the first request with the token made.
-    fn made(&self, context: &Context<'_>) -> Result<Option<NetworkInterface>, Error> {
-        let Some(entry) = context.snapshot.get::<IndexEntry>(&Key::Index(self.index(context)))
-        else {
-            return Ok(None);
-        };
-        let made = entry.holder.split_once(' ');
-        match made {
-            Some((id, digest)) if digest == self.digest => {
-                let id = id.parse().ok();
-                let made = id.and_then(|id| context.snapshot.interface(id));
-                Ok(made.map(|made| made.object.clone()))
-            }
-            _ => {
-                let message = "Arguments on this idempotent request are inconsistent with arguments used in previous request(s).";
-                Err(Error::new("IdempotentParameterMismatch", message))
-            }
-        }
-    }
-}
-
 pub(super) fn delete(
     request: &DeleteNetworkInterfaceRequest,
     gate: &Gate<'_>,
@@ -226,20 +176,9 @@ pub(super) fn delete(
     let mut txn = Txn::new();
     txn.remove(&Key::Interface(interface.vpc, interface.id), interface.mod_revision);
     let address = |address: &IpAddr| Key::Index(Index::Address(interface.vpc, *address));
-    for key in interface.addresses.iter().map(address).chain(tokens_of(context, interface.id)) {
+    for key in interface.addresses.iter().map(address).chain(tokens_of(context, &interface.id)) {
         txn.delete(&key);
     }
     usage::count_down(context, &mut txn, Counted::Interfaces);
     Ok(Outcome::change((), txn, &interface.id))
-}
-
-/// Client tokens of an interface: they go with it, or they would be kept for ever.
-fn tokens_of<'a>(context: &Context<'a>, id: InterfaceId) -> impl Iterator<Item = Key> + use<'a> {
-    let first = Index::ClientToken(context.caller.account, context.region.clone(), String::new());
-    let prefix = format!("{id} ");
-    let entries = context.snapshot.range::<IndexEntry>(Key::Index(first)..);
-    let tokens = entries.take_while(|entry| matches!(entry.index, Index::ClientToken(..)));
-    tokens
-        .filter(move |entry| entry.holder.starts_with(&prefix))
-        .map(|entry| Key::Index(entry.index.clone()))
 }

@@ -10,6 +10,10 @@ mod ids;
 mod interface_tags;
 mod interface_view;
 mod interfaces;
+mod list_copies;
+mod list_entries;
+mod list_view;
+mod lists;
 mod modify_interface;
 mod modify_rules;
 mod networks;
@@ -18,10 +22,12 @@ mod permission;
 mod references;
 mod resource_tags;
 mod rule_descriptions;
+mod rule_quota;
 mod rule_view;
 mod rules;
 mod tags;
 mod text;
+mod token;
 mod usage;
 
 pub(crate) use groups::default_egress;
@@ -84,16 +90,20 @@ fn ec2(request: ec2::Request, gate: &Gate<'_>) -> Result<Outcome, Error> {
     match request {
         R::AuthorizeSecurityGroupEgress(request) => rules::authorize(&request.try_into()?, gate),
         R::AuthorizeSecurityGroupIngress(request) => rules::authorize(&request.try_into()?, gate),
+        R::CreateManagedPrefixList(request) => lists::create(&request, gate),
         R::CreateNetworkInterface(request) => interfaces::create(&request, gate),
         R::CreateSecurityGroup(request) => groups::create(&request, gate),
         R::CreateTags(request) => resource_tags::create(&request, gate),
+        R::DeleteManagedPrefixList(request) => lists::delete(&request, gate),
         R::DeleteNetworkInterface(request) => interfaces::delete(&request, gate),
         R::DeleteSecurityGroup(request) => groups::delete(&request, gate),
         R::DeleteTags(request) => resource_tags::delete(&request, gate),
+        R::DescribeManagedPrefixLists(request) => list_view::describe(&request, gate),
         R::DescribeNetworkInterfaceAttribute(request) => {
             interface_view::describe_attribute(&request, gate)
         }
         R::DescribeNetworkInterfaces(request) => interface_view::describe(&request, gate),
+        R::DescribePrefixLists(request) => list_view::describe_of_services(&request, gate),
         R::DescribeSecurityGroupReferences(request) => references::describe(&request, gate),
         R::DescribeSecurityGroupRules(request) => rule_view::describe(&request, gate),
         R::DescribeSecurityGroups(request) => groups::describe(&request, gate),
@@ -101,9 +111,13 @@ fn ec2(request: ec2::Request, gate: &Gate<'_>) -> Result<Outcome, Error> {
         R::DescribeSubnets(request) => networks::describe_subnets(&request, gate),
         R::DescribeTags(request) => resource_tags::describe(&request, gate),
         R::DescribeVpcs(request) => networks::describe_vpcs(&request, gate),
+        R::GetManagedPrefixListAssociations(request) => list_view::associations(&request, gate),
+        R::GetManagedPrefixListEntries(request) => list_view::entries(&request, gate),
         R::GetSecurityGroupsForVpc(request) => groups::of_vpc(&request, gate),
+        R::ModifyManagedPrefixList(request) => lists::modify(&request, gate),
         R::ModifyNetworkInterfaceAttribute(request) => modify_interface::modify(&request, gate),
         R::ModifySecurityGroupRules(request) => modify_rules::modify(&request, gate),
+        R::RestoreManagedPrefixListVersion(request) => lists::restore(&request, gate),
         R::RevokeSecurityGroupEgress(request) => rules::revoke(&request.try_into()?, gate),
         R::RevokeSecurityGroupIngress(request) => rules::revoke(&request.try_into()?, gate),
         R::UpdateSecurityGroupRuleDescriptionsEgress(request) => {

@@ -6,10 +6,11 @@ use sg_policy::{id::RuleId, model::Peer};
 use sg_store::{Txn, objects::GroupRule};
 
 use super::{
-    Outcome, ids,
+    Outcome, ids, list_copies,
     permission::{self, Asked, AskedPeer, repeated},
+    rule_quota,
     rule_view::duplicate,
-    rules::{check_quota, peer_of, rule_mut},
+    rules::{peer_of, rule_mut},
     text, usage,
 };
 use crate::{
@@ -61,11 +62,12 @@ pub(super) fn modify(
     }
     for direction in [Direction::Ingress, Direction::Egress] {
         check_distinct(changed.rules(direction), &modified)?;
-        check_quota(changed.rules(direction), context.quotas.rules_per_group)?;
     }
+    rule_quota::check(context, &changed)?;
     if changed == *group.object {
         txn = Txn::new();
     } else {
+        list_copies::follow(context, &mut txn, &group, Some(&changed))?;
         txn.replace(&changed, group.mod_revision);
     }
     let answer = ModifySecurityGroupRulesResult { r#return: Some(true) };

@@ -3,7 +3,7 @@
 use sg_policy::id::{GroupId, RuleId, VpcId};
 use sg_store::{
     InterfaceId, SubnetId, Txn, Versioned,
-    objects::{NetworkInterface, SecurityGroup, Subnet, Tags, Vpc},
+    objects::{NetworkInterface, OwnedPrefixList, SecurityGroup, Subnet, Tags, Vpc},
 };
 
 use super::{
@@ -154,8 +154,15 @@ impl<'a> Changes<'a> {
                     self.txn.replace(&vpc, found.mod_revision);
                 }
             }
-            // No action makes a prefix list, so there is none.
-            ResourceType::PrefixList => return Err(ids::PREFIX_LIST.absent(id)),
+            ResourceType::PrefixList => {
+                let found = context.own_list(id)?;
+                let mut list = found.object.clone();
+                list.tags = changed(&list.tags)?;
+                check_plain(&list.tags)?;
+                if list.tags != found.tags {
+                    self.txn.replace(&list, found.mod_revision);
+                }
+            }
         }
         Ok(())
     }
@@ -234,6 +241,9 @@ fn all<'a>(context: &Context<'a>) -> Vec<(String, ResourceType, &'a Tags)> {
     for interface in context.own::<NetworkInterface>() {
         let id = InterfaceId::to_string(&interface.id);
         all.push((id, ResourceType::NetworkInterface, &interface.object.tags));
+    }
+    for list in context.own::<OwnedPrefixList>() {
+        all.push((list.id.to_string(), ResourceType::PrefixList, &list.object.tags));
     }
     for subnet in context.own::<Subnet>() {
         all.push((SubnetId::to_string(&subnet.id), ResourceType::Subnet, &subnet.object.tags));

@@ -1,7 +1,6 @@
 //! AuthorizeSecurityGroupIngress, RevokeSecurityGroupIngress and their twins for egress: all rules
 //! of a request change, or none.
 
-use ipnet::IpNet;
 use sg_policy::{id::RuleId, model::Peer};
 use sg_store::{
     Txn, Versioned,
@@ -11,8 +10,9 @@ use sg_store::{
 use super::{
     Outcome,
     change::Change,
-    ids, interface_tags,
+    ids, interface_tags, list_copies,
     permission::{Asked, AskedPeer, repeated},
+    rule_quota,
     rule_view::{duplicate, revoked, rule_shown, unknown_shown},
     tags, usage,
 };
@@ -68,7 +68,8 @@ pub(super) fn authorize(change: &Change, gate: &Gate<'_>) -> Result<Outcome, Err
         }
         rules.push(rule);
     }
-    check_quota(changed.rules(change.direction), quotas.rules_per_group)?;
+    rule_quota::check(context, &changed)?;
+    list_copies::follow(context, &mut txn, &group, Some(&changed))?;
     txn.replace(&changed, group.mod_revision);
     let made = &changed.rules(change.direction)[before..];
     let security_group_rules =
@@ -86,8 +87,7 @@ pub(super) fn peer_of(
 ) -> Result<Peer, Error> {
     match asked {
         AskedPeer::Cidr(net) => Ok(Peer::Cidr(*net)),
-        // No action makes a prefix list, so none exists.
-        AskedPeer::PrefixList(id) => Err(ids::PREFIX_LIST.absent(id)),
+        AskedPeer::PrefixList(id) => Ok(Peer::PrefixList(context.own_list(id)?.id)),
         AskedPeer::Group { id, name, account } => {
             let found = match (id, name) {
                 (Some(id), _) => context.own_group(&ids::GROUP, id)?,
@@ -104,23 +104,6 @@ pub(super) fn peer_of(
             Ok(Peer::Group(found.id))
         }
     }
-}
-
-/// Refuses rules of one direction beyond `limit` in either family. An address range counts in its
-/// own family, a group in both.
-pub(super) fn check_quota(rules: &[GroupRule], limit: usize) -> Result<(), Error> {
-    let counts = |is_ipv4: bool| {
-        let counts = |rule: &&GroupRule| match rule.peer {
-            Peer::Cidr(net) => matches!(net, IpNet::V4(_)) == is_ipv4,
-            Peer::Group(_) | Peer::PrefixList(_) => true,
-        };
-        rules.iter().filter(counts).count()
-    };
-    if counts(true).max(counts(false)) <= limit {
-        return Ok(());
-    }
-    let message = "The maximum number of rules per security group has been reached.";
-    Err(Error::new("RulesPerSecurityGroupLimitExceeded", message))
 }
 
 /// Removes rules of a group, by their ids or by their permissions.
@@ -162,6 +145,7 @@ pub(super) fn revoke(change: &Change, gate: &Gate<'_>) -> Result<Outcome, Error>
     }
     let mut txn = Txn::new();
     if !gone.is_empty() {
+        list_copies::follow(context, &mut txn, &group, Some(&kept))?;
         txn.replace(&kept, group.mod_revision);
     }
     let answer = RevokeSecurityGroupIngressResult {

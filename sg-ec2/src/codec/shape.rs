@@ -61,11 +61,21 @@ impl FromQuery for bool {
     }
 }
 
+fn integer<T: std::str::FromStr>(node: Option<&Node>, place: &Place<'_>) -> Result<T, Error> {
+    let text = scalar(node, place)?;
+    let number = text.parse().ok().filter(|_| !text.starts_with('+'));
+    number.ok_or_else(|| Error::invalid_value(place, text, "It must be an integer"))
+}
+
 impl FromQuery for i32 {
     fn read(node: Option<&Node>, place: &Place<'_>) -> Result<Self, Error> {
-        let text = scalar(node, place)?;
-        let number = text.parse().ok().filter(|_| !text.starts_with('+'));
-        number.ok_or_else(|| Error::invalid_value(place, text, "It must be an integer"))
+        integer(node, place)
+    }
+}
+
+impl FromQuery for i64 {
+    fn read(node: Option<&Node>, place: &Place<'_>) -> Result<Self, Error> {
+        integer(node, place)
     }
 }
 

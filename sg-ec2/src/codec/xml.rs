@@ -104,6 +104,12 @@ impl ToXml for i32 {
     }
 }
 
+impl ToXml for i64 {
+    fn write(&self, name: &str, xml: &mut Xml) {
+        xml.element(name, &self.to_string());
+    }
+}
+
 impl<T: ToXml> ToXml for Option<T> {
     fn write(&self, name: &str, xml: &mut Xml) {
         if let Some(value) = self {

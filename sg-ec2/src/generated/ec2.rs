@@ -6,14 +6,18 @@ actions! {
     Request;
     AuthorizeSecurityGroupEgress(AuthorizeSecurityGroupEgressRequest);
     AuthorizeSecurityGroupIngress(AuthorizeSecurityGroupIngressRequest);
+    CreateManagedPrefixList(CreateManagedPrefixListRequest);
     CreateNetworkInterface(CreateNetworkInterfaceRequest);
     CreateSecurityGroup(CreateSecurityGroupRequest);
     CreateTags(CreateTagsRequest);
+    DeleteManagedPrefixList(DeleteManagedPrefixListRequest);
     DeleteNetworkInterface(DeleteNetworkInterfaceRequest);
     DeleteSecurityGroup(DeleteSecurityGroupRequest);
     DeleteTags(DeleteTagsRequest);
+    DescribeManagedPrefixLists(DescribeManagedPrefixListsRequest);
     DescribeNetworkInterfaceAttribute(DescribeNetworkInterfaceAttributeRequest);
     DescribeNetworkInterfaces(DescribeNetworkInterfacesRequest);
+    DescribePrefixLists(DescribePrefixListsRequest);
     DescribeSecurityGroupReferences(DescribeSecurityGroupReferencesRequest);
     DescribeSecurityGroupRules(DescribeSecurityGroupRulesRequest);
     DescribeSecurityGroups(DescribeSecurityGroupsRequest);
@@ -21,13 +25,24 @@ actions! {
     DescribeSubnets(DescribeSubnetsRequest);
     DescribeTags(DescribeTagsRequest);
     DescribeVpcs(DescribeVpcsRequest);
+    GetManagedPrefixListAssociations(GetManagedPrefixListAssociationsRequest);
+    GetManagedPrefixListEntries(GetManagedPrefixListEntriesRequest);
     GetSecurityGroupsForVpc(GetSecurityGroupsForVpcRequest);
+    ModifyManagedPrefixList(ModifyManagedPrefixListRequest);
     ModifyNetworkInterfaceAttribute(ModifyNetworkInterfaceAttributeRequest);
     ModifySecurityGroupRules(ModifySecurityGroupRulesRequest);
+    RestoreManagedPrefixListVersion(RestoreManagedPrefixListVersionRequest);
     RevokeSecurityGroupEgress(RevokeSecurityGroupEgressRequest);
     RevokeSecurityGroupIngress(RevokeSecurityGroupIngressRequest);
     UpdateSecurityGroupRuleDescriptionsEgress(UpdateSecurityGroupRuleDescriptionsEgressRequest);
     UpdateSecurityGroupRuleDescriptionsIngress(UpdateSecurityGroupRuleDescriptionsIngressRequest);
+}
+
+shapes! {
+    request struct AddPrefixListEntry {
+        cidr: String = "Cidr";
+        description: Option<String> = "Description";
+    }
 }
 
 choices! {
@@ -113,6 +128,24 @@ shapes! {
 }
 
 shapes! {
+    request struct CreateManagedPrefixListRequest {
+        address_family: String = "AddressFamily";
+        client_token: Option<String> = "ClientToken";
+        dry_run: Option<bool> = "DryRun";
+        entries: Vec<AddPrefixListEntry> = "Entry";
+        max_entries: i32 = "MaxEntries";
+        prefix_list_name: String = "PrefixListName";
+        tag_specifications: Vec<TagSpecification> = "TagSpecification";
+    }
+}
+
+shapes! {
+    answer struct CreateManagedPrefixListResult {
+        prefix_list: Option<ManagedPrefixList> = "prefixList";
+    }
+}
+
+shapes! {
     request struct CreateNetworkInterfaceRequest {
         client_token: Option<String> = "ClientToken";
         connection_tracking_specification: Option<ConnectionTrackingSpecificationRequest> = "ConnectionTrackingSpecification";
@@ -163,6 +196,19 @@ shapes! {
 }
 
 shapes! {
+    request struct DeleteManagedPrefixListRequest {
+        dry_run: Option<bool> = "DryRun";
+        prefix_list_id: String = "PrefixListId";
+    }
+}
+
+shapes! {
+    answer struct DeleteManagedPrefixListResult {
+        prefix_list: Option<ManagedPrefixList> = "prefixList";
+    }
+}
+
+shapes! {
     request struct DeleteNetworkInterfaceRequest {
         dry_run: Option<bool> = "DryRun";
         network_interface_id: String = "NetworkInterfaceId";
@@ -189,6 +235,23 @@ shapes! {
         dry_run: Option<bool> = "DryRun";
         resources: NonEmpty<String> = "ResourceId";
         tags: Vec<Tag> = "Tag";
+    }
+}
+
+shapes! {
+    request struct DescribeManagedPrefixListsRequest {
+        dry_run: Option<bool> = "DryRun";
+        filters: Vec<Filter> = "Filter";
+        max_results: Option<i32> = "MaxResults" in 1..=100;
+        next_token: Option<String> = "NextToken";
+        prefix_list_ids: Vec<String> = "PrefixListId";
+    }
+}
+
+shapes! {
+    answer struct DescribeManagedPrefixListsResult {
+        next_token: Option<String> = "nextToken";
+        prefix_lists: Vec<ManagedPrefixList> = "prefixListSet";
     }
 }
 
@@ -224,6 +287,23 @@ shapes! {
     answer struct DescribeNetworkInterfacesResult {
         network_interfaces: Vec<NetworkInterface> = "networkInterfaceSet";
         next_token: Option<String> = "nextToken";
+    }
+}
+
+shapes! {
+    request struct DescribePrefixListsRequest {
+        dry_run: Option<bool> = "DryRun";
+        filters: Vec<Filter> = "Filter";
+        max_results: Option<i32> = "MaxResults";
+        next_token: Option<String> = "NextToken";
+        prefix_list_ids: Vec<String> = "PrefixListId";
+    }
+}
+
+shapes! {
+    answer struct DescribePrefixListsResult {
+        next_token: Option<String> = "nextToken";
+        prefix_lists: Vec<PrefixList> = "prefixListSet";
     }
 }
 
@@ -349,6 +429,39 @@ shapes! {
 }
 
 shapes! {
+    request struct GetManagedPrefixListAssociationsRequest {
+        dry_run: Option<bool> = "DryRun";
+        max_results: Option<i32> = "MaxResults" in 5..=255;
+        next_token: Option<String> = "NextToken";
+        prefix_list_id: String = "PrefixListId";
+    }
+}
+
+shapes! {
+    answer struct GetManagedPrefixListAssociationsResult {
+        next_token: Option<String> = "nextToken";
+        prefix_list_associations: Vec<PrefixListAssociation> = "prefixListAssociationSet";
+    }
+}
+
+shapes! {
+    request struct GetManagedPrefixListEntriesRequest {
+        dry_run: Option<bool> = "DryRun";
+        max_results: Option<i32> = "MaxResults" in 1..=100;
+        next_token: Option<String> = "NextToken";
+        prefix_list_id: String = "PrefixListId";
+        target_version: Option<i64> = "TargetVersion";
+    }
+}
+
+shapes! {
+    answer struct GetManagedPrefixListEntriesResult {
+        entries: Vec<PrefixListEntry> = "entrySet";
+        next_token: Option<String> = "nextToken";
+    }
+}
+
+shapes! {
     request struct GetSecurityGroupsForVpcRequest {
         dry_run: Option<bool> = "DryRun";
         filters: Vec<Filter> = "Filter";
@@ -401,6 +514,39 @@ shapes! {
     both struct Ipv6Range {
         cidr_ipv6: Option<String> = "CidrIpv6", "cidrIpv6";
         description: Option<String> = "Description", "description";
+    }
+}
+
+shapes! {
+    answer struct ManagedPrefixList {
+        address_family: Option<String> = "addressFamily";
+        max_entries: Option<i32> = "maxEntries";
+        owner_id: Option<String> = "ownerId";
+        prefix_list_arn: Option<String> = "prefixListArn";
+        prefix_list_id: Option<String> = "prefixListId";
+        prefix_list_name: Option<String> = "prefixListName";
+        state: Option<PrefixListState> = "state";
+        state_message: Option<String> = "stateMessage";
+        tags: Vec<Tag> = "tagSet";
+        version: Option<i64> = "version";
+    }
+}
+
+shapes! {
+    request struct ModifyManagedPrefixListRequest {
+        add_entries: Vec<AddPrefixListEntry> = "AddEntry";
+        current_version: Option<i64> = "CurrentVersion";
+        dry_run: Option<bool> = "DryRun";
+        max_entries: Option<i32> = "MaxEntries";
+        prefix_list_id: String = "PrefixListId";
+        prefix_list_name: Option<String> = "PrefixListName";
+        remove_entries: Vec<RemovePrefixListEntry> = "RemoveEntry";
+    }
+}
+
+shapes! {
+    answer struct ModifyManagedPrefixListResult {
+        prefix_list: Option<ManagedPrefixList> = "prefixList";
     }
 }
 
@@ -502,9 +648,48 @@ choices! {
 }
 
 shapes! {
+    answer struct PrefixList {
+        cidrs: Vec<String> = "cidrSet";
+        prefix_list_id: Option<String> = "prefixListId";
+        prefix_list_name: Option<String> = "prefixListName";
+    }
+}
+
+shapes! {
+    answer struct PrefixListAssociation {
+        resource_id: Option<String> = "resourceId";
+        resource_owner: Option<String> = "resourceOwner";
+    }
+}
+
+shapes! {
+    answer struct PrefixListEntry {
+        cidr: Option<String> = "cidr";
+        description: Option<String> = "description";
+    }
+}
+
+shapes! {
     both struct PrefixListId {
         description: Option<String> = "Description", "description";
         prefix_list_id: Option<String> = "PrefixListId", "prefixListId";
+    }
+}
+
+choices! {
+    enum PrefixListState {
+        CreateInProgress = "create-in-progress";
+        CreateComplete = "create-complete";
+        CreateFailed = "create-failed";
+        ModifyInProgress = "modify-in-progress";
+        ModifyComplete = "modify-complete";
+        ModifyFailed = "modify-failed";
+        RestoreInProgress = "restore-in-progress";
+        RestoreComplete = "restore-complete";
+        RestoreFailed = "restore-failed";
+        DeleteInProgress = "delete-in-progress";
+        DeleteComplete = "delete-complete";
+        DeleteFailed = "delete-failed";
     }
 }
 
@@ -523,6 +708,12 @@ shapes! {
     }
 }
 
+shapes! {
+    request struct RemovePrefixListEntry {
+        cidr: String = "Cidr";
+    }
+}
+
 choices! {
     enum ResourceType {
         NetworkInterface = "network-interface";
@@ -531,6 +722,21 @@ choices! {
         SecurityGroupRule = "security-group-rule";
         Subnet = "subnet";
         Vpc = "vpc";
+    }
+}
+
+shapes! {
+    request struct RestoreManagedPrefixListVersionRequest {
+        current_version: i64 = "CurrentVersion";
+        dry_run: Option<bool> = "DryRun";
+        prefix_list_id: String = "PrefixListId";
+        previous_version: i64 = "PreviousVersion";
+    }
+}
+
+shapes! {
+    answer struct RestoreManagedPrefixListVersionResult {
+        prefix_list: Option<ManagedPrefixList> = "prefixList";
     }
 }
 

@@ -111,6 +111,7 @@ fn plain_type(member: &Member, model: &Model) -> Result<(String, String)> {
         "string" => "String".to_owned(),
         "boolean" => "bool".to_owned(),
         "integer" => "i32".to_owned(),
+        "long" => "i64".to_owned(),
         other => bail!("{}: no Rust type for {other}", member.shape),
     };
     let range = match (&shape.min, &shape.max) {

@@ -2,6 +2,7 @@
 
 mod groups;
 mod interfaces;
+mod lists;
 mod modify_rules;
 mod references;
 mod resource_tags;
@@ -140,6 +141,16 @@ impl World {
 
     fn commit(&self, txn: Txn) {
         wait(self.store.commit(txn)).expect("a transaction");
+    }
+
+    /// The transaction of a call, which is not committed.
+    pub(super) fn transaction(&self, query: &str) -> Txn {
+        let decision = self.decide(Service::Ec2, query, &self.snapshot());
+        decision.unwrap_or_else(|error| panic!("{query}: {error}")).txn.expect("a change")
+    }
+
+    pub(super) fn try_commit(&self, txn: Txn) -> bool {
+        wait(self.store.commit(txn)).is_ok()
     }
 
     /// Writes an object whatever was there.
@@ -291,6 +302,13 @@ fn a_dry_run_says_nothing_of_what_exists() {
         format!("Action=DescribeSecurityGroupReferences&GroupId.1={unknown}"),
         "Action=DescribeStaleSecurityGroups&VpcId=vpc-01234567".to_owned(),
         "Action=GetSecurityGroupsForVpc&VpcId=vpc-01234567".to_owned(),
+        "Action=ModifyManagedPrefixList&PrefixListId=pl-01234567&MaxEntries=1".to_owned(),
+        "Action=DeleteManagedPrefixList&PrefixListId=pl-01234567".to_owned(),
+        "Action=RestoreManagedPrefixListVersion&PrefixListId=pl-01234567&CurrentVersion=2&PreviousVersion=1".to_owned(),
+        "Action=DescribeManagedPrefixLists&PrefixListId.1=pl-01234567".to_owned(),
+        "Action=GetManagedPrefixListEntries&PrefixListId=pl-01234567".to_owned(),
+        "Action=GetManagedPrefixListAssociations&PrefixListId=pl-01234567".to_owned(),
+        "Action=DescribePrefixLists&PrefixListId.1=pl-01234567".to_owned(),
         "Action=DescribeVpcs&VpcId.1=vpc-01234567".to_owned(),
         "Action=DescribeSubnets&SubnetId.1=subnet-01234567".to_owned(),
     ] {
@@ -320,6 +338,9 @@ fn accounts_do_not_see_each_other() {
     let rule = world
         .call("Action=DescribeSecurityGroupRules")
         .all("securityGroupRuleSet/item/securityGroupRuleId");
+    let list = world
+        .call("Action=CreateManagedPrefixList&PrefixListName=a&MaxEntries=1&AddressFamily=IPv4")
+        .one("prefixList/prefixListId");
     let vpc = world.vpc;
     let other = AccountId(210_987_654_321);
     world.add_vpc(other, "10.0.0.0/16");
@@ -336,6 +357,11 @@ fn accounts_do_not_see_each_other() {
         format!("Action=CreateTags&ResourceId.1={interface}&Tag.1.Key=a"),
         format!("Action=DeleteNetworkInterface&NetworkInterfaceId={interface}"),
         format!("Action=DescribeVpcs&VpcId.1={vpc}"),
+        format!("Action=ModifyManagedPrefixList&PrefixListId={list}&MaxEntries=2"),
+        format!("Action=DeleteManagedPrefixList&PrefixListId={list}"),
+        format!("Action=GetManagedPrefixListEntries&PrefixListId={list}"),
+        format!("Action=GetManagedPrefixListAssociations&PrefixListId={list}"),
+        format!("Action=CreateTags&ResourceId.1={list}&Tag.1.Key=a"),
         format!("Action=DescribeStaleSecurityGroups&VpcId={vpc}"),
         format!("Action=GetSecurityGroupsForVpc&VpcId={vpc}"),
         format!("Action=DescribeSecurityGroupReferences&GroupId.1={group}"),
