@@ -17,7 +17,8 @@ use sg_store::{
 
 use crate::actions::default_egress;
 
-const ZONES: [char; 3] = ['a', 'b', 'c'];
+/// Letters of a region's availability zones.
+pub(crate) const ZONES: [char; 3] = ['a', 'b', 'c'];
 /// A default subnet is so many bits longer than its VPC, as EC2's /20 of a /16 is.
 const SUBNET_BITS: u8 = 4;
 const LONGEST_SUBNET: u8 = 28;
@@ -43,17 +44,30 @@ impl std::fmt::Debug for NewVpc<'_> {
     }
 }
 
-/// Adds the default VPC of an account in a region to a transaction. There must be none yet.
+/// Adds the default VPC of an account in a region to a transaction, with the region's record and its counts. There must be
+/// none yet.
 pub fn add_default_vpc(txn: &mut Txn, new: &NewVpc<'_>) -> VpcId {
+    let NewVpc { account, region, .. } = *new;
+    let vpc = add_vpc_of_default(txn, new).id;
+    txn.create(&AccountRegion { account, region: region.clone(), default_vpc: Some(vpc) });
+    for counted in [Counted::Groups, Counted::Vpcs] {
+        let index = Index::Count(account, region.clone(), counted);
+        txn.create(&IndexEntry::counted(index, 1));
+    }
+    vpc
+}
+
+/// Adds the VPC with its subnets and its group.
+pub(crate) fn add_vpc_of_default(txn: &mut Txn, new: &NewVpc<'_>) -> Vpc {
     let draw = || (new.draw)() & MASK;
     let NewVpc { account, region, epoch, cidrs, .. } = *new;
-    let vpc = VpcId(draw());
+    let id = VpcId(draw());
     let block = |cidr: &IpNet| {
         let association = format!("vpc-cidr-assoc-{:017x}", draw());
         CidrBlock { cidr: *cidr, association }
     };
-    txn.create(&Vpc {
-        id: vpc,
+    let vpc = Vpc {
+        id,
         epoch,
         account,
         region: region.clone(),
@@ -64,19 +78,16 @@ pub fn add_default_vpc(txn: &mut Txn, new: &NewVpc<'_>) -> VpcId {
         dns_support: true,
         dns_hostnames: true,
         tags: Tags::new(),
-    });
-    txn.create(&AccountRegion { account, region: region.clone(), default_vpc: Some(vpc) });
+    };
+    txn.create(&vpc);
     let first = cidrs.iter().find(|cidr| cidr.addr().is_ipv4());
-    let nets = first.into_iter().flat_map(|cidr| {
-        let length = (cidr.prefix_len() + SUBNET_BITS).min(LONGEST_SUBNET).max(cidr.prefix_len());
-        cidr.subnets(length).into_iter().flatten()
-    });
+    let nets = first.into_iter().flat_map(|cidr| subnets_of(*cidr));
     for (net, zone) in nets.zip(ZONES) {
         txn.create(&Subnet {
             id: SubnetId(draw()),
             account,
             region: region.clone(),
-            vpc,
+            vpc: id,
             availability_zone: format!("{region}{zone}"),
             ipv4: Some(net),
             ipv6: None,
@@ -86,20 +97,21 @@ pub fn add_default_vpc(txn: &mut Txn, new: &NewVpc<'_>) -> VpcId {
             tags: Tags::new(),
         });
     }
-    add_default_group(txn, new, vpc);
-    for counted in [Counted::Groups, Counted::Vpcs] {
-        let index = Index::Count(account, region.clone(), counted);
-        txn.create(&IndexEntry::counted(index, 1));
-    }
+    add_default_group(txn, &vpc, new.draw);
     vpc
 }
 
+/// Blocks for the default subnets of a default VPC, in their order.
+pub(crate) fn subnets_of(cidr: IpNet) -> impl Iterator<Item = IpNet> {
+    let length = (cidr.prefix_len() + SUBNET_BITS).min(LONGEST_SUBNET).max(cidr.prefix_len());
+    cidr.subnets(length).into_iter().flatten()
+}
+
 /// The group that network interfaces get where none is named: its members reach each other.
-fn add_default_group(txn: &mut Txn, new: &NewVpc<'_>, vpc: VpcId) {
-    let id = GroupId((new.draw)() & MASK);
-    let has_ipv6 = new.cidrs.iter().any(|cidr| cidr.addr().is_ipv6());
+pub(crate) fn add_default_group(txn: &mut Txn, vpc: &Vpc, draw: &dyn Fn() -> u128) {
+    let id = GroupId(draw() & MASK);
     let from_itself = GroupRule {
-        id: RuleId((new.draw)() & MASK),
+        id: RuleId(draw() & MASK),
         services: Services::All,
         peer: Peer::Group(id),
         description: String::new(),
@@ -107,14 +119,14 @@ fn add_default_group(txn: &mut Txn, new: &NewVpc<'_>, vpc: VpcId) {
     };
     txn.create(&SecurityGroup {
         id,
-        account: new.account,
-        region: new.region.clone(),
-        vpc,
+        account: vpc.account,
+        region: vpc.region.clone(),
+        vpc: vpc.id,
         name: "default".to_owned(),
         description: "default VPC security group".to_owned(),
         ingress: vec![from_itself],
-        egress: default_egress(has_ipv6, new.draw),
+        egress: default_egress(vpc.has_ipv6(), draw),
         tags: Tags::new(),
     });
-    txn.create(&IndexEntry::held(Index::group_name(vpc, "default"), &id));
+    txn.create(&IndexEntry::held(Index::group_name(vpc.id, "default"), &id));
 }

@@ -86,9 +86,7 @@ impl AskedAddresses {
         let automatic =
             usize::from(self.primary.is_none()) + self.secondary_count + self.ipv6_count;
         if seen.len() + automatic > MAX_ADDRESSES {
-            let message =
-                format!("A network interface has at most {MAX_ADDRESSES} private IP addresses");
-            return Err(Error::new("PrivateIpAddressLimitExceeded", message));
+            return Err(too_many());
         }
         Ok(())
     }
@@ -99,7 +97,7 @@ impl AskedAddresses {
         context: &Context<'_>,
         subnet: &Subnet,
     ) -> Result<Vec<IpAddr>, Error> {
-        let mut taken = Taken { context, subnet, given: Vec::new() };
+        let mut taken = Taken { context, subnet, given: Vec::new(), freed: &[] };
         for address in self.primary.iter().chain(&self.secondary) {
             taken.reserve(IpAddr::V4(*address))?;
         }
@@ -115,14 +113,96 @@ impl AskedAddresses {
             ipv4.push(taken.free_ipv4()?);
         }
         let mut ipv6: Vec<_> = self.ipv6.iter().map(|address| IpAddr::V6(*address)).collect();
-        for _ in 0..self.ipv6_count {
+        let is_automatic = subnet.assign_ipv6 && ipv6.is_empty();
+        for _ in 0..self.ipv6_count.max(usize::from(is_automatic)) {
             ipv6.push(taken.free_ipv6()?);
         }
         Ok([ipv4, ipv6].concat())
     }
 }
 
-fn parsed<T: std::str::FromStr>(text: &str) -> Result<T, Error> {
+/// Addresses that are asked for beside those that an interface has.
+#[derive(Debug, Default)]
+pub(super) struct More {
+    named: Vec<IpAddr>,
+    count: usize,
+    is_ipv6: bool,
+}
+
+impl More {
+    pub(super) fn ipv4(named: &[String], count: Option<i32>) -> Result<Self, Error> {
+        Self::read::<Ipv4Addr>(named, count, "SecondaryPrivateIpAddressCount", false)
+    }
+
+    pub(super) fn ipv6(named: &[String], count: Option<i32>) -> Result<Self, Error> {
+        Self::read::<Ipv6Addr>(named, count, "Ipv6AddressCount", true)
+    }
+
+    fn read<T: std::str::FromStr + Into<IpAddr>>(
+        texts: &[String],
+        number: Option<i32>,
+        parameter: &str,
+        is_ipv6: bool,
+    ) -> Result<Self, Error> {
+        let mut named: Vec<IpAddr> = Vec::new();
+        for text in texts {
+            let address = parsed::<T>(text)?.into();
+            if named.contains(&address) {
+                let message = format!("The address {address} is specified more than once");
+                return Err(Error::invalid(message));
+            }
+            named.push(address);
+        }
+        let count = count(number, parameter)?;
+        match (named.is_empty(), count) {
+            (true, 0) => Err(Error::missing(format!("addresses or {parameter}"))),
+            (false, 1..) => {
+                let message = "Addresses are given by a list or by a count, not by both";
+                Err(Error::combination(message))
+            }
+            _ => Ok(Self { named, count, is_ipv6 }),
+        }
+    }
+
+    pub(super) fn named(&self) -> &[IpAddr] {
+        &self.named
+    }
+
+    /// Addresses of the subnet for an interface that has `present` ones. Each is free, or in `freed`.
+    pub(super) fn assign(
+        &self,
+        context: &Context<'_>,
+        subnet: &Subnet,
+        present: usize,
+        freed: &[IpAddr],
+    ) -> Result<Vec<IpAddr>, Error> {
+        if present.saturating_add(self.named.len()).saturating_add(self.count) > MAX_ADDRESSES {
+            return Err(too_many());
+        }
+        let mut taken = Taken { context, subnet, given: Vec::new(), freed };
+        for address in &self.named {
+            taken.reserve(*address)?;
+        }
+        for _ in 0..self.count {
+            match self.is_ipv6 {
+                true => taken.free_ipv6()?,
+                false => taken.free_ipv4()?,
+            };
+        }
+        Ok(taken.given)
+    }
+}
+
+pub(super) fn without_ipv6(subnet: &Subnet) -> Error {
+    Error::invalid(format!("The subnet '{}' has no IPv6 CIDR block", subnet.id))
+}
+
+fn too_many() -> Error {
+    let message = format!("A network interface has at most {MAX_ADDRESSES} private IP addresses");
+    Error::new("PrivateIpAddressLimitExceeded", message)
+}
+
+pub(super) fn parsed<T: std::str::FromStr>(text: &str) -> Result<T, Error> {
     text.parse().map_err(|_| Error::invalid(format!("invalid value for parameter address: {text}")))
 }
 
@@ -144,12 +224,15 @@ struct Taken<'c, 'a> {
     context: &'c Context<'a>,
     subnet: &'c Subnet,
     given: Vec<IpAddr>,
+    /// Addresses that the transaction takes from others.
+    freed: &'c [IpAddr],
 }
 
 impl Taken<'_, '_> {
     fn is_free(&self, address: IpAddr) -> bool {
         let key = Key::Index(Index::Address(self.subnet.vpc, address));
-        !self.given.contains(&address) && self.context.snapshot.get::<IndexEntry>(&key).is_none()
+        let is_held = self.context.snapshot.get::<IndexEntry>(&key).is_some();
+        !self.given.contains(&address) && (!is_held || self.freed.contains(&address))
     }
 
     fn reserve(&mut self, address: IpAddr) -> Result<(), Error> {
@@ -192,8 +275,7 @@ impl Taken<'_, '_> {
     fn free_ipv6(&mut self) -> Result<IpAddr, Error> {
         const DRAWS: usize = 64;
         let Some(IpNet::V6(net)) = self.subnet.ipv6.as_ref().map(|block| block.cidr) else {
-            let id = self.subnet.id;
-            return Err(Error::invalid(format!("The subnet '{id}' has no IPv6 CIDR block")));
+            return Err(without_ipv6(self.subnet));
         };
         let draw = |_| IpAddr::V6(address_in(net, (self.context.draw)()));
         let free = (0..DRAWS).map(draw).find(|address| self.is_free(*address));

@@ -56,6 +56,33 @@ pub(super) const VPC: Kind = Kind {
     malformed: ("InvalidVpcID.Malformed", invalid_id),
     absent: ("InvalidVpcID.NotFound", |id| format!("The vpc ID '{id}' does not exist")),
 };
+pub(super) const VPC_BLOCK: Kind = Kind {
+    prefix: "vpc-cidr-assoc-",
+    malformed: ("InvalidVpcCidrBlockAssociationID.Malformed", invalid_id),
+    absent: ("InvalidVpcCidrBlockAssociationID.NotFound", |id| {
+        format!("The vpc CIDR block association ID '{id}' does not exist")
+    }),
+};
+pub(super) const SUBNET_BLOCK: Kind = Kind {
+    prefix: "subnet-cidr-assoc-",
+    malformed: ("InvalidSubnetCidrBlockAssociationID.Malformed", invalid_id),
+    absent: ("InvalidSubnetCidrBlockAssociationID.NotFound", |id| {
+        format!("The subnet CIDR block association ID '{id}' does not exist")
+    }),
+};
+/// A host.
+pub(super) const INSTANCE: Kind = Kind {
+    prefix: "i-",
+    malformed: ("InvalidInstanceID.Malformed", invalid_id),
+    absent: ("InvalidInstanceID.NotFound", |id| format!("The instance ID '{id}' does not exist")),
+};
+pub(super) const ATTACHMENT: Kind = Kind {
+    prefix: "eni-attach-",
+    malformed: ("InvalidAttachmentID.Malformed", invalid_id),
+    absent: ("InvalidAttachmentID.NotFound", |id| {
+        format!("The attachment ID '{id}' does not exist")
+    }),
+};
 pub(super) const PREFIX_LIST: Kind = Kind {
     prefix: "pl-",
     malformed: ("InvalidPrefixListId.Malformed", invalid_id),

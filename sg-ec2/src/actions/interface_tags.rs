@@ -79,7 +79,14 @@ pub(super) fn set_interface_tags(
 
 /// Gives a VPC its tags.
 pub(super) fn set_vpc_tags(vpc: &mut Vpc, tags: Tags) -> Result<(), Error> {
-    check_ours(&tags, ON_VPCS)?;
+    vpc.settings = vpc_settings(&tags)?;
+    vpc.tags = tags;
+    Ok(())
+}
+
+/// The settings that a VPC's tags say.
+pub(super) fn vpc_settings(tags: &Tags) -> Result<VpcSettings, Error> {
+    check_ours(tags, ON_VPCS)?;
     let mut settings = VpcSettings::default();
     match tags.get("sg:on-revoke").map(String::as_str) {
         None | Some("keep") => settings.on_revoke = RevokeMode::Keep,
@@ -87,21 +94,20 @@ pub(super) fn set_vpc_tags(vpc: &mut Vpc, tags: Tags) -> Result<(), Error> {
         Some(other) => return Err(invalid("sg:on-revoke", other, "keep or cut")),
     }
     let switch = "true or false";
-    if let Some(value) = parsed(&tags, "sg:related-icmp", switch)? {
+    if let Some(value) = parsed(tags, "sg:related-icmp", switch)? {
         settings.related_icmp = value;
     }
-    if let Some(value) = parsed(&tags, "sg:exempt-services", switch)? {
+    if let Some(value) = parsed(tags, "sg:exempt-services", switch)? {
         settings.exempt_services = value;
     }
     let pickup = "a number of seconds from 0 to 86400";
-    if let Some(value) = parsed::<u32>(&tags, "sg:pickup", pickup)? {
+    if let Some(value) = parsed::<u32>(tags, "sg:pickup", pickup)? {
         if value > MAX_PICKUP_SECONDS {
             return Err(invalid("sg:pickup", &value.to_string(), pickup));
         }
         settings.pickup = value;
     }
-    (vpc.settings, vpc.tags) = (settings, tags);
-    Ok(())
+    Ok(settings)
 }
 
 /// Groups, rules and subnets have none of our tags but `sg:managed-by`.

@@ -52,7 +52,7 @@ impl Bound {
         Some(NetworkInterfaceAttachment {
             attachment_id: Some(format!("eni-attach-{digits}")),
             delete_on_termination: Some(false),
-            device_index: Some(0),
+            device_index: i32::try_from(interface.device_index).ok(),
             instance_id: host.map(|host| host.instance.to_string()),
             instance_owner_id: Some(interface.account.to_string()),
             status: Some(AttachmentStatus::Attached),

@@ -66,6 +66,7 @@ pub(super) fn create(
         max_flows: None,
         bind: None,
         host: None,
+        device_index: 0,
         bound_revision: None,
         created_at: u64::try_from(context.now.0).unwrap_or(0),
         tags: Tags::new(),

@@ -1,12 +1,15 @@
 //! The actions. Each checks its parameters, opens the gate, then decides over the snapshot.
 
 mod addresses;
+mod attachments;
+mod blocks;
 mod change;
 mod filter;
 mod find;
 mod groups;
 mod identity;
 mod ids;
+mod interface_addresses;
 mod interface_tags;
 mod interface_view;
 mod interfaces;
@@ -25,10 +28,13 @@ mod rule_descriptions;
 mod rule_quota;
 mod rule_view;
 mod rules;
+mod subnets;
 mod tags;
 mod text;
 mod token;
 mod usage;
+mod vpc_blocks;
+mod vpcs;
 
 pub(crate) use groups::default_egress;
 use sg_store::Txn;
@@ -88,16 +94,27 @@ fn decision(
 fn ec2(request: ec2::Request, gate: &Gate<'_>) -> Result<Outcome, Error> {
     use ec2::Request as R;
     match request {
+        R::AssignIpv6Addresses(request) => interface_addresses::assign_ipv6(&request, gate),
+        R::AssignPrivateIpAddresses(request) => interface_addresses::assign(&request, gate),
+        R::AssociateSubnetCidrBlock(request) => subnets::associate(&request, gate),
+        R::AssociateVpcCidrBlock(request) => vpc_blocks::associate(&request, gate),
+        R::AttachNetworkInterface(request) => attachments::attach(&request, gate),
         R::AuthorizeSecurityGroupEgress(request) => rules::authorize(&request.try_into()?, gate),
         R::AuthorizeSecurityGroupIngress(request) => rules::authorize(&request.try_into()?, gate),
+        R::CreateDefaultSubnet(request) => subnets::create_default(&request, gate),
+        R::CreateDefaultVpc(request) => vpcs::create_default(&request, gate),
         R::CreateManagedPrefixList(request) => lists::create(&request, gate),
         R::CreateNetworkInterface(request) => interfaces::create(&request, gate),
         R::CreateSecurityGroup(request) => groups::create(&request, gate),
+        R::CreateSubnet(request) => subnets::create(&request, gate),
         R::CreateTags(request) => resource_tags::create(&request, gate),
+        R::CreateVpc(request) => vpcs::create(&request, gate),
         R::DeleteManagedPrefixList(request) => lists::delete(&request, gate),
         R::DeleteNetworkInterface(request) => interfaces::delete(&request, gate),
         R::DeleteSecurityGroup(request) => groups::delete(&request, gate),
+        R::DeleteSubnet(request) => subnets::delete(&request, gate),
         R::DeleteTags(request) => resource_tags::delete(&request, gate),
+        R::DeleteVpc(request) => vpcs::delete(&request, gate),
         R::DescribeManagedPrefixLists(request) => list_view::describe(&request, gate),
         R::DescribeNetworkInterfaceAttribute(request) => {
             interface_view::describe_attribute(&request, gate)
@@ -110,16 +127,25 @@ fn ec2(request: ec2::Request, gate: &Gate<'_>) -> Result<Outcome, Error> {
         R::DescribeStaleSecurityGroups(request) => references::describe_stale(&request, gate),
         R::DescribeSubnets(request) => networks::describe_subnets(&request, gate),
         R::DescribeTags(request) => resource_tags::describe(&request, gate),
+        R::DescribeVpcAttribute(request) => vpcs::describe_attribute(&request, gate),
         R::DescribeVpcs(request) => networks::describe_vpcs(&request, gate),
+        R::DetachNetworkInterface(request) => attachments::detach(&request, gate),
+        R::DisassociateSubnetCidrBlock(request) => subnets::disassociate(&request, gate),
+        R::DisassociateVpcCidrBlock(request) => vpc_blocks::disassociate(&request, gate),
         R::GetManagedPrefixListAssociations(request) => list_view::associations(&request, gate),
         R::GetManagedPrefixListEntries(request) => list_view::entries(&request, gate),
         R::GetSecurityGroupsForVpc(request) => groups::of_vpc(&request, gate),
         R::ModifyManagedPrefixList(request) => lists::modify(&request, gate),
         R::ModifyNetworkInterfaceAttribute(request) => modify_interface::modify(&request, gate),
         R::ModifySecurityGroupRules(request) => modify_rules::modify(&request, gate),
+        R::ModifySubnetAttribute(request) => subnets::modify_attribute(&request, gate),
+        R::ModifyVpcAttribute(request) => vpcs::modify_attribute(&request, gate),
+        R::ResetNetworkInterfaceAttribute(request) => modify_interface::reset(&request, gate),
         R::RestoreManagedPrefixListVersion(request) => lists::restore(&request, gate),
         R::RevokeSecurityGroupEgress(request) => rules::revoke(&request.try_into()?, gate),
         R::RevokeSecurityGroupIngress(request) => rules::revoke(&request.try_into()?, gate),
+        R::UnassignIpv6Addresses(request) => interface_addresses::unassign_ipv6(&request, gate),
+        R::UnassignPrivateIpAddresses(request) => interface_addresses::unassign(&request, gate),
         R::UpdateSecurityGroupRuleDescriptionsEgress(request) => {
             rule_descriptions::update(&request.into(), gate)
         }

@@ -7,7 +7,13 @@ use super::{
     interfaces::{groups_of, timeouts},
     text, usage,
 };
-use crate::{call::Gate, error::Error, generated::ec2::ModifyNetworkInterfaceAttributeRequest};
+use crate::{
+    call::Gate,
+    error::Error,
+    generated::ec2::{
+        ModifyNetworkInterfaceAttributeRequest, ResetNetworkInterfaceAttributeRequest,
+    },
+};
 
 pub(super) fn modify(
     request: &ModifyNetworkInterfaceAttributeRequest,
@@ -54,6 +60,27 @@ pub(super) fn modify(
         }
     }
     if changed != *interface.object {
+        changed.rebind(changed.bind.clone(), interface.mod_revision);
+        txn.replace(&changed, interface.mod_revision);
+    }
+    Ok(Outcome::change((), txn, &interface.id))
+}
+
+/// ResetNetworkInterfaceAttribute: the source/destination check is on again, whatever text the request has.
+pub(super) fn reset(
+    request: &ResetNetworkInterfaceAttributeRequest,
+    gate: &Gate<'_>,
+) -> Result<Outcome, Error> {
+    ids::INTERFACE.check(&request.network_interface_id)?;
+    if request.source_dest_check.is_none() {
+        return Err(Error::combination("No attributes specified."));
+    }
+    let context = gate.open()?;
+    let interface = context.own_interface(&request.network_interface_id)?;
+    let mut txn = Txn::new();
+    if !interface.source_dest_check {
+        let mut changed = interface.object.clone();
+        changed.source_dest_check = true;
         changed.rebind(changed.bind.clone(), interface.mod_revision);
         txn.replace(&changed, interface.mod_revision);
     }

@@ -82,23 +82,32 @@ fn vpc_values(vpc: &Vpc, filter: &str) -> Vec<String> {
     }
 }
 
-fn vpc_shown(vpc: &Vpc) -> ec2::Vpc {
-    let state = || {
-        Some(VpcCidrBlockState {
-            state: Some(VpcCidrBlockStateCode::Associated),
-            status_message: None,
-        })
-    };
-    let ipv4 = |block: &CidrBlock| VpcCidrBlockAssociation {
+/// An IPv4 block of a VPC with its association.
+pub(super) fn ipv4_association(
+    block: &CidrBlock,
+    state: VpcCidrBlockStateCode,
+) -> VpcCidrBlockAssociation {
+    VpcCidrBlockAssociation {
         association_id: Some(block.association.clone()),
         cidr_block: Some(block.cidr.to_string()),
-        cidr_block_state: state(),
-    };
-    let ipv6 = |block: &CidrBlock| VpcIpv6CidrBlockAssociation {
+        cidr_block_state: Some(VpcCidrBlockState { state: Some(state), status_message: None }),
+    }
+}
+
+pub(super) fn ipv6_association(
+    block: &CidrBlock,
+    state: VpcCidrBlockStateCode,
+) -> VpcIpv6CidrBlockAssociation {
+    VpcIpv6CidrBlockAssociation {
         association_id: Some(block.association.clone()),
         ipv6_cidr_block: Some(block.cidr.to_string()),
-        ipv6_cidr_block_state: state(),
-    };
+        ipv6_cidr_block_state: Some(VpcCidrBlockState { state: Some(state), status_message: None }),
+    }
+}
+
+pub(super) fn vpc_shown(vpc: &Vpc) -> ec2::Vpc {
+    let ipv4 = |block| ipv4_association(block, VpcCidrBlockStateCode::Associated);
+    let ipv6 = |block| ipv6_association(block, VpcCidrBlockStateCode::Associated);
     ec2::Vpc {
         cidr_block: blocks(vpc, true).next().map(|block| block.cidr.to_string()),
         cidr_block_association_set: blocks(vpc, true).map(ipv4).collect(),
@@ -191,15 +200,23 @@ fn subnet_values(context: &Context<'_>, subnet: &Subnet, filter: &str) -> Vec<St
     }
 }
 
-fn subnet_shown(context: &Context<'_>, subnet: &Subnet) -> ec2::Subnet {
-    let ipv6 = |block: &CidrBlock| SubnetIpv6CidrBlockAssociation {
+/// An IPv6 block of a subnet with its association.
+pub(super) fn subnet_association(
+    block: &CidrBlock,
+    state: SubnetCidrBlockStateCode,
+) -> SubnetIpv6CidrBlockAssociation {
+    SubnetIpv6CidrBlockAssociation {
         association_id: Some(block.association.clone()),
         ipv6_cidr_block: Some(block.cidr.to_string()),
         ipv6_cidr_block_state: Some(SubnetCidrBlockState {
-            state: Some(SubnetCidrBlockStateCode::Associated),
+            state: Some(state),
             status_message: None,
         }),
-    };
+    }
+}
+
+pub(super) fn subnet_shown(context: &Context<'_>, subnet: &Subnet) -> ec2::Subnet {
+    let ipv6 = |block| subnet_association(block, SubnetCidrBlockStateCode::Associated);
     ec2::Subnet {
         assign_ipv6_address_on_creation: Some(subnet.assign_ipv6),
         availability_zone: Some(subnet.availability_zone.clone()),

@@ -53,6 +53,21 @@ pub(super) fn use_vpc(txn: &mut Txn, vpc: VpcId) {
     txn.put(&IndexEntry::guard(Index::VpcUsers(vpc)));
 }
 
+pub(super) fn vpc_guard(vpc: VpcId) -> Key {
+    Key::Index(Index::VpcUsers(vpc))
+}
+
+/// Nobody may have put anything into the VPC since the snapshot.
+pub(super) fn guard_unchanged(context: &Context<'_>, vpc: VpcId) -> Expected {
+    context.snapshot.mod_revision(&vpc_guard(vpc)).map_or(Expected::Absent, Expected::At)
+}
+
+/// The VPC goes, and its guard with it.
+pub(super) fn forget_vpc(context: &Context<'_>, txn: &mut Txn, vpc: VpcId) {
+    let guard = vpc_guard(vpc);
+    txn.expect(&guard, guard_unchanged(context, vpc)).delete(&guard);
+}
+
 /// Nobody may have come to refer to the group since the snapshot. Its guard goes with it.
 pub(super) fn forget_group(context: &Context<'_>, txn: &mut Txn, group: GroupId) {
     let guard = Key::Index(Index::GroupUsers(group));

@@ -167,20 +167,21 @@ macro_rules! shapes {
     (request struct $name:ident {
         $($field:ident: $type:ty = $in_query:literal $(in $range:expr)?;)*
     }) => {
-        $crate::codec::shape::shapes!(@struct $name { $($field: $type;)* });
+        // No request is made of defaults: an enumeration that it must have has none.
+        $crate::codec::shape::shapes!(@struct () $name { $($field: $type;)* });
         $crate::codec::shape::shapes!(@read $name { $($field: $type = $in_query $(in $range)?;)* });
     };
     (answer struct $name:ident { $($field:ident: $type:ty = $in_xml:literal;)* }) => {
-        $crate::codec::shape::shapes!(@struct $name { $($field: $type;)* });
+        $crate::codec::shape::shapes!(@struct (Default) $name { $($field: $type;)* });
         $crate::codec::shape::shapes!(@write $name { $($field = $in_xml;)* });
     };
     (both struct $name:ident { $($field:ident: $type:ty = $in_query:literal, $in_xml:literal;)* }) => {
-        $crate::codec::shape::shapes!(@struct $name { $($field: $type;)* });
+        $crate::codec::shape::shapes!(@struct (Default) $name { $($field: $type;)* });
         $crate::codec::shape::shapes!(@read $name { $($field: $type = $in_query;)* });
         $crate::codec::shape::shapes!(@write $name { $($field = $in_xml;)* });
     };
-    (@struct $name:ident { $($field:ident: $type:ty;)* }) => {
-        #[derive(Clone, Debug, Default, PartialEq, Eq)]
+    (@struct ($($trait:ident)?) $name:ident { $($field:ident: $type:ty;)* }) => {
+        #[derive(Clone, Debug, PartialEq, Eq $(, $trait)?)]
         pub struct $name {
             $(pub $field: $type,)*
         }

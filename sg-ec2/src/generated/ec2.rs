@@ -4,16 +4,27 @@ use crate::codec::shape::{NonEmpty, actions, choices, shapes};
 
 actions! {
     Request;
+    AssignIpv6Addresses(AssignIpv6AddressesRequest);
+    AssignPrivateIpAddresses(AssignPrivateIpAddressesRequest);
+    AssociateSubnetCidrBlock(AssociateSubnetCidrBlockRequest);
+    AssociateVpcCidrBlock(AssociateVpcCidrBlockRequest);
+    AttachNetworkInterface(AttachNetworkInterfaceRequest);
     AuthorizeSecurityGroupEgress(AuthorizeSecurityGroupEgressRequest);
     AuthorizeSecurityGroupIngress(AuthorizeSecurityGroupIngressRequest);
+    CreateDefaultSubnet(CreateDefaultSubnetRequest);
+    CreateDefaultVpc(CreateDefaultVpcRequest);
     CreateManagedPrefixList(CreateManagedPrefixListRequest);
     CreateNetworkInterface(CreateNetworkInterfaceRequest);
     CreateSecurityGroup(CreateSecurityGroupRequest);
+    CreateSubnet(CreateSubnetRequest);
     CreateTags(CreateTagsRequest);
+    CreateVpc(CreateVpcRequest);
     DeleteManagedPrefixList(DeleteManagedPrefixListRequest);
     DeleteNetworkInterface(DeleteNetworkInterfaceRequest);
     DeleteSecurityGroup(DeleteSecurityGroupRequest);
+    DeleteSubnet(DeleteSubnetRequest);
     DeleteTags(DeleteTagsRequest);
+    DeleteVpc(DeleteVpcRequest);
     DescribeManagedPrefixLists(DescribeManagedPrefixListsRequest);
     DescribeNetworkInterfaceAttribute(DescribeNetworkInterfaceAttributeRequest);
     DescribeNetworkInterfaces(DescribeNetworkInterfacesRequest);
@@ -24,16 +35,25 @@ actions! {
     DescribeStaleSecurityGroups(DescribeStaleSecurityGroupsRequest);
     DescribeSubnets(DescribeSubnetsRequest);
     DescribeTags(DescribeTagsRequest);
+    DescribeVpcAttribute(DescribeVpcAttributeRequest);
     DescribeVpcs(DescribeVpcsRequest);
+    DetachNetworkInterface(DetachNetworkInterfaceRequest);
+    DisassociateSubnetCidrBlock(DisassociateSubnetCidrBlockRequest);
+    DisassociateVpcCidrBlock(DisassociateVpcCidrBlockRequest);
     GetManagedPrefixListAssociations(GetManagedPrefixListAssociationsRequest);
     GetManagedPrefixListEntries(GetManagedPrefixListEntriesRequest);
     GetSecurityGroupsForVpc(GetSecurityGroupsForVpcRequest);
     ModifyManagedPrefixList(ModifyManagedPrefixListRequest);
     ModifyNetworkInterfaceAttribute(ModifyNetworkInterfaceAttributeRequest);
     ModifySecurityGroupRules(ModifySecurityGroupRulesRequest);
+    ModifySubnetAttribute(ModifySubnetAttributeRequest);
+    ModifyVpcAttribute(ModifyVpcAttributeRequest);
+    ResetNetworkInterfaceAttribute(ResetNetworkInterfaceAttributeRequest);
     RestoreManagedPrefixListVersion(RestoreManagedPrefixListVersionRequest);
     RevokeSecurityGroupEgress(RevokeSecurityGroupEgressRequest);
     RevokeSecurityGroupIngress(RevokeSecurityGroupIngressRequest);
+    UnassignIpv6Addresses(UnassignIpv6AddressesRequest);
+    UnassignPrivateIpAddresses(UnassignPrivateIpAddressesRequest);
     UpdateSecurityGroupRuleDescriptionsEgress(UpdateSecurityGroupRuleDescriptionsEgressRequest);
     UpdateSecurityGroupRuleDescriptionsIngress(UpdateSecurityGroupRuleDescriptionsIngressRequest);
 }
@@ -42,6 +62,89 @@ shapes! {
     request struct AddPrefixListEntry {
         cidr: String = "Cidr";
         description: Option<String> = "Description";
+    }
+}
+
+shapes! {
+    request struct AssignIpv6AddressesRequest {
+        ipv6_address_count: Option<i32> = "Ipv6AddressCount";
+        ipv6_addresses: Vec<String> = "Ipv6Addresses";
+        network_interface_id: String = "NetworkInterfaceId";
+    }
+}
+
+shapes! {
+    answer struct AssignIpv6AddressesResult {
+        assigned_ipv6_addresses: Vec<String> = "assignedIpv6Addresses";
+        network_interface_id: Option<String> = "networkInterfaceId";
+    }
+}
+
+shapes! {
+    request struct AssignPrivateIpAddressesRequest {
+        allow_reassignment: Option<bool> = "AllowReassignment";
+        network_interface_id: String = "NetworkInterfaceId";
+        private_ip_addresses: Vec<String> = "PrivateIpAddress";
+        secondary_private_ip_address_count: Option<i32> = "SecondaryPrivateIpAddressCount";
+    }
+}
+
+shapes! {
+    answer struct AssignPrivateIpAddressesResult {
+        assigned_private_ip_addresses: Vec<AssignedPrivateIpAddress> = "assignedPrivateIpAddressesSet";
+        network_interface_id: Option<String> = "networkInterfaceId";
+    }
+}
+
+shapes! {
+    answer struct AssignedPrivateIpAddress {
+        private_ip_address: Option<String> = "privateIpAddress";
+    }
+}
+
+shapes! {
+    request struct AssociateSubnetCidrBlockRequest {
+        ipv6_cidr_block: Option<String> = "Ipv6CidrBlock";
+        subnet_id: String = "SubnetId";
+    }
+}
+
+shapes! {
+    answer struct AssociateSubnetCidrBlockResult {
+        ipv6_cidr_block_association: Option<SubnetIpv6CidrBlockAssociation> = "ipv6CidrBlockAssociation";
+        subnet_id: Option<String> = "subnetId";
+    }
+}
+
+shapes! {
+    request struct AssociateVpcCidrBlockRequest {
+        amazon_provided_ipv6_cidr_block: Option<bool> = "AmazonProvidedIpv6CidrBlock";
+        cidr_block: Option<String> = "CidrBlock";
+        ipv6_cidr_block: Option<String> = "Ipv6CidrBlock";
+        vpc_id: String = "VpcId";
+    }
+}
+
+shapes! {
+    answer struct AssociateVpcCidrBlockResult {
+        cidr_block_association: Option<VpcCidrBlockAssociation> = "cidrBlockAssociation";
+        ipv6_cidr_block_association: Option<VpcIpv6CidrBlockAssociation> = "ipv6CidrBlockAssociation";
+        vpc_id: Option<String> = "vpcId";
+    }
+}
+
+shapes! {
+    request struct AttachNetworkInterfaceRequest {
+        device_index: i32 = "DeviceIndex";
+        dry_run: Option<bool> = "DryRun";
+        instance_id: String = "InstanceId";
+        network_interface_id: String = "NetworkInterfaceId";
+    }
+}
+
+shapes! {
+    answer struct AttachNetworkInterfaceResult {
+        attachment_id: Option<String> = "attachmentId";
     }
 }
 
@@ -128,6 +231,31 @@ shapes! {
 }
 
 shapes! {
+    request struct CreateDefaultSubnetRequest {
+        availability_zone: Option<String> = "AvailabilityZone";
+        dry_run: Option<bool> = "DryRun";
+    }
+}
+
+shapes! {
+    answer struct CreateDefaultSubnetResult {
+        subnet: Option<Subnet> = "subnet";
+    }
+}
+
+shapes! {
+    request struct CreateDefaultVpcRequest {
+        dry_run: Option<bool> = "DryRun";
+    }
+}
+
+shapes! {
+    answer struct CreateDefaultVpcResult {
+        vpc: Option<Vpc> = "vpc";
+    }
+}
+
+shapes! {
     request struct CreateManagedPrefixListRequest {
         address_family: String = "AddressFamily";
         client_token: Option<String> = "ClientToken";
@@ -188,10 +316,44 @@ shapes! {
 }
 
 shapes! {
+    request struct CreateSubnetRequest {
+        availability_zone: Option<String> = "AvailabilityZone";
+        cidr_block: Option<String> = "CidrBlock";
+        dry_run: Option<bool> = "DryRun";
+        ipv6_cidr_block: Option<String> = "Ipv6CidrBlock";
+        tag_specifications: Vec<TagSpecification> = "TagSpecification";
+        vpc_id: String = "VpcId";
+    }
+}
+
+shapes! {
+    answer struct CreateSubnetResult {
+        subnet: Option<Subnet> = "subnet";
+    }
+}
+
+shapes! {
     request struct CreateTagsRequest {
         dry_run: Option<bool> = "DryRun";
         resources: NonEmpty<String> = "ResourceId";
         tags: NonEmpty<Tag> = "Tag";
+    }
+}
+
+shapes! {
+    request struct CreateVpcRequest {
+        amazon_provided_ipv6_cidr_block: Option<bool> = "AmazonProvidedIpv6CidrBlock";
+        cidr_block: Option<String> = "CidrBlock";
+        dry_run: Option<bool> = "DryRun";
+        instance_tenancy: Option<Tenancy> = "InstanceTenancy";
+        ipv6_cidr_block: Option<String> = "Ipv6CidrBlock";
+        tag_specifications: Vec<TagSpecification> = "TagSpecification";
+    }
+}
+
+shapes! {
+    answer struct CreateVpcResult {
+        vpc: Option<Vpc> = "vpc";
     }
 }
 
@@ -231,10 +393,24 @@ shapes! {
 }
 
 shapes! {
+    request struct DeleteSubnetRequest {
+        dry_run: Option<bool> = "DryRun";
+        subnet_id: String = "SubnetId";
+    }
+}
+
+shapes! {
     request struct DeleteTagsRequest {
         dry_run: Option<bool> = "DryRun";
         resources: NonEmpty<String> = "ResourceId";
         tags: Vec<Tag> = "Tag";
+    }
+}
+
+shapes! {
+    request struct DeleteVpcRequest {
+        dry_run: Option<bool> = "DryRun";
+        vpc_id: String = "VpcId";
     }
 }
 
@@ -405,6 +581,23 @@ shapes! {
 }
 
 shapes! {
+    request struct DescribeVpcAttributeRequest {
+        attribute: VpcAttributeName = "Attribute";
+        dry_run: Option<bool> = "DryRun";
+        vpc_id: String = "VpcId";
+    }
+}
+
+shapes! {
+    answer struct DescribeVpcAttributeResult {
+        enable_dns_hostnames: Option<AttributeBooleanValue> = "enableDnsHostnames";
+        enable_dns_support: Option<AttributeBooleanValue> = "enableDnsSupport";
+        enable_network_address_usage_metrics: Option<AttributeBooleanValue> = "enableNetworkAddressUsageMetrics";
+        vpc_id: Option<String> = "vpcId";
+    }
+}
+
+shapes! {
     request struct DescribeVpcsRequest {
         dry_run: Option<bool> = "DryRun";
         filters: Vec<Filter> = "Filter";
@@ -418,6 +611,41 @@ shapes! {
     answer struct DescribeVpcsResult {
         next_token: Option<String> = "nextToken";
         vpcs: Vec<Vpc> = "vpcSet";
+    }
+}
+
+shapes! {
+    request struct DetachNetworkInterfaceRequest {
+        attachment_id: String = "AttachmentId";
+        dry_run: Option<bool> = "DryRun";
+        force: Option<bool> = "Force";
+    }
+}
+
+shapes! {
+    request struct DisassociateSubnetCidrBlockRequest {
+        association_id: String = "AssociationId";
+    }
+}
+
+shapes! {
+    answer struct DisassociateSubnetCidrBlockResult {
+        ipv6_cidr_block_association: Option<SubnetIpv6CidrBlockAssociation> = "ipv6CidrBlockAssociation";
+        subnet_id: Option<String> = "subnetId";
+    }
+}
+
+shapes! {
+    request struct DisassociateVpcCidrBlockRequest {
+        association_id: String = "AssociationId";
+    }
+}
+
+shapes! {
+    answer struct DisassociateVpcCidrBlockResult {
+        cidr_block_association: Option<VpcCidrBlockAssociation> = "cidrBlockAssociation";
+        ipv6_cidr_block_association: Option<VpcIpv6CidrBlockAssociation> = "ipv6CidrBlockAssociation";
+        vpc_id: Option<String> = "vpcId";
     }
 }
 
@@ -576,6 +804,23 @@ shapes! {
 }
 
 shapes! {
+    request struct ModifySubnetAttributeRequest {
+        assign_ipv6_address_on_creation: Option<AttributeBooleanValue> = "AssignIpv6AddressOnCreation";
+        map_public_ip_on_launch: Option<AttributeBooleanValue> = "MapPublicIpOnLaunch";
+        subnet_id: String = "SubnetId";
+    }
+}
+
+shapes! {
+    request struct ModifyVpcAttributeRequest {
+        enable_dns_hostnames: Option<AttributeBooleanValue> = "EnableDnsHostnames";
+        enable_dns_support: Option<AttributeBooleanValue> = "EnableDnsSupport";
+        enable_network_address_usage_metrics: Option<AttributeBooleanValue> = "EnableNetworkAddressUsageMetrics";
+        vpc_id: String = "VpcId";
+    }
+}
+
+shapes! {
     answer struct NetworkInterface {
         attachment: Option<NetworkInterfaceAttachment> = "attachment";
         availability_zone: Option<String> = "availabilityZone";
@@ -711,6 +956,14 @@ shapes! {
 shapes! {
     request struct RemovePrefixListEntry {
         cidr: String = "Cidr";
+    }
+}
+
+shapes! {
+    request struct ResetNetworkInterfaceAttributeRequest {
+        dry_run: Option<bool> = "DryRun";
+        network_interface_id: String = "NetworkInterfaceId";
+        source_dest_check: Option<String> = "SourceDestCheck";
     }
 }
 
@@ -989,6 +1242,27 @@ choices! {
 }
 
 shapes! {
+    request struct UnassignIpv6AddressesRequest {
+        ipv6_addresses: Vec<String> = "Ipv6Addresses";
+        network_interface_id: String = "NetworkInterfaceId";
+    }
+}
+
+shapes! {
+    answer struct UnassignIpv6AddressesResult {
+        network_interface_id: Option<String> = "networkInterfaceId";
+        unassigned_ipv6_addresses: Vec<String> = "unassignedIpv6Addresses";
+    }
+}
+
+shapes! {
+    request struct UnassignPrivateIpAddressesRequest {
+        network_interface_id: String = "NetworkInterfaceId";
+        private_ip_addresses: Vec<String> = "PrivateIpAddress";
+    }
+}
+
+shapes! {
     request struct UpdateSecurityGroupRuleDescriptionsEgressRequest {
         dry_run: Option<bool> = "DryRun";
         group_id: Option<String> = "GroupId";
@@ -1041,6 +1315,14 @@ shapes! {
         state: Option<VpcState> = "state";
         tags: Vec<Tag> = "tagSet";
         vpc_id: Option<String> = "vpcId";
+    }
+}
+
+choices! {
+    enum VpcAttributeName {
+        EnableDnsSupport = "enableDnsSupport";
+        EnableDnsHostnames = "enableDnsHostnames";
+        EnableNetworkAddressUsageMetrics = "enableNetworkAddressUsageMetrics";
     }
 }
 

@@ -49,6 +49,9 @@ pub struct NetworkInterface {
     /// The tag `sg:host`: the host that may bind the interface by alias.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub host: Option<HostName>,
+    /// EC2's number of the interface on its instance. It tells interfaces apart and has no other meaning.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub device_index: u32,
     /// The revision that `bind` was set at. `None`: the one that this record was written at. Read it by
     /// [`NetworkInterface::bound_at`].
     #[serde(default, skip_serializing_if = "Option::is_none")]

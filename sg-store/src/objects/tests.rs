@@ -64,6 +64,7 @@ fn interface() -> NetworkInterface {
         max_flows: None,
         bind: Some(name("h1/tap0")),
         host: None,
+        device_index: 0,
         bound_revision: None,
         created_at: 1_700_000_000,
         tags: Tags::new(),

@@ -62,6 +62,7 @@ pub(super) fn interface(id: &str) -> NetworkInterface {
         max_flows: None,
         bind: None,
         host: None,
+        device_index: 0,
         bound_revision: None,
         created_at: 0,
         tags: Default::default(),

@@ -1,9 +1,11 @@
 //! Actions over the store in memory: requests as clients send them, answers read by an XML reader.
 
+mod attachments;
 mod groups;
 mod interfaces;
 mod lists;
 mod modify_rules;
+mod networks;
 mod references;
 mod resource_tags;
 mod rules;
@@ -310,6 +312,13 @@ fn a_dry_run_says_nothing_of_what_exists() {
         "Action=GetManagedPrefixListAssociations&PrefixListId=pl-01234567".to_owned(),
         "Action=DescribePrefixLists&PrefixListId.1=pl-01234567".to_owned(),
         "Action=DescribeVpcs&VpcId.1=vpc-01234567".to_owned(),
+        "Action=DeleteVpc&VpcId=vpc-01234567".to_owned(),
+        "Action=DescribeVpcAttribute&VpcId=vpc-01234567&Attribute=enableDnsSupport".to_owned(),
+        "Action=CreateSubnet&VpcId=vpc-01234567&CidrBlock=10.0.0.0/24".to_owned(),
+        "Action=DeleteSubnet&SubnetId=subnet-01234567".to_owned(),
+        "Action=ResetNetworkInterfaceAttribute&NetworkInterfaceId=eni-01234567&SourceDestCheck=a".to_owned(),
+        "Action=AttachNetworkInterface&NetworkInterfaceId=eni-01234567&InstanceId=i-01234567&DeviceIndex=1".to_owned(),
+        "Action=DetachNetworkInterface&AttachmentId=eni-attach-01234567".to_owned(),
         "Action=DescribeSubnets&SubnetId.1=subnet-01234567".to_owned(),
     ] {
         assert_eq!(world.refused(&format!("{query}&DryRun=true")), dry_run, "{query}");
@@ -362,6 +371,26 @@ fn accounts_do_not_see_each_other() {
         format!("Action=GetManagedPrefixListEntries&PrefixListId={list}"),
         format!("Action=GetManagedPrefixListAssociations&PrefixListId={list}"),
         format!("Action=CreateTags&ResourceId.1={list}&Tag.1.Key=a"),
+        format!(
+            "Action=AssignPrivateIpAddresses&NetworkInterfaceId={interface}&SecondaryPrivateIpAddressCount=1"
+        ),
+        format!(
+            "Action=UnassignPrivateIpAddresses&NetworkInterfaceId={interface}&PrivateIpAddress.1=172.31.0.4"
+        ),
+        format!("Action=AssignIpv6Addresses&NetworkInterfaceId={interface}&Ipv6AddressCount=1"),
+        format!(
+            "Action=UnassignIpv6Addresses&NetworkInterfaceId={interface}&Ipv6Addresses.1=fd00::1"
+        ),
+        format!(
+            "Action=ResetNetworkInterfaceAttribute&NetworkInterfaceId={interface}&SourceDestCheck=a"
+        ),
+        format!("Action=DeleteVpc&VpcId={vpc}"),
+        format!("Action=ModifyVpcAttribute&VpcId={vpc}&EnableDnsSupport.Value=true"),
+        format!("Action=AssociateVpcCidrBlock&VpcId={vpc}&CidrBlock=10.9.0.0/16"),
+        format!("Action=CreateSubnet&VpcId={vpc}&CidrBlock=172.31.128.0/24"),
+        format!("Action=DeleteSubnet&SubnetId={subnet}"),
+        format!("Action=ModifySubnetAttribute&SubnetId={subnet}&MapPublicIpOnLaunch.Value=false"),
+        format!("Action=AssociateSubnetCidrBlock&SubnetId={subnet}&Ipv6CidrBlock=fd00::/64"),
         format!("Action=DescribeStaleSecurityGroups&VpcId={vpc}"),
         format!("Action=GetSecurityGroupsForVpc&VpcId={vpc}"),
         format!("Action=DescribeSecurityGroupReferences&GroupId.1={group}"),

@@ -45,7 +45,13 @@ fn a_request_is_read() {
             tags: vec![],
         }],
         dry_run: Some(true),
-        ..AuthorizeSecurityGroupIngressRequest::default()
+        cidr_ip: None,
+        from_port: None,
+        group_name: None,
+        ip_protocol: None,
+        source_security_group_name: None,
+        source_security_group_owner_id: None,
+        to_port: None,
     };
     let action = "AuthorizeSecurityGroupIngress";
     assert_eq!(read(action, query), Ok(Request::AuthorizeSecurityGroupIngress(expected)));
