@@ -110,8 +110,8 @@ struct LazyProgram {
 
 impl Programs {
     /// Begins to load the programs over `maps`, with the maps' sizes as constants. Returns when the
-    /// program that every interface needs is loaded. Of the two programs for received packets,
-    /// `first` is loaded first.
+    /// program that every interface needs is loaded. `first` says which program for received
+    /// packets is loaded first.
     ///
     /// # Errors
     /// A program cannot be loaded.

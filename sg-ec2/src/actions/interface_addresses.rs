@@ -74,7 +74,7 @@ fn add(
 ) -> Result<Vec<IpAddr>, Error> {
     let subnet = subnet_of(context, interface)?;
     let added = more.assign(context, &subnet, interface.addresses.len(), taken)?;
-    // Whoever takes a block from the subnet, or the subnet itself, hears of it.
+    // A transaction that takes a block from the subnet, or the subnet itself, notices it.
     usage::use_vpc(txn, interface.vpc);
     let key = Key::Subnet(subnet.account, subnet.region.clone(), subnet.id);
     txn.expect(&key, Expected::At(subnet.mod_revision));

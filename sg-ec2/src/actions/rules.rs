@@ -28,7 +28,7 @@ use crate::{
 ///
 /// Parameters are checked before the gate opens, so a dry run reports their faults and knows
 /// nothing of the store. The transaction holds only if nobody changes the group meanwhile, and if
-/// every group that a new rule names stays.
+/// every group or list that a new rule names stays.
 ///
 /// # Errors
 /// `InvalidPermission.Duplicate` if the group has such a rule, whatever its description.

@@ -189,7 +189,7 @@ impl Classes {
         self.replace(start, end, &changes);
     }
 
-    /// Replaces the changes of a stretch. Of several changes at one address, the last counts.
+    /// Replaces the changes of a stretch. The last of several changes at one address counts.
     fn replace(&mut self, start: u128, end: Option<u128>, changes: &[(u128, u32)]) {
         let bound = end.map_or(Bound::Unbounded, Bound::Excluded);
         let stale = self.changes.range((Bound::Included(start), bound));
