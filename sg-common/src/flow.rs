@@ -225,6 +225,20 @@ pub const fn opening(tag: Tag, family: Family) -> (Direction, u32) {
     (opener, service(tag.protocol(), detail))
 }
 
+/// The first of the ports that systems give to those who open connections.
+pub const FIRST_EPHEMERAL_PORT: u16 = 32_768;
+
+/// Who opened a connection, as its ports tell: the side with the only ephemeral port. `None`: either may
+/// have.
+#[inline(always)]
+pub const fn opener_by_ports(local: u16, remote: u16) -> Option<Direction> {
+    match (local >= FIRST_EPHEMERAL_PORT, remote >= FIRST_EPHEMERAL_PORT) {
+        (true, false) => Some(Direction::Egress),
+        (false, true) => Some(Direction::Ingress),
+        _ => None,
+    }
+}
+
 /// State of a lane: free, claimed, live or cut in the low two bits, then flags whose meaning
 /// depends on the protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -331,6 +345,13 @@ impl State {
         protocol == TCP && self.0 & Self::ESTABLISHED != 0
     }
 
+    /// TCP that was picked up in mid-stream, and of which one side only has spoken since.
+    #[inline(always)]
+    pub const fn is_picked_up(self, protocol: u8) -> bool {
+        let spoken = self.0 & (Self::MARK | Self::REPLIED);
+        self.is_half_open(protocol) && (spoken == Self::MARK || spoken == Self::REPLIED)
+    }
+
     /// TCP whose handshake is under way. Its volume has the answer's number in it; see [`volume`].
     #[inline(always)]
     pub const fn is_half_open(self, protocol: u8) -> bool {
@@ -349,7 +370,7 @@ impl State {
     pub const fn eviction(self, family: Family, protocol: u8) -> Eviction {
         if self.is_established(protocol) {
             Eviction::Never
-        } else if !self.has_reply(protocol) {
+        } else if !self.has_reply(protocol) || self.is_picked_up(protocol) {
             Eviction::First
         } else if protocol == UDP {
             if self.is_stream() { Eviction::IdleStream } else { Eviction::Second }
@@ -428,7 +449,7 @@ impl State {
     ///
     /// | `ESTABLISHED`, `RST`, `FIN` | `REPLIED` | `MARK` |
     /// |---|---|---|
-    /// | no, no, any | an answer came | opened by a SYN and answered by one; without `REPLIED`: picked up |
+    /// | no, no, any | the far side has spoken | opened by a SYN and answered by one; without `REPLIED`: picked up |
     /// | no, yes, any | ended, whatever else | |
     /// | yes, no, no | the far side has sent no data | the opener has sent data |
     /// | yes, no, yes | nobody has answered the FIN | the FIN is the far side's |
@@ -507,26 +528,38 @@ impl State {
         }
         if !from_opener {
             return if marked && !answered {
-                // Picked up.
-                Self(state & !Self::MARK | Self::REPLIED | fin)
+                // Picked up, and the opener alone has spoken.
+                let speaks = flags & tcp::SYN == 0;
+                if speaks { self.established_by(false, flags) } else { Self(state | fin) }
             } else if flags & tcp::SYN != 0 && (marked || !answered) {
                 Self(state | Self::REPLIED | Self::MARK | fin)
             } else {
                 Self(state | fin)
             };
         }
-        // Without a mark: picked up, or begun under an agent that kept no number.
+        // Without a mark: picked up, or the answer's number is not known.
         let is_last = flags & tcp::SYN == 0 && answered && (!marked || acknowledges);
         if !is_last {
             return Self(state | fin);
         }
-        let established = state & (Self::KIND | Self::EGRESS) | Self::ESTABLISHED | Self::REPLIED;
-        if fin != 0 {
-            Self(established | Self::FIN)
-        } else if state & Self::FIN != 0 {
-            Self(established | Self::FIN | Self::MARK)
+        self.established_by(true, flags)
+    }
+
+    /// The state after the segment that shows that both sides have spoken. A FIN before it was the other
+    /// side's.
+    #[inline(always)]
+    const fn established_by(self, opener: bool, flags: u8) -> Self {
+        let established = self.0 & (Self::KIND | Self::EGRESS) | Self::ESTABLISHED;
+        if flags & tcp::FIN != 0 {
+            Self(established | Self::FIN | Self::REPLIED | Self::mark_if(!opener))
+        } else if self.0 & Self::FIN != 0 {
+            Self(established | Self::FIN | Self::REPLIED | Self::mark_if(opener))
+        } else if flags & tcp::DATA == 0 {
+            Self(established | Self::REPLIED)
+        } else if opener {
+            Self(established | Self::REPLIED | Self::MARK)
         } else {
-            Self(established | Self::mark_if(flags & tcp::DATA != 0))
+            Self(established)
         }
     }
 
@@ -541,17 +574,14 @@ impl State {
             && !self.is_from_opener(direction)
     }
 
-    /// The state that the opening packet itself leaves. Differs from [`State::opened`] for TCP that
-    /// is picked up in mid-stream.
+    /// The state of TCP that is picked up in mid-stream, after a segment that goes in `direction`.
     #[inline(always)]
-    pub const fn first(protocol: u8, direction: Direction, tcp_flags: u8) -> Self {
-        let state = Self::opened(direction);
-        if protocol != TCP || tcp::opens(tcp_flags) {
-            return state;
-        }
+    pub const fn picked_up(opener: Direction, direction: Direction, tcp_flags: u8) -> Self {
+        let state = Self::opened(opener);
+        let spoken = if state.is_from_opener(direction) { Self::MARK } else { Self::REPLIED };
         let fin = if tcp_flags & tcp::FIN != 0 { Self::FIN } else { 0 };
         let rst = if tcp_flags & tcp::RST != 0 { Self::RST } else { 0 };
-        Self(state.0 | Self::MARK | fin | rst)
+        Self(state.0 | spoken | fin | rst)
     }
 
     /// TCP that is known to be established, and may have carried data both ways.
@@ -693,6 +723,12 @@ pub mod tcp {
     pub const fn acknowledges(flags: u8, number: u32, answer: u32) -> bool {
         let above = number.wrapping_sub(answer);
         flags & (ACK | SYN) == ACK && above.wrapping_sub(1) < FURTHEST
+    }
+
+    /// SYN without ACK, whatever else is set. Some systems take one with FIN for an opening one.
+    #[inline(always)]
+    pub const fn is_syn(flags: u8) -> bool {
+        flags & (SYN | ACK) == SYN
     }
 
     /// A segment that opens a connection: SYN and none of ACK, RST, FIN.

@@ -9,6 +9,7 @@
 pub mod control;
 pub mod counter;
 pub mod event;
+pub mod exempt;
 pub mod flow;
 pub mod handover;
 pub mod image;

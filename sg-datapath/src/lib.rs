@@ -29,7 +29,7 @@ pub use self::{
     error::Error,
     flow_log_reader::{FlowLogReader, NotLogged},
     flows::{
-        adopt::{Adopted, AdoptedConnection, OpenerEvidence},
+        adopt::{Adopted, AdoptedConnection},
         census::{Census, CensusResult},
         entry::{FlowEntry, Opening},
         judge::Opens,

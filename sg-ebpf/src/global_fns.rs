@@ -20,6 +20,7 @@ use crate::{
         key::Key,
         lane::{self, Choice},
         open::{self, Room},
+        pickup,
         verdict::{self, FlowVerdict},
     },
     frame::{Frame, sk_buff, skb::SkbFrame, xdp::XdpFrame},
@@ -200,6 +201,8 @@ global_fns! {
     allow_all, sg_allow_all4, sg_allow_all6 = fragments -> Answer;
     /// See [`open::open`].
     open, sg_open4, sg_open6 = open -> Answer;
+    /// See [`pickup::pick_up`]; the number says whether the rules let the packet open a connection.
+    pick_up, sg_pick_up4, sg_pick_up6 = pickup -> Answer;
     /// See [`related::flow`].
     flow, sg_flow4, sg_flow6 = related -> RelatedFlow;
     /// See [`fragments::verdict`].

@@ -1,7 +1,7 @@
 //! The two address families: what differs between them, and nothing else.
 
 use sg_common::{
-    Direction, Family,
+    Direction, Family, exempt,
     flow::{Addresses, Addresses4, Addresses6, ICMP, ICMPV6},
     image::{self, header},
     interval::{Ref, Words},
@@ -25,6 +25,7 @@ pub(crate) trait AddressFamily {
     fn find(image: &Image, map: Ref, address: Self::Address) -> u32;
     /// Link-local cloud services that are never filtered.
     fn is_exempt_service(address: Self::Address) -> bool;
+    fn is_multicast(address: Self::Address) -> bool;
     /// Whether a DHCP server may be there: broadcast, link-local and private addresses.
     fn is_near(address: Self::Address) -> bool;
     fn flows() -> Table<Self::Addresses>;
@@ -91,12 +92,12 @@ impl AddressFamily for V4 {
 
     #[inline(always)]
     fn is_exempt_service(address: u32) -> bool {
-        // 169.254.169.x and 169.254.170.x
-        match address >> 8 {
-            0x00a9_fea9 => matches!(address as u8, 253 | 254 | 123 | 250 | 251),
-            0x00a9_feaa => matches!(address as u8, 2 | 23),
-            _ => false,
-        }
+        exempt::is_service4(address)
+    }
+
+    #[inline(always)]
+    fn is_multicast(address: u32) -> bool {
+        address >> 28 == 0xe
     }
 
     #[inline(always)]
@@ -181,9 +182,12 @@ impl AddressFamily for V6 {
 
     #[inline(always)]
     fn is_exempt_service(address: (u64, u64)) -> bool {
-        // fd00:ec2::/64
-        address.0 == 0xfd00_0ec2_0000_0000
-            && matches!(address.1, 0x253 | 0x254 | 0x123 | 0x250 | 0x251 | 0x23)
+        exempt::is_service6(address.0, address.1)
+    }
+
+    #[inline(always)]
+    fn is_multicast(address: (u64, u64)) -> bool {
+        address.0 >> 56 == 0xff
     }
 
     #[inline(always)]

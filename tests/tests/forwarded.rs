@@ -1,6 +1,7 @@
 //! A filter in host role that starts on a machine which forwards: containers behind masquerade, published
 //! ports, routed guests. Their connections go on where the rules allow them, also where the far side speaks
-//! next. Without pickup: only a flow lets them through. The kernel's conntrack knows who opened them.
+//! next. The kernel's conntrack knows who opened them; without pickup only its flow lets them through. Frames of
+//! bridged guests pass no conntrack, and are picked up.
 
 use std::{
     io::{Read as _, Write as _},
@@ -232,4 +233,40 @@ fn redirected_ports() {
     allowed.goes_on();
     forbidden.is_dead();
     assert_eq!(site.flows(), owned(&[("ingress", 2222)]));
+}
+/// Frames of bridged guests pass no conntrack. Who opened a connection is then told by its ports, and the
+/// pickup lets it go on, whichever side speaks next.
+#[test]
+fn bridged_guests() {
+    let topology = Topology::new(Role::Host);
+    let machine = NetNs::new("machine");
+    let Topology { remote, instance, .. } = &topology;
+    // The wire between the two is cut, and the machine's bridge put in its place.
+    remote.ip("link del dev up0");
+    sg_tests::topology::connect(remote, "up0", &machine, "eth1");
+    sg_tests::topology::connect(&machine, "tap0", instance, "nic0");
+    machine.ip("link add name br0 type bridge
+         link set dev eth1 master br0
+         link set dev tap0 master br0
+         link set dev br0 up");
+    sg_tests::topology::number(remote, "up0", &[V4.remote]);
+    sg_tests::topology::number(instance, "nic0", &[V4.instance]);
+    remote.ip("-4 route add 10.1.0.0/24 dev up0");
+    instance.ip("-4 route add 10.9.0.0/24 dev nic0");
+    let out = |port| {
+        let called = V4.remote_port(port);
+        Pair::open(instance, V4.instance, called, remote, called)
+    };
+    let into = |port| {
+        let called = V4.instance_port(port);
+        Pair::open(remote, V4.remote, called, instance, called)
+    };
+    let (allowed, forbidden) = ([out(443), into(22)], [out(444), into(23)]);
+    let agent = Agent::start(&machine, &[]);
+    let entries = "[[interface]]\nname = \"tap0\"\nrole = \"port\"\naddresses = [\"10.1.0.2\"]\n\
+                   groups = [\"narrow\"]\n";
+    let rules = RULES.replace("pickup = 0", "pickup = 30").replace("\"up1\"", "\"eth1\"");
+    agent.ctl().apply(&format!("{rules}{entries}"), &[]);
+    allowed.iter().for_each(Pair::goes_on);
+    forbidden.iter().for_each(Pair::is_dead);
 }

@@ -36,7 +36,7 @@ use sg_common::{
     flow::tcp::{ACK, FIN, RST, SYN},
 };
 use sg_datapath::{
-    AdoptedConnection, FlowEntry, OpenerEvidence, Opening, Phase,
+    AdoptedConnection, FlowEntry, Opening, Phase,
     testing::trial::{Program, Trial, Trials, Verdict},
 };
 use sg_policy::{
@@ -297,7 +297,7 @@ fn the_agent_seeds_what_a_cpu_opens() {
             let seed = AdoptedConnection {
                 opening: Opening { remote, ..opening },
                 phase: Phase::Established,
-                evidence: OpenerEvidence::Kernel,
+                is_opener_known: true,
             };
             let datapath = datapath.lock().expect("no panic");
             let new = datapath.adopt(&image.words, &[seed]).expect("a table");

@@ -2,11 +2,7 @@
 
 use std::net::SocketAddr;
 
-use sg_common::Direction;
-use sg_datapath::OpenerEvidence;
-
-/// Ports from here on are what systems give to those who open connections.
-const EPHEMERAL: u16 = 32_768;
+use sg_common::{Direction, flow::opener_by_ports};
 
 /// Who opened a connection; the rules of that direction have to allow it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,11 +17,7 @@ pub enum Opener {
 impl Opener {
     /// Where exactly one port is 32768 or higher, that side.
     pub fn by_ports(local: SocketAddr, remote: SocketAddr) -> Self {
-        match (local.port() >= EPHEMERAL, remote.port() >= EPHEMERAL) {
-            (true, false) => Self::ByPorts(Direction::Egress),
-            (false, true) => Self::ByPorts(Direction::Ingress),
-            _ => Self::Unknown,
-        }
+        opener_by_ports(local.port(), remote.port()).map_or(Self::Unknown, Self::ByPorts)
     }
 
     /// Directions to ask the rules for.
@@ -41,12 +33,8 @@ impl Opener {
         }
     }
 
-    pub fn evidence(self) -> OpenerEvidence {
-        match self {
-            Self::Known(_) => OpenerEvidence::Kernel,
-            Self::ByPorts(_) => OpenerEvidence::Ports,
-            Self::Unknown => OpenerEvidence::None,
-        }
+    pub fn is_known(self) -> bool {
+        matches!(self, Self::Known(_))
     }
 }
 

@@ -115,8 +115,8 @@ impl Seen {
         for &slot in slots {
             for &direction in opener.directions() {
                 let opening = Opening { slot, protocol, direction, local, remote };
-                let evidence = opener.evidence();
-                found.push(AdoptedConnection { opening, phase, evidence });
+                let is_opener_known = opener.is_known();
+                found.push(AdoptedConnection { opening, phase, is_opener_known });
             }
         }
     }

@@ -21,18 +21,9 @@ use crate::{error::Error, maps::layout::Maps};
 pub struct AdoptedConnection {
     pub opening: Opening,
     pub phase: Phase,
-    pub evidence: OpenerEvidence,
-}
-
-/// How we know who opened a connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum OpenerEvidence {
-    /// A listening socket or conntrack says it.
-    Kernel,
-    /// One port is such that only an opener gets it.
-    Ports,
-    /// We do not know: the connection is given once for each direction.
-    None,
+    /// Whether a listening socket or conntrack says who opened it. Else the ports do, or the connection is
+    /// given once for each direction.
+    pub is_opener_known: bool,
 }
 
 /// Connections whose lanes an adoption changed.
@@ -48,9 +39,8 @@ pub struct Adopted {
 /// which there is no free lane, because nothing gives way to it, or whose interface has used up its
 /// allowance.
 ///
-/// Cuts TCP that `image` does not let open, if there is evidence of its opener and pickup would take the next
-/// segment of the other side for the opening one. Evidence from ports does not cut a flow that the
-/// programs have opened since: they saw its SYN.
+/// Cuts TCP that `image` does not let open, if its opener is known and the rules would let the other side
+/// open it. Pickup might take that side for the opener.
 pub fn adopt(
     maps: &Maps,
     image: &[u32],
@@ -79,15 +69,15 @@ pub fn adopt(
     Ok(adopted)
 }
 
-/// Whether pickup would take a segment of the side that did not open the connection; if so, the phase
+/// Whether the rules would let the side that did not open the connection do so; if so, the phase
 /// whose idle timeout lasts until pickup ends.
 fn needs_cut(image: ImageView<'_>, now: Tick, connection: &AdoptedConnection) -> Option<Phase> {
-    let AdoptedConnection { opening, evidence, .. } = connection;
+    let AdoptedConnection { opening, is_opener_known, .. } = connection;
     let reverse = Opening { direction: opening.direction.reverse(), ..*opening };
     let record = image.slot(opening.slot.into())?.record;
     let until = record.pickup_until();
     let is_needed = opening.protocol == TCP
-        && *evidence != OpenerEvidence::None
+        && *is_opener_known
         && lasts(now, until, MAX_PICKUP)
         && judge(image, &reverse) == Opens::Tracked;
     let is_short = until.wrapping_sub(now) <= record.timeout(Timeout::TcpOpening);
@@ -115,11 +105,11 @@ impl Tables<'_> {
 
     /// Whether the connection is newly cut.
     fn cut(&self, connection: &AdoptedConnection, phase: Phase) -> bool {
-        let AdoptedConnection { opening, evidence, .. } = connection;
+        let AdoptedConnection { opening, .. } = connection;
         let tag = tag(opening, phase);
         match opening.ends() {
-            Some(Ends::V4(ends)) => self.cut_in(&self.v4, tag, ends, *evidence),
-            Some(Ends::V6(ends)) => self.cut_in(&self.v6, tag, ends, *evidence),
+            Some(Ends::V4(ends)) => self.cut_in(&self.v4, tag, ends),
+            Some(Ends::V6(ends)) => self.cut_in(&self.v6, tag, ends),
             None => false,
         }
     }
@@ -129,13 +119,9 @@ impl Tables<'_> {
         table: &Table<A>,
         tag: Tag,
         ends: A,
-        evidence: OpenerEvidence,
     ) -> bool {
         let contents = Contents::new(ends, self.present.now);
-        let cut = match evidence {
-            OpenerEvidence::Kernel => table.cut(self.present, tag, &contents),
-            OpenerEvidence::Ports | OpenerEvidence::None => None,
-        };
+        let cut = table.cut(self.present, tag, &contents);
         let refused = tag.with_state(tag.state().cut());
         cut.unwrap_or_else(|| self.insert(table, refused, ends))
     }

@@ -1,9 +1,9 @@
 //! The rules of an image, applied to the packet that opens a flow.
 
 use sg_common::{
-    Direction, ImageView,
+    Direction, ImageView, exempt,
     flow::{TCP, Tag, UDP, opening, ports},
-    image::service,
+    image::{flags, service},
     view::InterfaceView,
 };
 
@@ -61,7 +61,8 @@ pub(crate) fn tag(opening: &Opening, phase: Phase) -> Tag {
     Tag::new(ports, opening.slot, opening.protocol, state)
 }
 
-/// Whether the rules allow the packet that opened the flow; `None`: the image is damaged.
+/// Whether the packet that opened the flow may do so, by the rules or as a call of an exempt service;
+/// `None`: the image is damaged.
 pub(crate) fn allows<A: Shown>(
     interface: InterfaceView<'_>,
     tag: Tag,
@@ -69,5 +70,12 @@ pub(crate) fn allows<A: Shown>(
 ) -> Option<bool> {
     let (direction, service) = opening(tag, A::FAMILY);
     let (_, peer) = addresses.sides();
+    let calls_service = direction == Direction::Egress
+        && matches!(tag.protocol(), TCP | UDP)
+        && interface.record.flags() & flags::EXEMPT_SERVICES != 0
+        && exempt::is_service(peer);
+    if calls_service {
+        return Some(true);
+    }
     interface.allows(direction, peer, service)
 }

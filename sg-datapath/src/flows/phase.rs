@@ -26,7 +26,8 @@ impl Phase {
         match (self, protocol) {
             (Self::New, _) => State::opened(opener),
             // The number of its answer is not known, so it counts as one that was picked up.
-            (Self::Replied, _) => after(State::first(protocol, opener, tcp::ACK), back),
+            (Self::Replied, TCP) => State::picked_up(opener, back, tcp::ACK),
+            (Self::Replied, _) => after(State::opened(opener), back),
             (Self::Established, TCP) => State::established(opener),
             (Self::Closing, TCP) => State::established(opener).after(TCP, back, tcp::FIN, false),
             (Self::Established | Self::Closing, _) => {

@@ -91,6 +91,20 @@ impl<N: AddressFamily> Key<N> {
         Self::new(context, tag, N::addresses(local, remote), kind::FRAGMENTS, 0)
     }
 
+    /// The key of the answers that a call of an exempt service waits for, from an address and port. It has the
+    /// form of a key of fragments that the instance sends, with a protocol number that is reserved.
+    #[inline(always)]
+    pub(crate) fn of_answers(context: &RuleContext<'_>, packet: &Packet<N>) -> Self {
+        const RESERVED: u8 = 255;
+        let Packet { ip, transport } = packet;
+        let (local, remote) = N::sides(context.direction, ip.source, ip.destination);
+        let (_, port) = transport.ports(context.direction);
+        let service = (ip.chain.protocol as u32) << 16 | port as u32;
+        let slot = context.slot | (Direction::Egress as u16) << 15;
+        let tag = Tag::new(service, slot, RESERVED, State::FREE);
+        Self::new(context, tag, N::addresses(local, remote), kind::FRAGMENTS, 0)
+    }
+
     #[inline(always)]
     fn new(
         context: &RuleContext<'_>,

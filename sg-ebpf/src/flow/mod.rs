@@ -10,5 +10,6 @@ pub(crate) mod advance;
 pub(crate) mod key;
 pub(crate) mod lane;
 pub(crate) mod open;
+pub(crate) mod pickup;
 pub(crate) mod usage;
 pub(crate) mod verdict;

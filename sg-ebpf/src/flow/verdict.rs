@@ -1,8 +1,8 @@
 //! The verdict of a packet's flow.
 
 use sg_common::{
-    Reason,
-    flow::{TCP, Tag, is_before_change, opening, tcp},
+    Direction, Reason,
+    flow::{TCP, Tag, UDP, is_before_change, opening, tcp},
     image::flags,
     probe::NO_FLOW,
 };
@@ -28,11 +28,20 @@ pub(crate) fn is_to_be_cut<N: GlobalFns>(
         && !is_still_allowed::<N>(context, key, found.tag)
 }
 
-/// Returns true if the rules would allow the packet that opened a flow.
+/// Returns true if the packet that opened a flow would be let through, by the rules or as a call of an
+/// exempt service.
 #[inline(always)]
-fn is_still_allowed<N: GlobalFns>(context: &RuleContext<'_>, key: &Key<N>, tag: Tag) -> bool {
+pub(super) fn is_still_allowed<N: GlobalFns>(
+    context: &RuleContext<'_>,
+    key: &Key<N>,
+    tag: Tag,
+) -> bool {
     let (opener, service) = opening(tag, N::FAMILY);
-    context.rules.allow::<N>(opener, key.remote(), service)
+    let calls_service = matches!(opener, Direction::Egress)
+        && matches!(tag.protocol(), TCP | UDP)
+        && context.interface & flags::EXEMPT_SERVICES != 0
+        && N::is_exempt_service(key.remote());
+    calls_service || context.rules.allow::<N>(opener, key.remote(), service)
 }
 
 /// A flow's number in the high half, and the reason of its verdict, or of the rules', in the low
@@ -62,8 +71,8 @@ impl FlowVerdict {
 /// Looks up a packet's flow. If there is none, asks the rules.
 ///
 /// Reasons: `Flow` passes and is counted, `FlowCut` is refused. `Rule` and `NoRule` are the rules'
-/// answer for a packet without a flow, and for a SYN on a five-tuple whose flow is closing or cut.
-/// Writes the packet's key.
+/// answer for a packet without a flow. They are also the answer for a SYN on a five-tuple whose flow is
+/// closing, cut, or picked up and half-open. Writes the packet's key.
 #[inline(always)]
 pub(crate) fn lookup_verdict<N: GlobalFns>(
     context: &RuleContext<'_>,
@@ -154,6 +163,10 @@ fn on_hit<N: GlobalFns>(
     }
     let protocol = found.tag.protocol();
     if protocol == TCP && tcp::opens(tcp_flags) && (cut || state.is_closing()) {
+        return Reason::Rule;
+    }
+    // Nobody knows that such a connection is there: it opens no port to one that begins.
+    if !cut && tcp::is_syn(tcp_flags) && state.is_picked_up(protocol) {
         return Reason::Rule;
     }
     if cut {

@@ -11,38 +11,57 @@ use crate::{
     net::AddressFamily,
 };
 
+/// How far a packet is beyond the rules.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Exempt {
+    No,
+    /// It passes, and nothing is kept of it.
+    Passes,
+    /// It calls an exempt service: it passes, and so do the answers.
+    Calls,
+    /// It comes from such a service, and passes if it is an answer.
+    MayAnswer,
+}
+
 /// Neighbour discovery (RFC 4861, only with hop limit 255), MLD (RFC 2710, 3810), IGMP, DHCP and the
 /// link-local cloud services.
 #[inline(always)]
-pub(crate) fn is_exempt<N: AddressFamily>(
+pub(crate) fn exempt<N: AddressFamily>(
     interface: u32,
     direction: Direction,
     ip: &Ip<N::Address>,
     transport: &Transport,
-) -> bool {
+) -> Exempt {
     let protocol = ip.chain.protocol;
+    let later = ip.chain.part == Part::Later;
     if protocol == TCP || protocol == UDP {
         let (_, peer) = N::sides(direction, ip.source, ip.destination);
-        if protocol == UDP
-            && ip.chain.part != Part::Later
-            && is_dhcp::<N>(direction, transport, peer)
-        {
-            return true;
+        if protocol == UDP && !later && is_dhcp::<N>(direction, transport, peer) {
+            return Exempt::Passes;
         }
-        return interface & flags::EXEMPT_SERVICES != 0 && N::is_exempt_service(peer);
+        if interface & flags::EXEMPT_SERVICES == 0 || !N::is_exempt_service(peer) {
+            return Exempt::No;
+        }
+        return match (direction, later) {
+            (Direction::Egress, false) => Exempt::Calls,
+            (Direction::Egress, true) => Exempt::Passes,
+            (Direction::Ingress, false) => Exempt::MayAnswer,
+            (Direction::Ingress, true) => Exempt::No,
+        };
     }
-    match N::FAMILY {
-        Family::V4 => protocol == IGMP,
+    let passes = match N::FAMILY {
+        Family::V4 => protocol == IGMP && N::is_multicast(ip.destination),
         Family::V6 => {
             protocol == ICMPV6
-                && ip.chain.part != Part::Later
+                && !later
                 && match transport.icmp_type() {
                     133..=137 => ip.chain.hop_limit == 255,
-                    130..=132 | 143 => true,
+                    130..=132 | 143 => N::is_multicast(ip.destination),
                     _ => false,
                 }
         }
-    }
+    };
+    if passes { Exempt::Passes } else { Exempt::No }
 }
 
 /// The instance as a DHCP client (RFC 2131, 8415). In IPv6 the destination port alone counts: a

@@ -1,4 +1,5 @@
-//! Verdicts on first fragments, kept for later fragments.
+//! Verdicts on first fragments, kept for later fragments. Beside them stand answers that are expected of
+//! exempt services, which were called while the flow table had no room. These pass by address and port.
 
 use sg_common::flow::{State, Timeout};
 
@@ -7,6 +8,7 @@ use crate::{
     flow::{key::Key, lane::find, open::open},
     global_fns::GlobalFns,
     headers::Packet,
+    net::AddressFamily,
     outcome::Answer,
 };
 
@@ -22,15 +24,18 @@ impl FirstVerdict {
     const DENIED: Self = Self(2);
 }
 
-/// The verdict on the first fragment of a later one. Writes the key.
+/// In the place of a verdict: an answer of an exempt service is looked for or expected.
+pub(crate) const ANSWER: u32 = 2;
+
+/// The verdict on the first fragment of a later one, or on an [`ANSWER`]. Writes the key.
 #[inline(always)]
 pub(crate) fn verdict<N: GlobalFns>(
     context: &RuleContext<'_>,
     packet: &Packet<N>,
     key: &mut Key<N>,
-    _: u32,
+    kind: u32,
 ) -> FirstVerdict {
-    *key = Key::of_fragments(context, &packet.ip);
+    *key = key_of(context, packet, kind);
     match find::<N>(&N::fragments(), key) {
         Some(first) if !first.is_older(context, Timeout::Fragment) => {
             if first.tag.state().is_denied() { FirstVerdict::DENIED } else { FirstVerdict::ALLOWED }
@@ -39,17 +44,25 @@ pub(crate) fn verdict<N: GlobalFns>(
     }
 }
 
-/// Keeps the verdict on a first fragment, if there is room.
+/// Keeps the verdict on a first fragment, 0 or 1, or an [`ANSWER`], if there is room.
 #[inline(always)]
 pub(crate) fn remember<N: GlobalFns>(
     context: &RuleContext<'_>,
     packet: &Packet<N>,
     key: &mut Key<N>,
-    allowed: u32,
+    kind: u32,
 ) -> Answer {
-    *key = Key::of_fragments(context, &packet.ip);
-    key.set_state(State::first_fragment(allowed != 0));
+    *key = key_of(context, packet, kind);
+    key.set_state(State::first_fragment(kind != 0));
     open::<N>(context, packet, key, 0)
+}
+
+#[inline(always)]
+fn key_of<N: AddressFamily>(context: &RuleContext<'_>, packet: &Packet<N>, kind: u32) -> Key<N> {
+    match kind {
+        ANSWER => Key::of_answers(context, packet),
+        _ => Key::of_fragments(context, &packet.ip),
+    }
 }
 
 /// Whether the rules allow the key's peer all of the packet's protocol.

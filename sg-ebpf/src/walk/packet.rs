@@ -7,7 +7,7 @@
 
 use core::mem::MaybeUninit;
 
-use sg_common::{Family, Reason, flow::State, image::flags};
+use sg_common::{Family, Reason, flow::State, image::flags, probe::NO_FLOW};
 
 use crate::{
     context::{PacketContext, PacketMeta, STATELESS},
@@ -18,8 +18,8 @@ use crate::{
     net::{V4, V6},
     outcome::{Judgement, Refusal},
     walk::{
-        exempt::is_exempt,
-        fragments::FirstVerdict,
+        exempt::{Exempt, exempt},
+        fragments::{self, FirstVerdict},
         ip::{self, Header},
         metadata, related,
         source::{self, SourceCheck},
@@ -117,7 +117,8 @@ impl<N: GlobalFns + Header> Packet<N> {
     ) -> Judgement {
         let mut place = MaybeUninit::uninit();
         let key = Key::empty(&mut place);
-        if is_exempt::<N>(context.interface, context.direction, &self.ip, &self.transport) {
+        let exempt = exempt::<N>(context.interface, context.direction, &self.ip, &self.transport);
+        if exempt == Exempt::Passes {
             // An exempt first fragment leaves no verdict: later fragments are judged as if it had
             // not come.
             return Ok(Reason::Exempt);
@@ -132,8 +133,16 @@ impl<N: GlobalFns + Header> Packet<N> {
             };
             return if passes { Ok(Reason::Fragment) } else { Err(Reason::FragmentUnknown) };
         }
-        let judgement = self.stateful(context, frame, meta, key);
-        if part == Part::First && !context.dry_run {
+        let judgement = self.stateful(context, frame, meta, key, exempt);
+        if exempt == Exempt::Calls {
+            // It passes in any case. All that matters here is that the answers do.
+            if matches!(judgement, Err(Reason::AllowanceExceeded)) {
+                N::remember(context, self, key, fragments::ANSWER);
+            }
+            meta.flow = NO_FLOW;
+            return Ok(Reason::Exempt);
+        }
+        if part == Part::First && !context.dry_run && !matches!(judgement, Ok(Reason::Exempt)) {
             // A refusal only where the rules alone would let the others through.
             let refused = matches!(
                 judgement,
@@ -154,6 +163,7 @@ impl<N: GlobalFns + Header> Packet<N> {
         frame: &F,
         meta: &mut PacketMeta,
         key: &mut Key<N>,
+        exempt: Exempt,
     ) -> Judgement {
         // In place, because it is all that these services' packets need.
         if context.open().rules.untracked(self, context.direction) {
@@ -163,7 +173,7 @@ impl<N: GlobalFns + Header> Packet<N> {
         meta.flow = verdict.flow();
         let allowed = match verdict.reason() {
             Reason::Rule => true,
-            Reason::NoRule => false,
+            Reason::NoRule => exempt == Exempt::Calls,
             reason if reason.allowed() => return Ok(reason),
             reason => return Err(reason),
         };
@@ -177,8 +187,20 @@ impl<N: GlobalFns + Header> Packet<N> {
             meta.flow = flow;
             return Ok(Reason::Related);
         }
-        if !allowed {
-            return Err(Reason::NoRule);
+        let protocol = self.ip.chain.protocol;
+        // The headers of an ICMP error are those that it quotes by now.
+        let mid_stream = !stateless && self.is_mid_stream();
+        let picked_up = mid_stream
+            && context.open().picks_up()
+            && N::pick_up(context, self, key, allowed as u32).is_yes();
+        if !picked_up && (!allowed || mid_stream) {
+            if exempt == Exempt::MayAnswer
+                && N::verdict(context, self, key, fragments::ANSWER) == FirstVerdict::ALLOWED
+            {
+                return Ok(Reason::Exempt);
+            }
+            let is_late = allowed && !context.open().picks_up();
+            return Err(if is_late { Reason::NotSyn } else { Reason::NoRule });
         }
         if stateless {
             if !context.dry_run {
@@ -186,18 +208,14 @@ impl<N: GlobalFns + Header> Packet<N> {
             }
             return Ok(Reason::Rule);
         }
-        let (protocol, tcp_flags) = (self.ip.chain.protocol, self.transport.tcp_flags);
-        if self.is_mid_stream() && !context.open().picks_up() {
-            return Err(Reason::NotSyn);
-        }
         if context.dry_run {
             return Ok(Reason::Rule);
         }
-        key.set_state(if protocol == N::ICMP {
-            State::of_query(context.direction, self.transport.icmp_code())
-        } else {
-            State::first(protocol, context.direction, tcp_flags)
-        });
+        if protocol == N::ICMP {
+            key.set_state(State::of_query(context.direction, self.transport.icmp_code()));
+        } else if !picked_up {
+            key.set_state(State::opened(context.direction));
+        }
         if N::open(context, self, key, 0).is_yes() {
             Ok(Reason::Rule)
         } else {

@@ -15,8 +15,8 @@ pub(super) enum Side {
 pub(super) enum Connection {
     /// A SYN opened it. `answer`: sequence number of the last SYN that came back.
     Opening { answer: Option<u32>, fin: bool },
-    /// It was picked up in mid-stream.
-    PickedUp { answered: bool, fin: bool },
+    /// It was picked up in mid-stream, and only this side has spoken since.
+    PickedUp { by: Side, fin: bool },
     /// Which sides have sent data since.
     Established(Data),
     /// `from` has sent a FIN. `answered`: the far end has sent something since.
@@ -42,15 +42,14 @@ pub(super) enum Before {
 }
 
 impl Connection {
-    /// The connection that this segment makes.
-    pub(super) fn opened(segment: &Segment) -> Self {
-        if segment.opens() {
-            Self::Opening { answer: None, fin: false }
-        } else if segment.rst {
-            Self::Ended
-        } else {
-            Self::PickedUp { answered: false, fin: segment.fin }
-        }
+    /// The connection that a SYN makes.
+    pub(super) fn opened() -> Self {
+        Self::Opening { answer: None, fin: false }
+    }
+
+    /// The connection that a segment in mid-stream makes, of which nothing was seen before.
+    pub(super) fn picked_up(by: Side, segment: &Segment) -> Self {
+        if segment.rst { Self::Ended } else { Self::PickedUp { by, fin: segment.fin } }
     }
 
     pub(super) fn after(self, side: Side, segment: &Segment) -> Self {
@@ -64,16 +63,18 @@ impl Connection {
                         Self::Opening { answer: Some(segment.sequence), fin: closes }
                     }
                     (Side::Opener, Some(answer)) if segment.acknowledges_answer(answer) => {
-                        Self::established_by(segment, fin)
+                        Self::established_by(Side::Opener, segment, fin)
                     }
                     _ => Self::Opening { answer, fin: closes },
                 }
             }
-            Self::PickedUp { answered, fin } => match side {
-                Side::Opener if answered && !segment.syn => Self::established_by(segment, fin),
-                Side::Opener => Self::PickedUp { answered, fin: fin || segment.fin },
-                Side::Other => Self::PickedUp { answered: true, fin: fin || segment.fin },
-            },
+            Self::PickedUp { by, fin } => {
+                if side != by && !segment.syn {
+                    Self::established_by(side, segment, fin)
+                } else {
+                    Self::PickedUp { by, fin: fin || segment.fin }
+                }
+            }
             Self::Established(data) => {
                 if segment.rst {
                     let both = data.opener && data.other;
@@ -124,15 +125,19 @@ impl Connection {
         }
     }
 
-    /// The opener's segment that ends the handshake. `fin`: one passed before.
-    fn established_by(segment: &Segment, fin: bool) -> Self {
+    /// After the segment of `side` by which both have spoken. `fin`: one passed before, the other side's.
+    fn established_by(side: Side, segment: &Segment, fin: bool) -> Self {
         if segment.fin {
-            Self::Closing { from: Side::Opener, answered: false }
+            Self::Closing { from: side, answered: false }
         } else if fin {
-            Self::Closing { from: Side::Other, answered: false }
+            Self::Closing { from: side.other(), answered: false }
         } else {
-            Self::Established(Data::default().and(Side::Opener, segment))
+            Self::Established(Data::default().and(side, segment))
         }
+    }
+
+    pub(super) fn is_picked_up(self) -> bool {
+        matches!(self, Self::PickedUp { .. })
     }
 
     /// A new SYN may take the five-tuple.
@@ -162,11 +167,20 @@ impl Connection {
             Self::Opening { fin: true, .. }
             | Self::PickedUp { fin: true, .. }
             | Self::Closing { .. } => "closing",
-            Self::Opening { answer: None, .. } | Self::PickedUp { answered: false, .. } => "new",
+            Self::Opening { answer: None, .. } | Self::PickedUp { by: Side::Opener, .. } => "new",
             Self::Opening { .. } | Self::PickedUp { .. } => "replied",
             Self::Established(_) => "established",
             Self::Reset { .. } => "reset",
             Self::Ended => "ended",
+        }
+    }
+}
+
+impl Side {
+    fn other(self) -> Self {
+        match self {
+            Self::Opener => Self::Other,
+            Self::Other => Self::Opener,
         }
     }
 }

@@ -91,6 +91,25 @@ pub(super) struct Flow {
 }
 
 impl Flow {
+    /// The flow of TCP that is picked up by a segment in this direction.
+    pub(super) fn picked_up(
+        opener: Direction,
+        direction: Direction,
+        segment: &Segment,
+        now: Time,
+    ) -> Self {
+        let side = if direction == opener { Side::Opener } else { Side::Other };
+        Self {
+            opener,
+            code: 0,
+            seen: now,
+            from_opener: u64::from(side == Side::Opener),
+            from_other: u64::from(side == Side::Other),
+            connection: Some(Connection::picked_up(side, segment)),
+            cut: false,
+        }
+    }
+
     /// The flow that a first packet in this direction makes.
     pub(super) fn opened(opener: Direction, transport: &Transport<'_>, now: Time) -> Self {
         let code = match transport {
@@ -103,7 +122,7 @@ impl Flow {
             seen: now,
             from_opener: 1,
             from_other: 0,
-            connection: transport.segment().map(|segment| Connection::opened(&segment)),
+            connection: transport.segment().map(|_| Connection::opened()),
             cut: false,
         }
     }
@@ -129,6 +148,11 @@ impl Flow {
 
     pub(super) fn closing(&self) -> bool {
         self.connection.is_some_and(Connection::is_closing)
+    }
+
+    /// It was picked up, and both sides have not spoken yet.
+    pub(super) fn is_picked_up(&self) -> bool {
+        self.connection.is_some_and(Connection::is_picked_up)
     }
 
     /// A reset before it was established ended it.

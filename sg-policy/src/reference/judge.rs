@@ -68,6 +68,8 @@ impl Judge<'_> {
     fn datagram(&self, ip: &IpPacket<'_>) -> Verdict {
         let mut verdict = if self.is_exempt(ip) {
             Reason::Exempt.into()
+        } else if self.calls_exempt_service(ip) {
+            self.call(ip)
         } else {
             match (&ip.transport, ip.part) {
                 (Some(transport), _) => self.packet(ip, transport),
@@ -85,21 +87,31 @@ impl Judge<'_> {
     }
 
     fn is_exempt(&self, ip: &IpPacket<'_>) -> bool {
-        let exempt_by_header = match ip.transport {
+        match ip.transport {
             Some(Transport::Icmpv6(icmp)) => match icmp.kind {
                 133..=137 => ip.hop_limit == 255,
-                130..=132 | 143 => true,
+                130..=132 | 143 => ip.destination.is_multicast(),
                 _ => false,
             },
             Some(Transport::Udp { source, destination }) => {
                 self.is_dhcp(source, destination, self.peer(ip))
             }
-            _ => ip.protocol == IGMP && ip.source.is_ipv4(),
-        };
-        exempt_by_header
-            || (self.rules.interface.filter.exempt_services
-                && matches!(ip.protocol, TCP | UDP)
-                && is_exempt_service(self.peer(ip)))
+            _ => ip.protocol == IGMP && ip.source.is_ipv4() && ip.destination.is_multicast(),
+        }
+    }
+
+    /// Whether the instance sends TCP or UDP to an exempt service.
+    fn calls_exempt_service(&self, ip: &IpPacket<'_>) -> bool {
+        self.direction == Direction::Egress
+            && self.rules.interface.filter.exempt_services
+            && matches!(ip.protocol, TCP | UDP)
+            && is_exempt_service(ip.destination)
+    }
+
+    /// Such a packet passes, and is in all else one that a rule allows: its answers pass as its flow.
+    fn call(&self, ip: &IpPacket<'_>) -> Verdict {
+        let flow = ip.transport.as_ref().and_then(|transport| self.packet(ip, transport).flow);
+        Verdict { flow, ..Reason::Exempt.into() }
     }
 
     /// Whether this is DHCP of the instance as a client: its requests, and answers to them.
@@ -167,7 +179,8 @@ impl Judge<'_> {
     ) -> Verdict {
         let segment = transport.segment();
         let reopens = segment.is_some_and(Segment::opens) && (flow.cut || flow.closing());
-        if reopens {
+        let begins = segment.is_some_and(Segment::is_syn) && flow.is_picked_up() && !flow.cut;
+        if reopens || begins {
             return self.packet_by_rules(ip, transport, Some(key));
         }
         if flow.cut {
@@ -191,16 +204,62 @@ impl Judge<'_> {
         transport: &Transport<'_>,
         key: Option<FlowKey>,
     ) -> Verdict {
-        if !self.rules.allow(self.direction, self.peer(ip), transport.service()) {
+        let allowed = self.calls_exempt_service(ip)
+            || self.rules.allow(self.direction, self.peer(ip), transport.service());
+        if let Some(segment) = transport.segment()
+            && !segment.opens()
+            && self.picks_up()
+        {
+            let Some(opener) = self.opener(ip, transport, segment, allowed) else {
+                return Reason::NoRule.into();
+            };
+            let flow = Flow::picked_up(opener, self.direction, &segment, self.now);
+            return Verdict { flow: key.map(|key| (key, flow)), ..Reason::Rule.into() };
+        }
+        if !allowed {
             return Reason::NoRule.into();
         }
-        let in_mid_stream = transport.segment().is_some_and(|segment| !segment.opens());
-        if in_mid_stream && !self.picks_up() {
+        if transport.segment().is_some_and(|segment| !segment.opens()) {
             return Reason::NotSyn.into();
         }
         let opens = key.filter(|key| key.talk.opened_by(self.direction));
         let flow = opens.map(|key| (key, Flow::opened(self.direction, transport, self.now)));
         Verdict { flow, ..Reason::Rule.into() }
+    }
+
+    /// Who opened the connection of a segment in mid-stream, if the rules let that side do so. `allowed`:
+    /// they let the sender.
+    fn opener(
+        &self,
+        ip: &IpPacket<'_>,
+        transport: &Transport<'_>,
+        segment: Segment,
+        allowed: bool,
+    ) -> Option<Direction> {
+        let (local, remote) = transport.ports(self.direction)?;
+        let is_high = |port: u16| port >= 32_768;
+        let by_ports = match (is_high(local), is_high(remote)) {
+            (true, false) => Some(Direction::Egress),
+            (false, true) => Some(Direction::Ingress),
+            _ => None,
+        };
+        let receiver = self.direction.reverse();
+        let receiver_is_allowed = || {
+            let exempt = receiver == Direction::Egress
+                && self.rules.interface.filter.exempt_services
+                && is_exempt_service(self.peer(ip));
+            let called = if receiver == Direction::Ingress { local } else { remote };
+            exempt || self.rules.allow(receiver, self.peer(ip), Service::Tcp(called))
+        };
+        let sender = Some(self.direction).filter(|_| allowed);
+        if segment.is_syn() {
+            return sender;
+        }
+        match by_ports {
+            Some(side) if side == self.direction => sender,
+            Some(_) => Some(receiver).filter(|_| receiver_is_allowed()),
+            None => sender.or_else(|| Some(receiver).filter(|_| receiver_is_allowed())),
+        }
     }
 
     /// Whether an ICMP error quotes a packet of a flow that is allowed.
@@ -276,7 +335,7 @@ fn any_service(family: Family, protocol: u8) -> Service {
     }
 }
 
-fn is_exempt_service(peer: IpAddr) -> bool {
+pub(super) fn is_exempt_service(peer: IpAddr) -> bool {
     match peer {
         IpAddr::V4(peer) => matches!(
             peer.octets(),

@@ -35,7 +35,8 @@ mod transport;
 pub use metadata::Metadata;
 
 use flows::{FirstFragment, Flow, FlowKey, FragmentKey, Talk};
-use rules::Rules;
+use judge::is_exempt_service;
+use rules::{Rules, Service};
 
 /// Data-path ticks; [`Evaluator::new`] is told how many make a second. Wraps around.
 pub type Time = u32;
@@ -144,7 +145,13 @@ impl Evaluator {
             .filter(|key| {
                 self.flow(key, now).is_some_and(|flow| {
                     let rules = self.rules(self.by_slot(key.slot));
-                    !flow.cut && !rules.allow(flow.opener, key.remote, flow.opening_service(key))
+                    let service = flow.opening_service(key);
+                    let calls_exempt_service = rules.interface.filter.exempt_services
+                        && flow.opener == Direction::Egress
+                        && matches!(service, Service::Tcp(_) | Service::Udp(_))
+                        && is_exempt_service(key.remote);
+                    let allowed = rules.allow(flow.opener, key.remote, service);
+                    !flow.cut && !calls_exempt_service && !allowed
                 })
             })
             .copied()

@@ -58,6 +58,11 @@ impl Segment {
     pub(super) fn opens(self) -> bool {
         self.syn && !self.ack && !self.fin && !self.rst
     }
+
+    /// It begins a connection for systems that let a SYN have other flags.
+    pub(super) fn is_syn(self) -> bool {
+        self.syn && !self.ack
+    }
 }
 
 impl Transport<'_> {

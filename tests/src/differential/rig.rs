@@ -505,11 +505,18 @@ impl<'a> Play<'a> {
         let expected = self.evaluator.would(&packet, self.now);
         let answer = self.rig.datapath.probe(ifindex, direction, frame).expect("an answer");
         let has_flow = matches!(expected, Some(Reason::Flow | Reason::FlowCut));
-        // An SYN that may start a flow over, and an error about a flow, have one or none.
+        // A SYN that may start a flow over, one that meets a flow that was picked up, and an error about a
+        // flow, have one or none.
         let may_have = has_flow
             || matches!(
                 expected,
-                Some(Reason::Rule | Reason::NoRule | Reason::Related | Reason::AllowanceExceeded)
+                Some(
+                    Reason::Rule
+                        | Reason::NoRule
+                        | Reason::NotSyn
+                        | Reason::Related
+                        | Reason::AllowanceExceeded
+                )
             );
         let flow_fits = if answer.flow.is_some() { may_have } else { !has_flow };
         let moved = self.rig.bench.moved();

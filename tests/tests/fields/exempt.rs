@@ -8,7 +8,7 @@ use sg_common::{
 use sg_policy::reference::frames::{Ip, icmp, ip, neighbour, tcp, udp};
 
 use crate::{
-    row::{Outcome, Row, row},
+    row::{Calls, Outcome, Row, row},
     table::{Setup, check, check_setups},
     way::{V4, V6, WAYS, at},
 };
@@ -72,17 +72,27 @@ const NO_SERVICES: [&str; 34] = [
     "fd01:ec2::254",
 ];
 
-/// All that is between the instance and `peer`, and whether it passes.
+/// All that is between the instance and `peer`, and whether the instance may call it.
 fn with_peer(peer: &str, services: bool) -> Vec<Row> {
     let own = if peer.contains(':') { "fd00::5" } else { "10.0.0.5" };
     let mut rows = vec![];
     for (direction, src, dst) in [(I, peer, own), (E, own, peer)] {
+        let calls = services && direction == E;
+        let opening = if calls { Calls } else { NoRule.into() };
         for port in [0, 53, 80, 123, 65535] {
-            rows.push(row(direction, udp(&at(src, 9), &at(dst, port)), exempt(services)));
-            for flags in ["S", "A", "R", "SA", "F"] {
+            rows.push(row(direction, udp(&at(src, 9), &at(dst, port)), opening));
+            rows.push(row(direction, tcp(&at(src, 9), &at(dst, port), "S"), opening));
+            // Of a call that nobody has seen begin, no answer passes.
+            for flags in ["A", "R", "SA", "F"] {
                 let segment = tcp(&at(src, 9), &at(dst, port), flags);
-                rows.push(row(direction, segment, exempt(services)));
+                rows.push(row(direction, segment, exempt(calls)));
             }
+            let datagram = udp(&at(src, 9), &at(dst, port));
+            let later = match own.contains(':') {
+                true => datagram.fragment6(1, 8, true),
+                false => datagram.fragment(1, 8, true),
+            };
+            rows.push(row(direction, later, if calls { Exempt } else { FragmentUnknown }));
         }
         rows.push(row(
             direction,
@@ -229,6 +239,7 @@ fn neighbour_discovery() {
 
 #[test]
 fn multicast_listeners() {
+    const ALL: &str = "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff";
     let mut rows = vec![];
     for way in V6 {
         for (kind, passes) in [
@@ -244,11 +255,17 @@ fn multicast_listeners() {
             (151, false),
         ] {
             for hop_limit in [0, 1, 255] {
-                let message = || way.icmp(kind, 0).hop_limit(hop_limit);
-                rows.push(way.row(message(), exempt(passes)));
-                // With a router alert, as it is sent (RFC 2710).
-                let alert = vec![0, 0, 5, 2, 0, 0, 1, 0];
-                rows.push(way.row(message().extension(0, alert), exempt(passes)));
+                // Multicast addresses, the first and the last of all, and what is none.
+                for (to, is_multicast) in
+                    [("ff00::", true), (ALL, true), ("feff::1", false), (way.dst, false)]
+                {
+                    let expected = exempt(passes && is_multicast);
+                    let message = || icmp(way.src, to, kind, 0, 7).hop_limit(hop_limit);
+                    rows.push(way.row(message(), expected));
+                    // With a router alert, as it is sent (RFC 2710).
+                    let alert = vec![0, 0, 5, 2, 0, 0, 1, 0];
+                    rows.push(way.row(message().extension(0, alert), expected));
+                }
             }
         }
     }
@@ -263,10 +280,22 @@ fn igmp() {
             if number == 1 && way.is_v4() {
                 continue;
             }
-            for length in [0, 8, 100] {
-                let message = way.ip(number, &vec![0x16; length]);
-                rows.push(way.row(message.clone(), exempt(number == 2 && way.is_v4())));
-                rows.push(way.row(message.hop_limit(1), exempt(number == 2 && way.is_v4())));
+            let addresses = match way.is_v4() {
+                true => {
+                    [("224.0.0.0", true), ("239.255.255.255", true), ("223.255.255.255", false)]
+                }
+                false => [("ff02::16", true), ("ff0e::1", true), (way.dst, false)],
+            };
+            for (to, is_multicast) in addresses.into_iter().chain([("240.0.0.1", false)]) {
+                if to.contains(':') == way.is_v4() {
+                    continue;
+                }
+                let expected = exempt(number == 2 && way.is_v4() && is_multicast);
+                for length in [0, 8, 100] {
+                    let message = ip(way.src, to, number, &vec![0x16; length]);
+                    rows.push(way.row(message.clone(), expected));
+                    rows.push(way.row(message.hop_limit(1), expected));
+                }
             }
         }
     }
@@ -286,7 +315,7 @@ fn without_source_check() {
         row(E, udp("10.0.0.66:67", "255.255.255.255:68"), NoRule),
         row(E, icmp("fe80::1", "ff02::1", 134, 0, 0).hop_limit(255), Exempt),
         row(E, udp("[fe80::1]:547", "[fe80::2]:546"), NoRule),
-        row(E, tcp("10.0.0.66:9", "169.254.169.254:80", "S"), Exempt),
+        row(E, tcp("10.0.0.66:9", "169.254.169.254:80", "S"), Calls),
     ];
     check_setups(&[(Setup { port: "source_check = false", ..Setup::new(CLOSED) }, &rows)]);
 }

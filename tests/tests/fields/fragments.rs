@@ -2,7 +2,7 @@
 //! of the differential tests have first fragments and those that follow.
 
 use sg_common::{
-    Direction::Ingress as I,
+    Direction::{Egress as E, Ingress as I},
     Reason::{Exempt, Fragment, FragmentTiny, FragmentUnknown, Malformed, NoRule, NotSyn, Rule},
 };
 use sg_policy::reference::frames::{Ip, ip};
@@ -147,9 +147,11 @@ fn later_fragments_of_others() {
         row(I, away("2001:db9::1", "fd00::5").fragment6(77, 2, false), FragmentUnknown),
         // IGMP is known by its number alone.
         row(I, ip("198.51.100.1", "224.0.0.1", 2, &[0; 8]).fragment(77, 2, false), Exempt),
-        // Cloud services are exempt by their address, too.
-        row(I, away("169.254.169.254", "10.0.0.5").fragment(77, 2, false), Exempt),
-        row(I, away("fd00:ec2::254", "fd00::5").fragment6(77, 2, false), Exempt),
+        // Calls of cloud services are known by their address. An answer follows its first fragment.
+        row(E, away("10.0.0.5", "169.254.169.254").fragment(77, 2, false), Exempt),
+        row(E, away("fd00::5", "fd00:ec2::254").fragment6(77, 2, false), Exempt),
+        row(I, away("169.254.169.254", "10.0.0.5").fragment(77, 2, false), FragmentUnknown),
+        row(I, away("fd00:ec2::254", "fd00::5").fragment6(77, 2, false), FragmentUnknown),
     ];
     check(&rules, &rows);
 }

@@ -2,7 +2,7 @@
 
 use sg_common::{
     Direction::Egress as E,
-    Reason::{Exempt, Malformed, NoRule, Rule, SourceCheck},
+    Reason::{Malformed, NoRule, Rule, SourceCheck},
 };
 
 use crate::{
@@ -37,7 +37,6 @@ fn any_type() {
             // Hop limit 64: no neighbour discovery.
             let row = |expected| way.row(way.icmp(kind, 0), expected);
             match kind {
-                130..=132 | 143 => rows.push(row(Exempt.into())),
                 // An instance is no router, and an advertisement has a target.
                 134 | 136 if way.direction == E => {
                     rows.push(row(Rule.into()).host());

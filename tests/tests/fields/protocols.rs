@@ -1,6 +1,6 @@
 //! Protocol numbers, all of them.
 
-use sg_common::Reason::{Exempt, NoRule, Rule};
+use sg_common::Reason::{NoRule, Rule};
 
 use crate::{
     row::{Opens, Outcome, Row},
@@ -31,17 +31,9 @@ fn numbers(expected: impl Fn(Way, u8) -> Outcome) -> Vec<Row> {
     rows
 }
 
-fn is_igmp(way: Way, number: u8) -> bool {
-    way.is_v4() && number == 2
-}
-
-/// Only `open` passes, but for IGMP.
+/// Only `open` passes. IGMP is none to one host.
 fn only(open: u8) -> Vec<Row> {
-    numbers(|way, number| match number {
-        number if number == open => Opens,
-        number if is_igmp(way, number) => Exempt.into(),
-        _ => NoRule.into(),
-    })
+    numbers(|_, number| if number == open { Opens } else { NoRule.into() })
 }
 
 fn check_numbers(numbers: &[u8]) {
@@ -64,7 +56,6 @@ fn extension_headers_in_ipv4() {
 fn all() {
     let tables = [r#""all""#, "-1"].map(|name| {
         let rows = numbers(|way, number| match number {
-            number if is_igmp(way, number) => Exempt.into(),
             1 if way.is_v4() => Rule.into(),
             58 if !way.is_v4() => Rule.into(),
             _ => Opens,

@@ -8,15 +8,18 @@ use sg_policy::{model::Role, reference::frames::Ip};
 pub enum Outcome {
     /// A rule allows it, and it opens the flow that its addresses and ports say.
     Opens,
+    /// It opens that flow as a call of an exempt service.
+    Calls,
     /// It leaves no flow.
     Gets(Reason),
 }
-pub use Outcome::Opens;
+pub use Outcome::{Calls, Opens};
 
 impl Outcome {
     pub fn reason(self) -> Reason {
         match self {
             Opens => Reason::Rule,
+            Calls => Reason::Exempt,
             Self::Gets(reason) => reason,
         }
     }

@@ -21,7 +21,7 @@ use sg_policy::{
 };
 use sg_tests::differential::{MAX_LINEAR, Rig, fewer, show};
 
-use crate::row::{Opens, Row};
+use crate::row::{Calls, Opens, Row};
 
 /// The rules of the instance's interface: rules.toml without its entry, its
 /// groups, and more keys of a port's entry.
@@ -325,7 +325,7 @@ impl std::fmt::Display for Seen {
 
 /// The entry that a row's packet makes.
 fn opened(row: &Row, slot: u16) -> Option<TrackedFlow> {
-    let Opens = row.expected else { return None };
+    let (Opens | Calls) = row.expected else { return None };
     let ip = row.frame.ip.as_ref().expect("a packet that opens something is made from addresses");
     let (src, dst): (IpAddr, IpAddr) = (ip.src, ip.dst);
     let (protocol, sport, dport) = ip.flow;

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use rand::{RngExt as _, SeedableRng as _, rngs::SmallRng};
 use sg_common::{Direction, Family, Reason, flow::TCP, usage::Table};
-use sg_datapath::{AdoptedConnection, OpenerEvidence, Opening, Phase, testing::trial::Program};
+use sg_datapath::{AdoptedConnection, Opening, Phase, testing::trial::Program};
 use sg_policy::{
     compile::{Parameters, compile},
     model::LiveInterface,
@@ -192,6 +192,80 @@ fn an_allowance_is_a_number_or_a_share_of_each_table() {
     }
 }
 
+/// An exempt service and the instance on the other side of a datagram.
+struct Call<'a> {
+    service: &'a str,
+    /// The service's port.
+    port: u16,
+    protocol: fn(&str, &str) -> frames::Ip,
+}
+
+impl Call<'_> {
+    fn out(&self, host: &mut Host<'_>, interface: usize) -> Reason {
+        let packet = (self.protocol)(self.instance(), &self.end());
+        host.rig.reason(Program::TcOut, host.rig.ifindexes[interface], &packet.frame())
+    }
+
+    fn answer(&self, host: &mut Host<'_>, interface: usize) -> [Reason; 2] {
+        let packet = (self.protocol)(&self.end(), self.instance()).frame();
+        let ifindex = host.rig.ifindexes[interface];
+        [Program::Xdp, Program::TcIn].map(|program| host.rig.reason(program, ifindex, &packet))
+    }
+
+    fn instance(&self) -> &'static str {
+        if self.service.contains(':') { "[fd01::1]:4000" } else { "192.0.2.1:4000" }
+    }
+
+    fn end(&self) -> String {
+        let (service, port) = (self.service, self.port);
+        if service.contains(':') {
+            format!("[{service}]:{port}")
+        } else {
+            format!("{service}:{port}")
+        }
+    }
+}
+
+/// Where a flow of the call has no room, its answers pass by address and port, for 30 s.
+#[test]
+fn exempt_services_answer_without_an_entry() {
+    both_families("", |host| {
+        flood(host, Flood::Handshake, 2 * CAPACITY);
+        let [dns, other] = match host.family {
+            Family::V4 => ["169.254.169.253", "169.254.169.254"],
+            Family::V6 => ["fd00:ec2::253", "fd00:ec2::254"],
+        };
+        let syn = |from: &str, to: &str| frames::tcp(from, to, "S");
+        let call = Call { service: dns, port: 53, protocol: frames::udp };
+        let others = [
+            Call { service: dns, port: 54, ..call },
+            Call { service: other, port: 53, ..call },
+            Call { service: dns, port: 53, protocol: syn },
+        ];
+        assert_eq!(call.answer(host, FLOODED), [Reason::NoRule; 2]);
+        assert_eq!(call.out(host, FLOODED), Reason::Exempt);
+        assert_eq!((usage(host, FLOODED), flows(host, FLOODED)), (CAPACITY / 2, CAPACITY / 2));
+        assert_eq!(call.answer(host, FLOODED), [Reason::Exempt; 2]);
+        for other in &others {
+            assert_eq!(other.answer(host, FLOODED), [Reason::NoRule; 2]);
+        }
+        // The other interface has room for flows, and has called nobody.
+        assert_eq!(call.answer(host, OTHER), [Reason::NoRule; 2]);
+        host.rig.seconds_pass(29);
+        assert_eq!(call.out(host, FLOODED), Reason::Exempt);
+        host.rig.seconds_pass(30);
+        assert_eq!(call.answer(host, FLOODED), [Reason::Exempt; 2]);
+        host.rig.seconds_pass(1);
+        assert_eq!(call.answer(host, FLOODED), [Reason::NoRule; 2]);
+        let handshake = Call { service: other, port: 80, protocol: syn };
+        assert_eq!(handshake.out(host, FLOODED), Reason::Exempt);
+        let answers = Call { protocol: |from, to| frames::tcp(from, to, "SA"), ..handshake };
+        assert_eq!(answers.answer(host, FLOODED), [Reason::Exempt; 2]);
+        assert_eq!(call.out(host, OTHER), Reason::Exempt);
+        assert_eq!(call.answer(host, OTHER), [Reason::Flow; 2]);
+    });
+}
+
 /// Without an agent: what has idled out makes room for its interface, and counts until then.
 #[test]
 fn what_has_idled_out_makes_room_within_the_allowance() {
@@ -327,7 +401,7 @@ fn older_connections_keep_to_the_allowance() {
                         remote: at(remote, if ours == 443 { 1024 + number } else { 443 }),
                     },
                     phase: Phase::Established,
-                    evidence: OpenerEvidence::Kernel,
+                    is_opener_known: true,
                 })
                 .collect()
         };

@@ -8,6 +8,7 @@
 mod icmp;
 mod pickup;
 mod revoke;
+mod services;
 mod settings;
 mod tcp;
 mod timers;

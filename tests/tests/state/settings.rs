@@ -89,6 +89,9 @@ fn exempt_services_are_by_interface() {
         on_each(script, [NoRule, Exempt], to_metadata);
         script.set_filters(&[DEFAULT, off]);
         script.apply(&["in"], DNS);
+        // A call that was made goes on, as all flows do with "keep".
+        on_each(script, [Exempt, Flow], to_metadata);
+        script.flush();
         on_each(script, [Exempt, NoRule], to_metadata);
     });
 }

@@ -46,6 +46,11 @@ fn multicast_listener_discovery_and_igmp() {
     check(&icmp("fe80::1", "ff02::16", 143, 0, 0).extension(0, alert), Exempt);
     check(&ip("192.0.2.1", "224.0.0.22", 2, b""), Exempt);
     check(&ip("192.0.2.1", "224.0.0.22", 2, b"").fragment(1, 8, false), Exempt);
+    // To one host it is no more than other traffic.
+    for kind in [130, 131, 132, 143] {
+        check(&icmp("fe80::1", "fe80::5", kind, 0, 0).hop_limit(1), NoRule);
+    }
+    check(&ip("192.0.2.1", "10.0.0.5", 2, b""), NoRule);
     check(&ip("fe80::1", "ff02::16", 2, b""), NoRule);
 }
 
@@ -148,26 +153,23 @@ fn link_local_services_as_peer_over_tcp_and_udp() {
         "169.254.170.23",
     ] {
         let at = format!("{service}:80");
-        for (direction, ip) in [
-            (E, tcp("10.0.0.5:9", &at, "S")),
-            (E, tcp("10.0.0.5:9", &at, "A")),
-            (E, udp("10.0.0.5:9", &at)),
-            (I, tcp(&at, "10.0.0.5:9", "SA")),
-            (I, udp(&at, "10.0.0.5:9")),
-            (I, udp(&at, "10.0.0.5:9").fragment(1, 8, true)),
+        for ip in [
+            tcp("10.0.0.5:9", &at, "S"),
+            tcp("10.0.0.5:9", &at, "A"),
+            udp("10.0.0.5:9", &at),
+            udp("10.0.0.5:9", &at).fragment(1, 8, true),
         ] {
-            host(Role::Host).check(direction, &ip.frame(), Exempt);
+            host(Role::Host).check(E, &ip.frame(), Exempt);
             // As the instance's own address, or in other protocols, it means nothing.
             let fragment = ip.fragment.1 != 0;
             let expected = if fragment { Reason::FragmentUnknown } else { NoRule };
-            host(Role::Host).check(direction.reverse(), &ip.frame(), expected);
+            host(Role::Host).check(I, &ip.frame(), expected);
         }
         host(Role::Host).check(E, &icmp("10.0.0.5", service, 8, 0, 1).frame(), NoRule);
+        answers(&at, "10.0.0.5:9");
     }
     for last in ["253", "254", "123", "250", "251", "23"] {
-        let at = format!("[fd00:ec2::{last}]:80");
-        host(Role::Host).check(E, &udp("[fd00::5]:9", &at).frame(), Exempt);
-        host(Role::Host).check(I, &tcp(&at, "[fd00::5]:9", "SA").frame(), Exempt);
+        answers(&format!("[fd00:ec2::{last}]:80"), "[fd00::5]:9");
     }
     for other in
         ["169.254.169.252:80", "169.254.170.3:80", "169.254.169.2:80", "169.253.169.254:80"]
@@ -177,6 +179,28 @@ fn link_local_services_as_peer_over_tcp_and_udp() {
     for other in ["[fd00:ec2::2]:80", "[fd00:ec2::1:254]:80", "[fd00:ec2:1::254]:80"] {
         host(Role::Host).check(E, &udp("[fd00::5]:9", other).frame(), NoRule);
     }
+}
+
+/// A service answers, and opens nothing by itself.
+#[track_caller]
+fn answers(service: &str, instance: &str) {
+    for (opening, answer) in [
+        (tcp(instance, service, "S"), tcp(service, instance, "SA")),
+        (udp(instance, service), udp(service, instance)),
+    ] {
+        let mut host = host(Role::Host);
+        host.check(I, &answer.frame(), NoRule);
+        host.check_all(&[(E, opening.clone(), Exempt), (I, answer.clone(), Reason::Flow)]);
+        host.check_all(&[(E, opening, Exempt), (I, answer.clone(), Reason::Flow)]);
+        host.now += 60_001;
+        host.check(I, &answer.frame(), NoRule);
+    }
+    let mut host = host(Role::Host);
+    host.check_all(&[
+        (E, tcp(instance, service, "A"), Exempt),
+        (I, tcp(service, instance, "A"), NoRule),
+    ]);
+    host.check(I, &tcp(service, instance, "S").frame(), NoRule);
 }
 
 #[test]

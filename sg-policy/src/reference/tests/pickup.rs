@@ -18,15 +18,67 @@ fn from(flags: &str) -> Ip {
     tcp("10.0.0.5:80", "192.0.2.1:9", flags)
 }
 
+/// Ports that tell nothing: the rules of either direction count, and here one may come in.
 #[test]
 fn segments_that_the_rules_allow_are_picked_up() {
+    for (first, state, second) in
+        [((I, to("A")), "new", (E, from("A"))), ((E, from("A")), "replied", (I, to("A")))]
+    {
+        let mut host = host(1030);
+        host.check(first.0, &first.1.frame(), Allowed);
+        host.check_states(&[state]);
+        host.check_all(&[(first.0, first.1, Flow)]);
+        host.check_states(&[state]);
+        host.check_all(&[(second.0, second.1, Flow)]);
+        host.check_states(&["established"]);
+        let flow = host.flows().remove(0);
+        assert_eq!((flow.egress, flow.sport, flow.dport), (false, 9, 80));
+    }
+}
+
+/// `remote` calls port 80 of the instance, or the instance calls from there.
+#[test]
+fn the_side_with_the_only_high_port_has_opened_it() {
+    for (remote, expected) in [(32_767, Allowed), (32_768, Allowed), (65_535, Allowed)] {
+        let mut host = host(1030);
+        let peer = format!("192.0.2.1:{remote}");
+        host.check(E, &tcp("10.0.0.5:80", &peer, "A").frame(), expected);
+        assert!(!host.flows()[0].egress);
+    }
+    // The instance's port is the high one: it has opened it, and may not.
+    let mut state = state(&[(tcp_port(40_000), "192.0.2.0/24")], &[]);
+    for (rule_out, expected) in [(false, NoRule), (true, Allowed)] {
+        if rule_out {
+            state = self::state(&[], &[(tcp_port(443), "192.0.2.0/24")]);
+        }
+        for (direction, ip) in [
+            (I, tcp("192.0.2.1:443", "10.0.0.5:40000", "A")),
+            (E, tcp("10.0.0.5:40000", "192.0.2.1:443", "A")),
+        ] {
+            let mut host = Host::new(state.clone());
+            host.live[0].pickup_until = 1030;
+            host.evaluator = Evaluator::new(host.state.clone(), host.live.clone(), 1000);
+            host.check(direction, &ip.frame(), expected);
+            assert!(host.flows().iter().all(|flow| flow.egress));
+        }
+    }
+}
+
+/// An entry that was picked up opens no port to a connection that begins.
+#[test]
+fn a_syn_is_judged_by_the_rules() {
+    for flags in ["S", "SF", "SR"] {
+        let mut host = host(1030);
+        host.check_all(&[(I, to("A"), Allowed), (E, from(flags), NoRule), (E, from("A"), Flow)]);
+        let mut host = self::host(1030);
+        host.check_all(&[(E, from("A"), Allowed), (E, from(flags), NoRule), (I, to("A"), Flow)]);
+        self::host(1030).check(E, &from(flags).frame(), NoRule);
+    }
     let mut host = host(1030);
-    host.check_all(&[(E, from("A"), NoRule), (I, to("A"), Allowed), (E, from("A"), Flow)]);
+    host.check_all(&[(E, from("A"), Allowed), (I, to("S"), Allowed), (E, from("SA"), Flow)]);
     host.check_states(&["replied"]);
-    host.check(I, &to("A").frame(), Flow);
+    host.check_all(&[(I, to("A"), Flow)]);
     host.check_states(&["established"]);
-    let flow = host.flows().remove(0);
-    assert_eq!((flow.egress, flow.sport, flow.dport), (false, 9, 80));
 }
 
 #[test]
@@ -80,7 +132,7 @@ fn flush_forgets_all_and_picks_up_anew() {
     host.evaluator.flush(host.now);
     host.check_states(&[]);
     host.now += 29;
-    host.check_all(&[(E, from("A"), NoRule), (I, to("A"), Allowed)]);
+    host.check_all(&[(E, from("A"), Allowed), (I, to("A"), Flow)]);
     host.now += 1;
     host.check(I, &tcp("192.0.2.2:9", "10.0.0.5:80", "A").frame(), NotSyn);
     host.apply(|state| state.interfaces[0].tracking.pickup = 0);
